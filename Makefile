@@ -1,0 +1,84 @@
+# Tidegate. `make` alone lists the targets.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+export CGO_ENABLED ?= 0
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X tidegate.io/tidegate/cmd/internal/version.Version=$(VERSION)
+
+TOOL          := go tool -modfile=tools/go.mod
+CRD_DIR       := charts/tidegate/crds
+# Nested modules: each pins heavy binaries and keeps them out of the product's go.mod.
+NESTED        := tools $(patsubst %/,%,$(sort $(dir $(wildcard test/cluster/binaries/*/go.mod))))
+UNIT_PACKAGES  = $(shell go list ./... | grep -v -e /test/integration -e /test/cluster/local -e /test/cluster/traffic/gateway)
+
+.PHONY: help
+help: ## List the targets.
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the CLI and the manager into bin/.
+	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/tidegate ./cmd/tidegate-manager
+	ln -sf tidegate bin/kubectl-tidegate
+
+.PHONY: demo
+demo: ## Play the main job on a local Kubernetes; DEMO_KEEP=1 leaves it running.
+	go run ./test/demo
+
+.PHONY: test
+test: lint unit exhaustive integration ## Lint, unit, exhaustive and integration tests.
+
+.PHONY: unit
+unit: ## Unit tests: no cluster.
+	go test $(UNIT_PACKAGES)
+
+.PHONY: exhaustive
+exhaustive: ## Enumerate the planner's states, with the race detector off.
+	go test -count=1 -run 'Exhaustive|World' -v ./rollout/plan | grep -v '^=== '
+
+.PHONY: integration
+integration: binaries ## Tests against local clusters.
+	go test -count=1 -timeout 30m -p 1 ./test/cluster/local ./test/cluster/traffic/gateway ./test/integration
+
+.PHONY: binaries
+binaries: ## Build the pinned Kubernetes binaries into the user's cache.
+	go run ./test/cluster build
+
+.PHONY: race
+race: ## Unit tests under the race detector.
+	CGO_ENABLED=1 go test -race -short $(UNIT_PACKAGES)
+
+.PHONY: bench
+bench: ## Benchmarks; compare two runs with benchstat.
+	go test -run '^$$' -bench . -benchmem ./schemas/... ./policies/... ./webhook/... ./rollout/...
+
+.PHONY: fuzz
+fuzz: ## Fuzz the decoders for a minute each.
+	go test -run '^$$' -fuzz FuzzValues -fuzztime 60s ./schemas/render
+
+.PHONY: lint
+lint: ## golangci-lint over the Go code.
+	$(TOOL) golangci-lint run ./...
+
+.PHONY: fmt
+fmt: ## Format the Go code.
+	$(TOOL) golangci-lint fmt ./...
+
+.PHONY: generate
+generate: ## Generate deep copies, CRDs and the chart's copies of shipped files.
+	$(TOOL) controller-gen object paths=./schemas/v1alpha1 crd:allowDangerousTypes=false output:crd:dir=$(CRD_DIR)
+	go generate ./...
+
+.PHONY: tidy
+tidy: ## Tidy every module.
+	go mod tidy
+	for m in $(NESTED); do (cd $$m && go mod tidy); done
+
+.PHONY: verify
+verify: generate tidy fmt ## Regenerate, tidy and format; fail if that changes a file.
+	@git diff --exit-code || { echo "verify: the files above were not up to date; commit what make generate tidy fmt made of them" >&2; exit 1; }
+
+.PHONY: clean
+clean: ## Remove what was built in the clone; the user's cache is left alone.
+	rm -rf bin .demo

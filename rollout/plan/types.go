@@ -1,0 +1,128 @@
+package plan
+
+import (
+	"time"
+
+	"tidegate.io/tidegate/schemas/v1alpha1"
+)
+
+// Knowledge says how far a fact can be relied on. The zero value is Unknown: a fact
+// that was never read is not a fact.
+type Knowledge int
+
+const (
+	// Unknown is: it could not be read, or what was read is not current.
+	Unknown Knowledge = iota
+	// Absent is: it was looked for and is not there.
+	Absent
+	// Present is: it was read, and the fields beside it hold.
+	Present
+)
+
+// Role names one of the two sets of a Rollout.
+type Role string
+
+const (
+	// RoleStable is the set that served when the Rollout began.
+	RoleStable Role = "stable"
+	// RoleCanary is the set that the Rollout brings into service.
+	RoleCanary Role = "canary"
+)
+
+// Set is what was seen of one set of objects.
+type Set struct {
+	Knowledge Knowledge
+	// UpToDate is true when every object of the set is as it was rendered, replicas
+	// aside.
+	UpToDate bool
+	// Desired is the number of pods that the workload now asks for.
+	Desired int32
+	// Available is the number of pods that have been ready for long enough, as of the
+	// workload's newest generation.
+	Available int32
+}
+
+// Traffic is what was read back from the route.
+type Traffic struct {
+	Knowledge Knowledge
+	// CanaryWeight is the percentage of requests for the canary, 0 to 100; the stable set
+	// has the rest. Where Spec.Stable is nil it is 0 or 100.
+	CanaryWeight int32
+	// Settled is true when the gateway has accepted the route's newest generation.
+	Settled bool
+	// UpToDate is true when the route, weights aside, is as it was rendered for the phase
+	// that the Rollout is in.
+	UpToDate bool
+}
+
+// Command is an unanswered RolloutCommand about this Rollout, oldest first.
+type Command struct {
+	// Name of the RolloutCommand.
+	Name   string
+	Action v1alpha1.CommandAction
+	// Step that is approved, counted from 1.
+	Step   int32
+	Actor  string
+	Reason string
+}
+
+// Observation is everything that a decision rests on: plain facts, read at one moment.
+type Observation struct {
+	Spec v1alpha1.RolloutSpec
+	// Status is what the last decision left.
+	Status v1alpha1.RolloutStatus
+	// Older is the name of an older Rollout of the same Release that has not ended, or
+	// empty.
+	Older string
+	// Newer is the name of a newer Rollout of the same Release, or empty.
+	Newer string
+	// Stable is the zero Set with Knowledge Absent where Spec.Stable is nil.
+	Stable Set
+	Canary Set
+	// Shared is Present when the objects outside of the sets are as they were rendered.
+	Shared   Knowledge
+	Traffic  Traffic
+	Commands []Command
+}
+
+// ActionKind is what is to be done.
+type ActionKind string
+
+const (
+	// ActionApplyShared applies the objects that belong to no set, the route aside.
+	ActionApplyShared ActionKind = "ApplyShared"
+	// ActionEnsureSet makes the set of Role be as rendered, with Replicas pods.
+	ActionEnsureSet ActionKind = "EnsureSet"
+	// ActionSetWeight makes the route give Weight percent to the canary and the rest to
+	// the stable set.
+	ActionSetWeight ActionKind = "SetWeight"
+	// ActionMeasure takes one round of analysis and records it in Status.Analysis.
+	ActionMeasure ActionKind = "Measure"
+	// ActionRetire deletes the objects of the set of Role.
+	ActionRetire ActionKind = "Retire"
+	// ActionAnswer records Outcome and Message on the RolloutCommand named Command.
+	ActionAnswer ActionKind = "Answer"
+)
+
+// Action is one absolute, idempotent write. Fields beside Kind are set as its comment
+// says and zero otherwise.
+type Action struct {
+	Kind     ActionKind
+	Role     Role
+	Replicas int32
+	Weight   int32
+	Command  string
+	Outcome  v1alpha1.CommandOutcome
+	Message  string
+}
+
+// Decision is what is to be recorded, done and waited for.
+type Decision struct {
+	// Status is to be written before the first action. Its conditions are the shell's to
+	// derive.
+	Status v1alpha1.RolloutStatus
+	// Actions are to be executed in order, stopping at the first that fails.
+	Actions []Action
+	// RequeueAfter is when to decide again though nothing was seen to change; 0 is never.
+	RequeueAfter time.Duration
+}

@@ -1,0 +1,60 @@
+package render
+
+import (
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"tidegate.io/tidegate/schemas/v1alpha1"
+)
+
+// Context is what Tidegate, not the team, tells a template about a Release.
+type Context struct {
+	// Name of the Release.
+	Name string
+	// Namespace of the Release.
+	Namespace string
+	// Template is the name of the ReleaseTemplate.
+	Template string
+}
+
+// Result is what a template makes of values. Objects are sorted by apiVersion, kind
+// and name, and carry namespace and the labels of package v1alpha1.
+type Result struct {
+	// Revision is the first 10 hex digits of the digest of Set, replicas aside.
+	Revision string
+	// Digest is "sha256:" and the hex digest of the canonical JSON of all objects and
+	// the strategy.
+	Digest string
+	// Replicas is the wanted size of the set's workload.
+	Replicas int32
+	// Strategy is the template's rollout field, defaults filled in.
+	Strategy v1alpha1.Strategy
+	// Set holds the objects that make up the revision; their names end in -<revision>.
+	// Exactly one of them is a Deployment.
+	Set []*unstructured.Unstructured
+	// Route is the HTTPRoute; its backendRefs name this revision's Service alone.
+	Route *unstructured.Unstructured
+	// Shared holds the other objects.
+	Shared []*unstructured.Unstructured
+}
+
+// Problem is one mistake in the values of a Release.
+type Problem struct {
+	// Path is the value's path, such as values.resources.cpu.
+	Path string
+	// Message says what was wanted and what was found.
+	Message string
+	// Hint says what to do, such as the nearest name; may be empty.
+	Hint string
+}
+
+// ValuesError reports every mistake found in the values of a Release.
+type ValuesError struct {
+	// Problems has at least one entry, sorted by path.
+	Problems []Problem
+}
+
+// SourceError reports mistakes in the CUE source of a template, one a line, each with
+// file:line:column.
+type SourceError struct {
+	Lines []string
+}

@@ -1,0 +1,178 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Gate says what is governed: which namespaces, which kinds, who may write there and
+// what is allowed besides. Governance is keyed by this cluster-scoped object, never by
+// something that its subject can change.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,categories=tidegate
+// +kubebuilder:printcolumn:name="Namespaces",type=string,JSONPath=`.status.namespaces`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 40",message="the name of a Gate may have at most 40 characters, since the names of admission objects are made from it"
+type Gate struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec GateSpec `json:"spec"`
+	// +default={"observedGeneration":-1}
+	Status GateStatus `json:"status,omitempty"`
+}
+
+// GateSpec is what a platform team writes.
+type GateSpec struct {
+	// Namespaces says which namespaces are governed.
+	Namespaces NamespaceScope `json:"namespaces"`
+	// Kinds lists what is governed besides the default (see DefaultGovernedKinds).
+	// +listType=atomic
+	// +optional
+	Kinds []GovernedKind `json:"kinds,omitempty"`
+	// Writers are the exact user names, besides Tidegate's own and those of the built-in
+	// controllers, that may write governed kinds: a node agent, a scheduler of one's own.
+	// +listType=set
+	// +optional
+	Writers []string `json:"writers,omitempty"`
+	// Allow says what else is let through.
+	// +optional
+	Allow Allowances `json:"allow,omitempty"`
+}
+
+// NamespaceScope selects namespaces; a namespace is governed when any part selects it.
+// Tidegate's own namespace and kube-* namespaces are never governed.
+//
+// +kubebuilder:validation:XValidation:rule="(has(self.names) && self.names.size() > 0) || (has(self.patterns) && self.patterns.size() > 0) || has(self.selector)",message="select namespaces by names, patterns or selector; an empty Gate would govern nothing"
+type NamespaceScope struct {
+	// Names lists namespaces.
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=500
+	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	// +optional
+	Names []string `json:"names,omitempty"`
+	// Patterns lists names in which * stands for any characters, such as team-*.
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=50
+	// +kubebuilder:validation:items:Pattern=`^[-a-z0-9*]*[a-z0-9][-a-z0-9*]*$`
+	// +optional
+	Patterns []string `json:"patterns,omitempty"`
+	// Selector selects by the labels of the Namespace. A namespace that was selected once
+	// stays governed, and is listed in the status, when its labels change.
+	// +optional
+	Selector *metav1.LabelSelector `json:"selector,omitempty"`
+}
+
+// GovernedKind is one API group with some of its resources.
+type GovernedKind struct {
+	// Group is the API group; "" is the core group.
+	Group string `json:"group"`
+	// Resources lists plural resource names.
+	// +kubebuilder:validation:MinItems=1
+	// +listType=set
+	Resources []string `json:"resources"`
+}
+
+// Allowances says what people and other controllers may do to governed objects.
+type Allowances struct {
+	// Eviction lets pods be evicted, as kubectl drain does. Default true.
+	// +kubebuilder:default=true
+	// +optional
+	Eviction *bool `json:"eviction,omitempty"`
+	// Exec lists user names that may exec, attach and port-forward into pods.
+	// +listType=set
+	// +optional
+	Exec []string `json:"exec,omitempty"`
+	// Debug lists user names that may add ephemeral containers.
+	// +listType=set
+	// +optional
+	Debug []string `json:"debug,omitempty"`
+	// Autoscalers lists user names that may write the scale subresource.
+	// +listType=set
+	// +optional
+	Autoscalers []string `json:"autoscalers,omitempty"`
+}
+
+// GateStatus is written by Tidegate.
+type GateStatus struct {
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Namespaces lists the existing namespaces that are governed by this Gate.
+	// +listType=set
+	// +optional
+	Namespaces []string `json:"namespaces,omitempty"`
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// GateList is a list of Gates.
+//
+// +kubebuilder:object:root=true
+type GateList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Gate `json:"items"`
+}
+
+// BreakGlass is a timed exemption from the managed flow for named objects.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=bg,categories=tidegate
+// +kubebuilder:printcolumn:name="Actor",type=string,JSONPath=`.spec.actor`
+// +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.spec.expiresAt`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.spec.reason`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type BreakGlass struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a BreakGlass never changes; create another one"
+	Spec BreakGlassSpec `json:"spec"`
+	// +default={"observedGeneration":-1}
+	Status BreakGlassStatus `json:"status,omitempty"`
+}
+
+// BreakGlassSpec is what an on-call engineer writes.
+type BreakGlassSpec struct {
+	// Objects are the ones exempted; all in the BreakGlass's own namespace.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=20
+	// +listType=atomic
+	Objects []ObjectName `json:"objects"`
+	// Reason is for whoever reads the trail later.
+	// +kubebuilder:validation:MinLength=10
+	// +kubebuilder:validation:MaxLength=1024
+	Reason string `json:"reason"`
+	// ExpiresAt ends the exemption.
+	ExpiresAt metav1.Time `json:"expiresAt"`
+	// Actor is stamped by the API server.
+	// +optional
+	Actor string `json:"actor,omitempty"`
+}
+
+// ObjectName names one object in a namespace.
+type ObjectName struct {
+	Group string `json:"group"`
+	// Resource is the plural resource name.
+	Resource string `json:"resource"`
+	Name     string `json:"name"`
+}
+
+// BreakGlassStatus is written by Tidegate.
+type BreakGlassStatus struct {
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// BreakGlassList is a list of BreakGlasses.
+//
+// +kubebuilder:object:root=true
+type BreakGlassList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []BreakGlass `json:"items"`
+}

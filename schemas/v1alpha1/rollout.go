@@ -1,0 +1,304 @@
+package v1alpha1
+
+import (
+	"k8s.io/apimachinery/pkg/runtime"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Rollout is one attempt to bring one revision of one Release into service. It pins
+// everything that was judged. Tidegate writes it; people act on it by RolloutCommands.
+//
+// A revision is the name of what runs: the first 10 hex digits of the digest of the
+// canonical JSON of everything rendered that pods depend on. Its objects are named
+// <release>-<revision>.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=ro,categories=tidegate
+// +kubebuilder:printcolumn:name="Release",type=string,JSONPath=`.spec.release`
+// +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.spec.revision`
+// +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
+// +kubebuilder:printcolumn:name="Step",type=integer,JSONPath=`.status.step`
+// +kubebuilder:printcolumn:name="Weight",type=integer,JSONPath=`.status.weight`
+// +kubebuilder:printcolumn:name="Verdict",type=string,JSONPath=`.status.analysis.verdict`
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.message`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type Rollout struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a Rollout never changes: it is what was judged; apply the Release again for another one"
+	Spec RolloutSpec `json:"spec"`
+	// +default={"observedGeneration":-1}
+	Status RolloutStatus `json:"status,omitempty"`
+}
+
+// RolloutSpec pins what is rolled out.
+type RolloutSpec struct {
+	// Release is the name of the Release in the same namespace.
+	Release string `json:"release"`
+	// Number counts the Rollouts of one Release from 1.
+	// +kubebuilder:validation:Minimum=1
+	Number int64 `json:"number"`
+	// ReleaseGeneration is the generation of the Release that was admitted.
+	ReleaseGeneration int64 `json:"releaseGeneration"`
+	// TemplateRevision is the name of the TemplateRevision that rendered.
+	TemplateRevision string `json:"templateRevision"`
+	// Values are the Release's values.
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +kubebuilder:validation:Type=object
+	// +optional
+	Values *runtime.RawExtension `json:"values,omitempty"`
+	// Revision names the set of objects that serves; see Rollout.
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{10}$`
+	Revision string `json:"revision"`
+	// Digest is "sha256:" and the hex digest of the canonical JSON of all that was
+	// rendered. Every verdict and approval is about this digest.
+	Digest string `json:"digest"`
+	// Replicas is the wanted size of the whole set.
+	// +kubebuilder:validation:Minimum=0
+	Replicas int32 `json:"replicas"`
+	// Strategy is how the revision comes into service.
+	Strategy Strategy `json:"strategy"`
+	// Stable is what an abort returns to; absent for the first Rollout of a Release.
+	// +optional
+	Stable *StableReference `json:"stable,omitempty"`
+}
+
+// StableReference names what served when a Rollout began.
+type StableReference struct {
+	// Rollout is the name of the Rollout that brought it into service.
+	Rollout string `json:"rollout"`
+	// Revision of the set.
+	Revision string `json:"revision"`
+	// Replicas is the wanted size of the set.
+	Replicas int32 `json:"replicas"`
+}
+
+// RolloutPhase is where a Rollout stands.
+//
+// +kubebuilder:validation:Enum=Pending;Progressing;Promoting;Succeeded;Aborting;Aborted
+type RolloutPhase string
+
+const (
+	// RolloutPending waits for an older Rollout of the Release to end.
+	RolloutPending RolloutPhase = "Pending"
+	// RolloutProgressing walks the steps.
+	RolloutProgressing RolloutPhase = "Progressing"
+	// RolloutPromoting has all of the traffic on the new set; the old set drains.
+	RolloutPromoting RolloutPhase = "Promoting"
+	// RolloutSucceeded is the end: the revision is the stable one.
+	RolloutSucceeded RolloutPhase = "Succeeded"
+	// RolloutAborting moves all traffic back and lets the new set drain.
+	RolloutAborting RolloutPhase = "Aborting"
+	// RolloutAborted is the end: the stable revision serves, the new set is gone.
+	RolloutAborted RolloutPhase = "Aborted"
+)
+
+// Terminal says whether the phase is an end.
+func (p RolloutPhase) Terminal() bool {
+	return p == RolloutSucceeded || p == RolloutAborted
+}
+
+// RolloutStatus is written by Tidegate. It holds only what cannot be read off the
+// cluster again.
+type RolloutStatus struct {
+	ObservedGeneration int64        `json:"observedGeneration,omitempty"`
+	Phase              RolloutPhase `json:"phase,omitempty"`
+	// Reason is the stable code (TG-...) of why the Rollout stands where it stands.
+	Reason string `json:"reason,omitempty"`
+	// Message says the same in a sentence, with the numbers.
+	Message string `json:"message,omitempty"`
+	// Step is the index of the current step, counted from 1; 0 before the first.
+	// +optional
+	Step int32 `json:"step"`
+	// Weight is the percentage last read back from the route.
+	// +optional
+	Weight int32 `json:"weight"`
+	// ApprovedWeight is the exposure that the gates have allowed; the route never
+	// carries more.
+	// +optional
+	ApprovedWeight int32 `json:"approvedWeight"`
+	// ApprovedAt is when the gates allowed ApprovedWeight.
+	// +optional
+	ApprovedAt *metav1.MicroTime `json:"approvedAt,omitempty"`
+	// StepStartedAt is when the route was first seen to carry the step's weight.
+	// +optional
+	StepStartedAt *metav1.MicroTime `json:"stepStartedAt,omitempty"`
+	// WaitingSince is when the Rollout began to wait for available pods; the progress
+	// deadline counts from it.
+	// +optional
+	WaitingSince *metav1.MicroTime `json:"waitingSince,omitempty"`
+	// DrainStartedAt is when the set that is to go was first seen without traffic.
+	// +optional
+	DrainStartedAt *metav1.MicroTime `json:"drainStartedAt,omitempty"`
+	// Paused is true while a pause command stands.
+	// +optional
+	Paused bool `json:"paused,omitempty"`
+	// AbortCause is the code and sentence of why the Rollout was aborted.
+	// +optional
+	AbortCause *Cause `json:"abortCause,omitempty"`
+	// Analysis is the last round of measurement.
+	// +optional
+	Analysis *AnalysisRound `json:"analysis,omitempty"`
+	// History has one entry for each change of phase or step, oldest first; the last 50.
+	// +listType=atomic
+	// +optional
+	History []HistoryEntry `json:"history,omitempty"`
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// Cause is a stable code and its sentence.
+type Cause struct {
+	// Code is TG-...; docs/reasons.md explains it.
+	Code string `json:"code"`
+	// Message is the sentence, with the numbers.
+	Message string `json:"message"`
+}
+
+// HistoryEntry records a change of phase or step.
+type HistoryEntry struct {
+	At      metav1.MicroTime `json:"at"`
+	Phase   RolloutPhase     `json:"phase"`
+	Step    int32            `json:"step"`
+	Weight  int32            `json:"weight"`
+	Reason  string           `json:"reason,omitempty"`
+	Message string           `json:"message,omitempty"`
+}
+
+// AnalysisRound is one round of measurement and its verdict.
+type AnalysisRound struct {
+	Verdict Verdict `json:"verdict"`
+	// TakenAt is the evaluation time of the queries.
+	TakenAt metav1.MicroTime `json:"takenAt"`
+	// Step is the step in which it was taken, counted from 1.
+	// +optional
+	Step int32 `json:"step"`
+	// Digest is what was judged.
+	Digest string `json:"digest"`
+	// Message says the verdict in a sentence, with the numbers.
+	Message string `json:"message,omitempty"`
+	// +listType=atomic
+	Findings []Finding `json:"findings,omitempty"`
+}
+
+// Finding is what one judge made of one metric. Numbers are decimal strings, in the
+// unit of the query; empty when there is none.
+type Finding struct {
+	Metric  string       `json:"metric"`
+	Judge   string       `json:"judge"`
+	Verdict Verdict      `json:"verdict"`
+	Cause   UnknownCause `json:"cause,omitempty"`
+	// Canary and Stable are the values measured.
+	Canary string `json:"canary,omitempty"`
+	Stable string `json:"stable,omitempty"`
+	// CanarySamples and StableSamples are the observations they rest on.
+	CanarySamples string `json:"canarySamples,omitempty"`
+	StableSamples string `json:"stableSamples,omitempty"`
+	// Limit is the bound that the judge held the canary's value to.
+	Limit   string `json:"limit,omitempty"`
+	Message string `json:"message,omitempty"`
+}
+
+// RolloutList is a list of Rollouts.
+//
+// +kubebuilder:object:root=true
+type RolloutList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Rollout `json:"items"`
+}
+
+// RolloutCommand is one person's decision about one Rollout. It never changes; all of
+// them together are the audit trail.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=rcmd,categories=tidegate
+// +kubebuilder:printcolumn:name="Rollout",type=string,JSONPath=`.spec.rollout`
+// +kubebuilder:printcolumn:name="Action",type=string,JSONPath=`.spec.action`
+// +kubebuilder:printcolumn:name="Actor",type=string,JSONPath=`.spec.actor`
+// +kubebuilder:printcolumn:name="Outcome",type=string,JSONPath=`.status.outcome`
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.message`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type RolloutCommand struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a RolloutCommand never changes; create another one"
+	Spec RolloutCommandSpec `json:"spec"`
+	// +default={"observedGeneration":-1}
+	Status RolloutCommandStatus `json:"status,omitempty"`
+}
+
+// CommandAction is what a person decides.
+//
+// +kubebuilder:validation:Enum=approve;pause;resume;abort
+type CommandAction string
+
+const (
+	// CommandApprove lets the step named pass its approval gate.
+	CommandApprove CommandAction = "approve"
+	// CommandPause holds the Rollout where it is.
+	CommandPause CommandAction = "pause"
+	// CommandResume ends a pause.
+	CommandResume CommandAction = "resume"
+	// CommandAbort returns all traffic to the stable revision.
+	CommandAbort CommandAction = "abort"
+)
+
+// RolloutCommandSpec is the decision.
+//
+// +kubebuilder:validation:XValidation:rule="self.action != 'approve' || has(self.step)",message="approve needs the step that is approved, counted from 1"
+type RolloutCommandSpec struct {
+	// Rollout is the name of the Rollout in the same namespace.
+	// +kubebuilder:validation:MinLength=1
+	Rollout string        `json:"rollout"`
+	Action  CommandAction `json:"action"`
+	// Step is the step that is approved, counted from 1.
+	// +kubebuilder:validation:Minimum=1
+	// +optional
+	Step int32 `json:"step,omitempty"`
+	// Actor is the user name of who created the command. The API server stamps it; a
+	// claimed one is overwritten.
+	// +optional
+	Actor string `json:"actor,omitempty"`
+	// Reason is for whoever reads the trail later.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Reason string `json:"reason,omitempty"`
+}
+
+// CommandOutcome says what became of a command.
+//
+// +kubebuilder:validation:Enum=Applied;Refused
+type CommandOutcome string
+
+const (
+	// OutcomeApplied is: the Rollout took the command into account.
+	OutcomeApplied CommandOutcome = "Applied"
+	// OutcomeRefused is: it came too late or does not fit; the message says why.
+	OutcomeRefused CommandOutcome = "Refused"
+)
+
+// RolloutCommandStatus is written by Tidegate.
+type RolloutCommandStatus struct {
+	ObservedGeneration int64          `json:"observedGeneration,omitempty"`
+	Outcome            CommandOutcome `json:"outcome,omitempty"`
+	Message            string         `json:"message,omitempty"`
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// RolloutCommandList is a list of RolloutCommands.
+//
+// +kubebuilder:object:root=true
+type RolloutCommandList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []RolloutCommand `json:"items"`
+}
