@@ -101,6 +101,12 @@ type GateStatus struct {
 	// +listType=set
 	// +optional
 	Namespaces []string `json:"namespaces,omitempty"`
+	// Selected lists those of Namespaces that the selector chose, now or once. They stay
+	// governed when their labels change, until the Gate no longer has a selector or they
+	// are deleted.
+	// +listType=set
+	// +optional
+	Selected []string `json:"selected,omitempty"`
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`

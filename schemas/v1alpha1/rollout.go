@@ -16,6 +16,7 @@ import (
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=ro,categories=tidegate
+// +kubebuilder:selectablefield:JSONPath=`.spec.release`
 // +kubebuilder:printcolumn:name="Release",type=string,JSONPath=`.spec.release`
 // +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.spec.revision`
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
@@ -130,9 +131,23 @@ type RolloutStatus struct {
 	// deadline counts from it.
 	// +optional
 	WaitingSince *metav1.MicroTime `json:"waitingSince,omitempty"`
+	// StableShortSince is when the stable set was first seen with fewer available pods
+	// than it should have. Exposure does not rise meanwhile, for at most the progress
+	// deadline: a stable set that stays broken must not keep its own cure out.
+	// +optional
+	StableShortSince *metav1.MicroTime `json:"stableShortSince,omitempty"`
 	// DrainStartedAt is when the set that is to go was first seen without traffic.
 	// +optional
 	DrainStartedAt *metav1.MicroTime `json:"drainStartedAt,omitempty"`
+	// Retiring is true once it was decided to delete the old set. There is no way back
+	// from here: an abort comes too late.
+	// +optional
+	Retiring bool `json:"retiring,omitempty"`
+	// Approvals are the approve commands that count, at most one for each step.
+	// +kubebuilder:validation:MaxItems=50
+	// +listType=atomic
+	// +optional
+	Approvals []Approval `json:"approvals,omitempty"`
 	// Paused is true while a pause command stands.
 	// +optional
 	Paused bool `json:"paused,omitempty"`
@@ -149,6 +164,16 @@ type RolloutStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// Approval records that a person let one step pass its approval gate.
+type Approval struct {
+	// Step that was approved, counted from 1.
+	Step int32 `json:"step"`
+	// Actor is the user name of who approved.
+	Actor string `json:"actor,omitempty"`
+	// Command is the name of the RolloutCommand.
+	Command string `json:"command"`
 }
 
 // Cause is a stable code and its sentence.
@@ -218,6 +243,7 @@ type RolloutList struct {
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=rcmd,categories=tidegate
+// +kubebuilder:selectablefield:JSONPath=`.spec.rollout`
 // +kubebuilder:printcolumn:name="Rollout",type=string,JSONPath=`.spec.rollout`
 // +kubebuilder:printcolumn:name="Action",type=string,JSONPath=`.spec.action`
 // +kubebuilder:printcolumn:name="Actor",type=string,JSONPath=`.spec.actor`

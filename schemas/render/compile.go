@@ -1,0 +1,185 @@
+package render
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/build"
+	"cuelang.org/go/cue/cuecontext"
+	"cuelang.org/go/cue/parser"
+	"cuelang.org/go/cue/token"
+)
+
+// Bounds of the source of one template.
+const (
+	// MaxSourceBytes is the greatest size of all files together.
+	MaxSourceBytes = 256 << 10
+	// MaxSourceFiles is the greatest number of files.
+	MaxSourceFiles = 32
+)
+
+// Template is a compiled template. It is safe for concurrent use.
+type Template struct {
+	digest string
+	// ctx is this template's alone: what is built in a context lives as long as it.
+	ctx  *cue.Context
+	root cue.Value
+	// variables is #Variables.
+	variables cue.Value
+	// facts are the names of the facts that the template's #Context has room for.
+	facts []string
+}
+
+// packages are the parts of CUE's standard library that a template may import: all that
+// compute, none that read the world or stand for something outside of evaluation.
+var packages = map[string]bool{
+	"crypto/hmac": true, "crypto/md5": true, "crypto/sha1": true, "crypto/sha256": true, "crypto/sha512": true,
+	"encoding/base64": true, "encoding/csv": true, "encoding/hex": true, "encoding/json": true, "encoding/yaml": true,
+	"html": true, "list": true, "math": true, "math/bits": true, "net": true, "path": true, "regexp": true,
+	"strconv": true, "strings": true, "struct": true, "text/tabwriter": true, "text/template": true, "time": true, "uuid": true,
+}
+
+// Compile compiles a template from its files, name to CUE source, and checks that it has
+// the fields of the contract (see the package comment). The error is a *SourceError.
+func Compile(files map[string]string) (t *Template, err error) {
+	defer recovered(&err)
+	if lines := checkFiles(files); len(lines) > 0 {
+		return nil, sourceError(lines...)
+	}
+	inst, err := instance(files)
+	if err != nil {
+		return nil, err
+	}
+	ctx := cuecontext.New()
+	root := ctx.BuildInstance(inst)
+	if err := root.Err(); err != nil {
+		return nil, cueError(err)
+	}
+	if err := root.Validate(); err != nil {
+		return nil, cueError(err)
+	}
+	t = &Template{digest: Digest(files), ctx: ctx, root: root, variables: root.LookupPath(variablesPath)}
+	if lines := t.checkContract(); len(lines) > 0 {
+		return nil, sourceError(lines...)
+	}
+	return t, nil
+}
+
+// Digest returns the digest of the template's source.
+func (t *Template) Digest() string { return t.digest }
+
+// Digest returns "sha256:" and the hex digest of the canonical JSON of files.
+func Digest(files map[string]string) string {
+	sum, err := digest(files)
+	if err != nil {
+		panic("render: strings have a JSON form: " + err.Error())
+	}
+	return sum
+}
+
+const cueModule = "cuelang.org/go"
+
+var engine = sync.OnceValue(func() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return cue.LanguageVersion()
+	}
+	for _, m := range info.Deps {
+		switch {
+		case m.Path != cueModule:
+		case m.Replace != nil && m.Replace.Version != "":
+			return m.Replace.Version
+		case m.Version != "":
+			return m.Version
+		}
+	}
+	return cue.LanguageVersion()
+})
+
+// Engine returns the version of the CUE engine, such as v0.17.1.
+func Engine() string { return engine() }
+
+func checkFiles(files map[string]string) []string {
+	if len(files) == 0 {
+		return []string{"wanted at least one CUE file, found none"}
+	}
+	var lines []string
+	if len(files) > MaxSourceFiles {
+		lines = append(lines, fmt.Sprintf("wanted at most %d files, found %d", MaxSourceFiles, len(files)))
+	}
+	size := 0
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		size += len(files[name])
+		if path.Base(name) != name || !strings.HasSuffix(name, ".cue") || len(name) <= len(".cue") {
+			lines = append(lines, fmt.Sprintf("wanted file names such as web.cue, without folders, found %q", name))
+		}
+	}
+	if size > MaxSourceBytes {
+		lines = append(lines, fmt.Sprintf("wanted at most %d bytes of source, found %d", MaxSourceBytes, size))
+	}
+	return lines
+}
+
+// instance parses files into one build instance, which has no access to any file system:
+// what it may import is CUE's own.
+func instance(files map[string]string) (*build.Instance, error) {
+	inst := build.NewContext(build.Loader(func(token.Pos, string) *build.Instance {
+		// nil leaves the import to the engine, which knows only its standard library.
+		return nil
+	})).NewInstance("", nil)
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		f, err := parser.ParseFile(name, files[name], parser.ParseComments)
+		if err != nil {
+			lines = append(lines, cueError(err).(*SourceError).Lines...)
+			continue
+		}
+		lines = append(lines, checkSyntax(f)...)
+		if err := inst.AddSyntax(f); err != nil {
+			lines = append(lines, cueError(err).(*SourceError).Lines...)
+		}
+	}
+	if len(lines) > 0 {
+		return nil, sourceError(lines...)
+	}
+	if err := inst.Complete(); err != nil {
+		return nil, cueError(err)
+	}
+	if inst.ResolutionErr != nil {
+		return nil, cueError(inst.ResolutionErr)
+	}
+	return inst, nil
+}
+
+// checkSyntax refuses imports that are not allowed and attributes that would make the
+// engine look outside of the source.
+func checkSyntax(f *ast.File) []string {
+	var lines []string
+	for spec := range f.ImportSpecs() {
+		name, err := strconv.Unquote(spec.Path.Value)
+		if err != nil || !packages[name] {
+			lines = append(lines, fmt.Sprintf("%s: wanted an import of %s, found %s",
+				place(spec.Pos()), strings.Join(slices.Sorted(maps.Keys(packages)), ", "), spec.Path.Value))
+		}
+	}
+	ast.Walk(f, func(n ast.Node) bool {
+		a, ok := n.(*ast.Attribute)
+		if !ok {
+			return true
+		}
+		name, _, _ := strings.Cut(strings.TrimPrefix(a.Text, "@"), "(")
+		if slices.Contains([]string{"embed", "extern", "experiment", "if"}, name) {
+			lines = append(lines, fmt.Sprintf("%s: wanted source that stands by itself, found the attribute %s", place(a.Pos()), a.Text))
+		}
+		return true
+	}, nil)
+	return lines
+}

@@ -1,0 +1,120 @@
+package render
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/errors"
+	"cuelang.org/go/cue/token"
+
+	"tidegate.io/tidegate/schemas/render/internal/values"
+)
+
+// Codes of the errors of this package.
+const (
+	// ReasonValuesInvalid is the code of a ValuesError.
+	ReasonValuesInvalid = "TG-VALUES-INVALID"
+	// ReasonTemplateBroken is the code of a SourceError.
+	ReasonTemplateBroken = "TG-TEMPLATE-BROKEN"
+)
+
+// maxProblems is how many mistakes one error lists.
+const maxProblems = 100
+
+// Error has one line for each problem.
+func (e *ValuesError) Error() string {
+	lines := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		lines[i] = p.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Reason returns the stable code of the error.
+func (e *ValuesError) Reason() string { return ReasonValuesInvalid }
+
+// String is the problem in one line.
+func (p Problem) String() string {
+	line := p.Path + ": " + p.Message
+	if p.Hint != "" {
+		line += "; " + p.Hint
+	}
+	return line
+}
+
+// Error has one line for each mistake.
+func (e *SourceError) Error() string { return strings.Join(e.Lines, "\n") }
+
+// Reason returns the stable code of the error.
+func (e *SourceError) Reason() string { return ReasonTemplateBroken }
+
+func valuesError(problems []Problem) error {
+	slices.SortStableFunc(problems, func(a, b Problem) int { return strings.Compare(a.Path, b.Path) })
+	problems = slices.Compact(problems)
+	if len(problems) > maxProblems {
+		more := len(problems) - maxProblems
+		problems = append(problems[:maxProblems:maxProblems], Problem{
+			Path:    values.Root,
+			Message: fmt.Sprintf("wanted no mistakes, found %d more than are listed", more),
+		})
+	}
+	return &ValuesError{Problems: problems}
+}
+
+func sourceError(lines ...string) error {
+	if len(lines) > maxProblems {
+		lines = append(lines[:maxProblems:maxProblems], fmt.Sprintf("and %d more", len(lines)-maxProblems))
+	}
+	return &SourceError{Lines: lines}
+}
+
+// cueError makes a SourceError of an error of the CUE engine.
+func cueError(err error) error {
+	var lines []string
+	for _, e := range errors.Errors(errors.Sanitize(errors.Promote(err, ""))) {
+		line := errors.String(e)
+		if at := position(e); at != "" {
+			line = at + ": " + line
+		}
+		if !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return sourceError(lines...)
+}
+
+// position is the place in the template that e is about, or "".
+func position(e errors.Error) string {
+	for _, p := range errors.Positions(e) {
+		if at := place(p); at != "" {
+			return at
+		}
+	}
+	return ""
+}
+
+func place(p token.Pos) string {
+	if !p.IsValid() || p.Filename() == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d:%d", p.Filename(), p.Line(), p.Column())
+}
+
+// at is the line of a mistake at v.
+func at(v cue.Value, format string, args ...any) string {
+	message := fmt.Sprintf(format, args...)
+	if p := place(v.Pos()); p != "" {
+		return p + ": " + message
+	}
+	return message
+}
+
+// recovered turns a panic of the CUE engine into an error: what one template does must
+// not end the process that serves all.
+func recovered(err *error) {
+	if p := recover(); p != nil {
+		*err = sourceError(fmt.Sprintf("the CUE engine failed: %v", p))
+	}
+}

@@ -1,0 +1,251 @@
+// Package manifest checks what a template rendered and prepares it for the cluster: only
+// the kinds that Tidegate can bring into service, in the Release's own namespace, under
+// names and labels that keep the revisions of one Release apart. What Kubernetes would
+// silently drop or refuse much later, such as a misspelt field, is found here.
+//
+// It knows nothing of the language that the template is written in.
+package manifest
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/validation"
+	kjson "sigs.k8s.io/json"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// Bounds of what one Release may render to.
+const (
+	// MaxBytes is the greatest size of the JSON of all objects.
+	MaxBytes = 1 << 20
+	// MaxObjects is the greatest number of objects.
+	MaxObjects = 100
+)
+
+// Release names what is rendered.
+type Release struct {
+	Name, Namespace, Template, Revision string
+}
+
+// set is the name of the revision's own Deployment.
+func (r Release) set() string { return r.Name + "-" + r.Revision }
+
+// Object is one rendered object.
+type Object struct {
+	// ID is the name that the template gave it.
+	ID         string
+	APIVersion string
+	Kind       string
+	Name       string
+	Content    map[string]any
+}
+
+func (o *Object) String() string {
+	return fmt.Sprintf("objects.%s (%s %s)", o.ID, o.Kind, o.Name)
+}
+
+// Rendered is all that one template made of one Release.
+type Rendered struct {
+	// Set are the revision's own objects, Routes the HTTPRoutes, Shared all others. Each
+	// is sorted by apiVersion, kind and name.
+	Set, Routes, Shared []*Object
+	// Replicas is the size of the Deployment; Finish fills it in.
+	Replicas int32
+
+	release Release
+	lines   []string
+}
+
+// place says where objects of one kind may be.
+type place struct {
+	set, shared, route bool
+	// decode decodes strictly into the kind's Go type.
+	decode func([]byte) ([]error, error)
+}
+
+func strictly[T any](data []byte) ([]error, error) {
+	var into T
+	return kjson.UnmarshalStrict(data, &into)
+}
+
+// kinds are the kinds that a template may render, by apiVersion and kind.
+var kinds = map[string]place{
+	"apps/v1 Deployment":                     {set: true, decode: strictly[appsv1.Deployment]},
+	"v1 Service":                             {set: true, shared: true, decode: strictly[corev1.Service]},
+	"v1 ServiceAccount":                      {shared: true, decode: strictly[corev1.ServiceAccount]},
+	"policy/v1 PodDisruptionBudget":          {set: true, decode: strictly[policyv1.PodDisruptionBudget]},
+	"gateway.networking.k8s.io/v1 HTTPRoute": {route: true, decode: strictly[gatewayv1.HTTPRoute]},
+}
+
+// Read reads the JSON of a template's objects by their ids, forces the namespace, and
+// sorts them into set, routes and shared objects. Nothing is added to them yet.
+func Read(data []byte, release Release) (*Rendered, []string) {
+	r := &Rendered{release: release}
+	if len(data) > MaxBytes {
+		return r, []string{fmt.Sprintf("objects: wanted at most %d bytes, found %d", MaxBytes, len(data))}
+	}
+	var byID map[string]map[string]any
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(data, &byID); err != nil {
+		return r, []string{fmt.Sprintf("objects: wanted Kubernetes objects by name: %v", err)}
+	}
+	if len(byID) > MaxObjects {
+		return r, []string{fmt.Sprintf("objects: wanted at most %d objects, found %d", MaxObjects, len(byID))}
+	}
+	seen := map[string]string{}
+	for _, id := range slices.Sorted(maps.Keys(byID)) {
+		o := r.object(id, byID[id])
+		if o == nil {
+			continue
+		}
+		key := o.APIVersion + " " + o.Kind + " " + o.Name
+		if other, twice := seen[key]; twice {
+			r.failf(o, "wanted each object once, found the same one as objects.%s", other)
+			continue
+		}
+		seen[key] = id
+		r.sort(o)
+	}
+	for _, list := range [][]*Object{r.Set, r.Routes, r.Shared} {
+		slices.SortFunc(list, func(a, b *Object) int {
+			return cmp.Or(cmp.Compare(a.APIVersion, b.APIVersion), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+		})
+	}
+	return r, r.lines
+}
+
+func (r *Rendered) failf(o *Object, format string, args ...any) {
+	r.lines = append(r.lines, o.String()+": "+fmt.Sprintf(format, args...))
+}
+
+// object checks what identifies an object; it returns nil where that is not enough to
+// place it.
+func (r *Rendered) object(id string, content map[string]any) *Object {
+	o := &Object{ID: id, Content: content}
+	o.APIVersion, _ = content["apiVersion"].(string)
+	o.Kind, _ = content["kind"].(string)
+	metadata, _ := content["metadata"].(map[string]any)
+	o.Name, _ = metadata["name"].(string)
+
+	if _, ok := kinds[o.APIVersion+" "+o.Kind]; !ok {
+		r.failf(o, "wanted one of %s, found %q of %q", strings.Join(slices.Sorted(maps.Keys(kinds)), ", "), o.Kind, o.APIVersion)
+		return nil
+	}
+	if wrong := validation.IsDNS1123Label(o.Name); len(wrong) > 0 {
+		r.failf(o, "wanted a metadata.name of at most 63 lower case letters, digits and dashes, found %q", o.Name)
+		return nil
+	}
+	if o.Name != r.release.Name && !strings.HasPrefix(o.Name, r.release.Name+"-") {
+		r.failf(o, "wanted the name %s, or one that begins with it and a dash, so that Releases keep out of each other's way, found %q", r.release.Name, o.Name)
+	}
+	switch namespace, set := metadata["namespace"]; {
+	case !set:
+		metadata["namespace"] = r.release.Namespace
+	case namespace != r.release.Namespace:
+		r.failf(o, "wanted the Release's namespace %s, found metadata.namespace %v; leave it out", r.release.Namespace, namespace)
+	}
+	for _, field := range slices.Sorted(maps.Keys(metadata)) {
+		if !slices.Contains([]string{"annotations", "labels", "name", "namespace"}, field) {
+			r.failf(o, "wanted only name, namespace, labels and annotations in metadata, found %s", field)
+		}
+	}
+	if _, set := content["status"]; set {
+		r.failf(o, "wanted no status, found one")
+	}
+	return o
+}
+
+func (r *Rendered) sort(o *Object) {
+	p := kinds[o.APIVersion+" "+o.Kind]
+	own := strings.HasSuffix(o.Name, "-"+r.release.Revision)
+	switch {
+	case p.route:
+		if o.Name != r.release.Name {
+			r.failf(o, "wanted the route to be named like the Release, %s, found %s", r.release.Name, o.Name)
+		}
+		r.Routes = append(r.Routes, o)
+	case own && p.set:
+		r.Set = append(r.Set, o)
+	case !own && p.shared:
+		r.Shared = append(r.Shared, o)
+	case own:
+		r.failf(o, "wanted a name without the revision, since revisions share it, found %s", o.Name)
+	default:
+		r.failf(o, "wanted a name that ends in the revision, as in \\(context.name)-\\(context.revision), found %s", o.Name)
+	}
+}
+
+// All returns the content of all objects: set, routes, shared.
+func (r *Rendered) All() []map[string]any {
+	var all []map[string]any
+	for _, o := range r.objects() {
+		all = append(all, o.Content)
+	}
+	return all
+}
+
+func (r *Rendered) objects() []*Object {
+	return slices.Concat(r.Set, r.Routes, r.Shared)
+}
+
+// Identity is what the revision is the digest of: the set, replicas aside, since a change
+// of size is no change of what runs.
+func Identity(set []*Object) []map[string]any {
+	out := make([]map[string]any, len(set))
+	for i, o := range set {
+		out[i] = o.Content
+		spec, ok := o.Content["spec"].(map[string]any)
+		if _, sized := spec["replicas"]; !ok || !sized || o.Kind != "Deployment" {
+			continue
+		}
+		out[i] = maps.Clone(o.Content)
+		spec = maps.Clone(spec)
+		delete(spec, "replicas")
+		out[i]["spec"] = spec
+	}
+	return out
+}
+
+// Objects returns the objects in the form that clients take.
+func Objects(list []*Object) []*unstructured.Unstructured {
+	out := make([]*unstructured.Unstructured, len(list))
+	for i, o := range list {
+		out[i] = &unstructured.Unstructured{Object: o.Content}
+	}
+	return out
+}
+
+// Decode returns JSON as maps, slices and scalars, integers kept.
+func Decode(data []byte) (any, error) {
+	var v any
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(data, &v); err != nil {
+		return nil, fmt.Errorf("decoding: %w", err)
+	}
+	return v, nil
+}
+
+// decodeStrictly returns what is wrong with o as an object of its kind.
+func decodeStrictly(o *Object) []string {
+	data, err := json.Marshal(o.Content)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	wrong, err := kinds[o.APIVersion+" "+o.Kind].decode(data)
+	if err != nil {
+		return []string{typeMessage(err)}
+	}
+	lines := make([]string, len(wrong))
+	for i, w := range wrong {
+		lines[i] = fmt.Sprintf("wanted the fields of a %s, found: %v", o.Kind, w)
+	}
+	return lines
+}

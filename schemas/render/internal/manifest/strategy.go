@@ -1,0 +1,235 @@
+package manifest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+	kjson "sigs.k8s.io/json"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"tidegate.io/tidegate/schemas/v1alpha1"
+)
+
+// Defaults and bounds of a strategy; the same as those of the Rollout's schema, which
+// sees a strategy only when it is too late to tell the author.
+const (
+	defaultDrainDelay       = 30 * time.Second
+	defaultProgressDeadline = 10 * time.Minute
+	defaultInterval         = 10 * time.Second
+	defaultWindow           = 60 * time.Second
+	defaultMinSamples       = 100
+
+	maxSteps      = 50
+	maxMetrics    = 20
+	maxQuery      = 4096
+	maxMetricName = 40
+	fullExposure  = 100
+)
+
+var metricName = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)
+
+// Strategy reads the JSON of a template's rollout field, fills in the defaults and checks
+// it. It returns a line for each mistake.
+func Strategy(data []byte) (v1alpha1.Strategy, []string) {
+	var s v1alpha1.Strategy
+	raw, err := Decode(data)
+	if err != nil {
+		return s, []string{"rollout: " + err.Error()}
+	}
+	c := &checker{}
+	content, _ := raw.(map[string]any)
+	c.periods("rollout", content)
+	if len(c.lines) > 0 {
+		return s, c.lines
+	}
+	wrong, err := kjson.UnmarshalStrict(data, &s)
+	if err != nil {
+		message := typeMessage(err)
+		var t *json.UnmarshalTypeError
+		if !errors.As(err, &t) {
+			message = "wanted a strategy: " + err.Error()
+		}
+		return s, []string{"rollout." + message}
+	}
+	for _, w := range wrong {
+		c.failf("rollout", "wanted the fields of a strategy, found: %v", w)
+	}
+	fill(&s, content)
+	c.strategy(s)
+	return s, c.lines
+}
+
+type checker struct{ lines []string }
+
+func (c *checker) failf(path, format string, args ...any) {
+	c.lines = append(c.lines, path+": "+fmt.Sprintf(format, args...))
+}
+
+// periods finds durations and quantities that do not parse, which decoding would report
+// without their path.
+func (c *checker) periods(path string, v any) {
+	switch v := v.(type) {
+	case []any:
+		for i, item := range v {
+			c.periods(fmt.Sprintf("%s[%d]", path, i), item)
+		}
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			field := path + "." + key
+			switch text, ok := v[key].(string); {
+			case slices.Contains([]string{"hold", "drainDelay", "progressDeadline", "interval", "window"}, key):
+				if _, err := time.ParseDuration(text); err != nil || !ok {
+					c.failf(field, `wanted a duration such as "30s" or "5m", found %v`, v[key])
+				}
+			case slices.Contains([]string{"max", "min", "minDifference"}, key):
+				if _, err := resource.ParseQuantity(fmt.Sprint(v[key])); err != nil {
+					c.failf(field, `wanted a quantity such as "0.01", found %v`, v[key])
+				}
+			default:
+				c.periods(field, v[key])
+			}
+		}
+	}
+}
+
+// fill sets what raw does not mention; a zero that was written is kept.
+func fill(s *v1alpha1.Strategy, raw map[string]any) {
+	duration := func(into *metav1.Duration, in map[string]any, key string, value time.Duration) {
+		if _, set := in[key]; !set {
+			into.Duration = value
+		}
+	}
+	duration(&s.DrainDelay, raw, "drainDelay", defaultDrainDelay)
+	duration(&s.ProgressDeadline, raw, "progressDeadline", defaultProgressDeadline)
+	if s.Analysis == nil {
+		return
+	}
+	analysis := child(raw, "analysis")
+	duration(&s.Analysis.Interval, analysis, "interval", defaultInterval)
+	duration(&s.Analysis.Window, analysis, "window", defaultWindow)
+	metrics, _ := analysis["metrics"].([]any)
+	for i := range s.Analysis.Metrics {
+		if i >= len(metrics) {
+			continue
+		}
+		if m, _ := metrics[i].(map[string]any); m["minSamples"] == nil {
+			s.Analysis.Metrics[i].MinSamples = defaultMinSamples
+		}
+	}
+}
+
+func (c *checker) strategy(s v1alpha1.Strategy) {
+	if s.Type != v1alpha1.StrategyCanary {
+		c.failf("rollout.type", "wanted %q, found %q", v1alpha1.StrategyCanary, s.Type)
+	}
+	c.steps(s)
+	if s.DrainDelay.Duration < 0 {
+		c.failf("rollout.drainDelay", "wanted a duration of at least 0s, found %v", s.DrainDelay.Duration)
+	}
+	if s.ProgressDeadline.Duration <= 0 {
+		c.failf("rollout.progressDeadline", "wanted a duration above 0s, found %v", s.ProgressDeadline.Duration)
+	}
+	if s.Analysis != nil {
+		c.analysis(*s.Analysis)
+	}
+}
+
+func (c *checker) steps(s v1alpha1.Strategy) {
+	if n := len(s.Steps); n == 0 || n > maxSteps {
+		c.failf("rollout.steps", "wanted 1 to %d steps, found %d", maxSteps, n)
+		return
+	}
+	before := int32(0)
+	for i, step := range s.Steps {
+		path := fmt.Sprintf("rollout.steps[%d]", i)
+		switch {
+		case step.Weight < 1 || step.Weight > fullExposure:
+			c.failf(path+".weight", "wanted 1 to %d, found %d", fullExposure, step.Weight)
+		case step.Weight <= before:
+			c.failf(path+".weight", "wanted more than the %d of the step before, found %d", before, step.Weight)
+		}
+		before = step.Weight
+		if step.Hold.Duration < 0 {
+			c.failf(path+".hold", "wanted a duration of at least 0s, found %v", step.Hold.Duration)
+		}
+		if step.Analysis && s.Analysis == nil {
+			c.failf(path+".analysis", "wanted rollout.analysis to say what to measure, found none")
+		}
+	}
+	if before != fullExposure {
+		c.failf("rollout.steps", "wanted the last weight to be %d, found %d", fullExposure, before)
+	}
+}
+
+func (c *checker) analysis(a v1alpha1.Analysis) {
+	const path = "rollout.analysis"
+	if a.Source == "" {
+		c.failf(path+".source", "wanted the name of a MetricSource, found none")
+	}
+	if a.Interval.Duration <= 0 {
+		c.failf(path+".interval", "wanted a duration above 0s, found %v", a.Interval.Duration)
+	}
+	if a.Window.Duration <= 0 {
+		c.failf(path+".window", "wanted a duration above 0s, found %v", a.Window.Duration)
+	}
+	if n := len(a.Metrics); n == 0 || n > maxMetrics {
+		c.failf(path+".metrics", "wanted 1 to %d metrics, found %d", maxMetrics, n)
+	}
+	names := map[string]bool{}
+	for i, m := range a.Metrics {
+		at := fmt.Sprintf("%s.metrics[%d]", path, i)
+		if names[m.Name] {
+			c.failf(at+".name", "wanted each name once, found %q again", m.Name)
+		}
+		names[m.Name] = true
+		c.metric(at, m)
+	}
+}
+
+func (c *checker) metric(path string, m v1alpha1.Metric) {
+	if len(m.Name) > maxMetricName || !metricName.MatchString(m.Name) {
+		c.failf(path+".name", "wanted at most %d lower case letters, digits and dashes, found %q", maxMetricName, m.Name)
+	}
+	if !slices.Contains([]string{"", "%", "ms", "s"}, m.Unit) {
+		c.failf(path+".unit", `wanted "", "%%", "ms" or "s", found %q`, m.Unit)
+	}
+	for _, q := range []struct{ field, text string }{{"query", m.Query}, {"samples", m.Samples}} {
+		if strings.TrimSpace(q.text) == "" || len(q.text) > maxQuery {
+			c.failf(path+"."+q.field, "wanted a PromQL expression of 1 to %d characters, found %d", maxQuery, len(q.text))
+		}
+	}
+	if m.MinSamples < 1 {
+		c.failf(path+".minSamples", "wanted at least 1, found %d", m.MinSamples)
+	}
+	c.judges(path, m)
+}
+
+func (c *checker) judges(path string, m v1alpha1.Metric) {
+	if m.Threshold == nil && m.Ratio == nil {
+		c.failf(path, "wanted a judge, threshold or ratio or both, found none")
+	}
+	if t := m.Threshold; t != nil {
+		switch {
+		case t.Max == nil && t.Min == nil:
+			c.failf(path+".threshold", "wanted max, min or both, found neither")
+		case t.Max != nil && t.Min != nil && t.Min.Cmp(*t.Max) > 0:
+			c.failf(path+".threshold", "wanted min to be at most max, found min %v and max %v", t.Min, t.Max)
+		}
+	}
+	if r := m.Ratio; r != nil {
+		if r.Max.Cmp(resource.MustParse("1")) < 0 {
+			c.failf(path+".ratio.max", "wanted a ratio of at least 1, found %v", r.Max.String())
+		}
+		if r.MinDifference != nil && r.MinDifference.Sign() < 0 {
+			c.failf(path+".ratio.minDifference", "wanted at least 0, found %v", r.MinDifference)
+		}
+	}
+}

@@ -1,0 +1,507 @@
+// Package shape reads what a CUE value accepts off its evaluated syntax and says it in
+// words for people and in JSON Schema for tools. It never judges a value: where CUE says
+// more than a shape can hold, the shape says less.
+package shape
+
+import (
+	"encoding/json"
+	"math/big"
+	"strconv"
+	"strings"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/format"
+	"cuelang.org/go/cue/literal"
+	"cuelang.org/go/cue/token"
+)
+
+// Shape is a choice of arms; a value that none of them accepts is a mistake.
+type Shape struct {
+	Arms []Arm
+}
+
+// Kind is the type that an Arm accepts.
+type Kind string
+
+// The kinds of arms, by their names in JSON Schema; Any has none.
+const (
+	Any     Kind = ""
+	Null    Kind = "null"
+	Bool    Kind = "boolean"
+	Integer Kind = "integer"
+	Number  Kind = "number"
+	String  Kind = "string"
+	List    Kind = "array"
+	Object  Kind = "object"
+)
+
+// Bound is one end of a range of numbers.
+type Bound struct {
+	Value *big.Rat
+	Text  string
+	// Open is true where the bound itself is outside.
+	Open bool
+}
+
+// Arm is one alternative.
+type Arm struct {
+	Kind Kind
+	// Literal is the JSON text of the only value accepted; empty where there are more.
+	Literal  string
+	Min, Max *Bound
+	// Patterns must each match, AntiPatterns must not.
+	Patterns, AntiPatterns []string
+	// Not lists the JSON texts of values that are not accepted.
+	Not []string
+	// MinSize and MaxSize bound the runes of a string, the entries of a list or object.
+	MinSize, MaxSize *int
+	// Rules are constraints in the words of CUE that have no field here.
+	Rules []string
+	// preferred marks the arm that is the default.
+	preferred bool
+}
+
+// Of returns the shape of v.
+func Of(v cue.Value) Shape {
+	if v.IncompleteKind() == cue.StructKind {
+		return Shape{Arms: []Arm{{Kind: Object}}}
+	}
+	arms := read(expression(v.Eval().Syntax(cue.Optional(true))))
+	s := Shape{Arms: dropDefaults(arms)}
+	// Evaluation drops the bounds of a list, which the source still has.
+	raw := expression(v.Syntax(cue.Raw()))
+	for i := range s.Arms {
+		if s.Arms[i].Kind == List {
+			listBounds(raw, &s.Arms[i])
+		}
+	}
+	return s
+}
+
+// AuthorsWords reports whether v says with the builtin error() how a mistake in it is to
+// be worded.
+func AuthorsWords(v cue.Value) bool {
+	found := false
+	if n := v.Syntax(cue.Raw()); n != nil {
+		ast.Walk(n, func(n ast.Node) bool {
+			if name, _ := call(n); name == "error" {
+				found = true
+			}
+			return !found
+		}, nil)
+	}
+	return found
+}
+
+// Definitions returns the names of the definitions that v is written with.
+func Definitions(v cue.Value) []string {
+	e := expression(v.Syntax(cue.Raw()))
+	if e == nil {
+		return nil
+	}
+	var names []string
+	ast.Walk(e, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.Ident:
+			if strings.HasPrefix(n.Name, "#") {
+				names = append(names, n.Name)
+			}
+		case *ast.StructLit, *ast.ListLit:
+			return false
+		}
+		return true
+	}, nil)
+	return names
+}
+
+// dropDefaults removes the arms that are there only to name a default.
+func dropDefaults(arms []Arm) []Arm {
+	var kept []Arm
+	for i, a := range arms {
+		if !a.preferred || a.Literal == "" && a.Kind != List || !covered(a, i, arms) {
+			kept = append(kept, a)
+		}
+	}
+	return kept
+}
+
+func covered(a Arm, i int, arms []Arm) bool {
+	for j, b := range arms {
+		if j == i || b.preferred {
+			continue
+		}
+		sameKind := b.Kind == a.Kind || b.Kind == Any || b.Kind == Number && a.Kind == Integer
+		if sameKind && (b.Literal == "" || b.Literal == a.Literal) {
+			return true
+		}
+	}
+	return false
+}
+
+// DefaultOutside returns the JSON text of a default that lies outside of the bounds that
+// stand beside it, as in `int & <=50 | *200`, which CUE accepts; empty if there is none.
+func DefaultOutside(v cue.Value) string {
+	if v.IncompleteKind()&(cue.NumberKind|cue.StringKind) == 0 {
+		return ""
+	}
+	arms := read(expression(v.Eval().Syntax()))
+	for i, a := range arms {
+		if !a.preferred || a.Literal == "" || !covered(a, i, arms) {
+			continue
+		}
+		accepted := false
+		for j, b := range arms {
+			if j != i && b.accepts(a) {
+				accepted = true
+			}
+		}
+		if !accepted {
+			return a.Literal
+		}
+	}
+	return ""
+}
+
+// expression is n without its imports; a file of fields is a struct.
+func expression(n ast.Node) ast.Expr {
+	switch n := n.(type) {
+	case *ast.File:
+		var decls []ast.Decl
+		for _, d := range n.Decls {
+			switch d.(type) {
+			case *ast.ImportDecl, *ast.Package:
+			default:
+				decls = append(decls, d)
+			}
+		}
+		if len(decls) == 1 {
+			if e, ok := decls[0].(*ast.EmbedDecl); ok {
+				return e.Expr
+			}
+		}
+		return &ast.StructLit{Elts: decls}
+	case ast.Expr:
+		return n
+	}
+	return nil
+}
+
+func read(e ast.Expr) []Arm {
+	switch e := e.(type) {
+	case *ast.ParenExpr:
+		return read(e.X)
+	case *ast.BinaryExpr:
+		switch e.Op {
+		case token.OR:
+			return append(read(e.X), read(e.Y)...)
+		case token.AND:
+			var both []Arm
+			for _, x := range read(e.X) {
+				for _, y := range read(e.Y) {
+					both = append(both, x.and(y))
+				}
+			}
+			return both
+		}
+	case *ast.UnaryExpr:
+		return readUnary(e)
+	case *ast.BasicLit:
+		return []Arm{readLiteral(e, "")}
+	case *ast.Ident:
+		return []Arm{readIdent(e.Name)}
+	case *ast.ListLit:
+		return []Arm{{Kind: List}}
+	case *ast.StructLit:
+		return []Arm{{Kind: Object}}
+	case *ast.CallExpr:
+		return []Arm{readCall(e)}
+	}
+	return []Arm{opaque(e)}
+}
+
+func opaque(e ast.Expr) Arm {
+	if e == nil {
+		return Arm{}
+	}
+	text, err := format.Node(e)
+	if err != nil {
+		return Arm{}
+	}
+	return Arm{Rules: []string{string(text)}}
+}
+
+func readUnary(e *ast.UnaryExpr) []Arm {
+	if e.Op == token.MUL {
+		arms := read(e.X)
+		for i := range arms {
+			arms[i].preferred = true
+		}
+		return arms
+	}
+	lit, sign := e.X, ""
+	if neg, ok := lit.(*ast.UnaryExpr); ok && neg.Op == token.SUB {
+		lit, sign = neg.X, "-"
+	}
+	basic, ok := lit.(*ast.BasicLit)
+	if !ok {
+		return []Arm{opaque(e)}
+	}
+	if e.Op == token.SUB {
+		return []Arm{readLiteral(basic, "-")}
+	}
+	if basic.Kind == token.STRING {
+		s, err := literal.Unquote(basic.Value)
+		if err != nil {
+			return []Arm{opaque(e)}
+		}
+		switch e.Op {
+		case token.MAT:
+			return []Arm{{Kind: String, Patterns: []string{s}}}
+		case token.NMAT:
+			return []Arm{{Kind: String, AntiPatterns: []string{s}}}
+		case token.NEQ:
+			return []Arm{{Not: []string{jsonString(s)}}}
+		}
+		return []Arm{opaque(e)}
+	}
+	b := bound(sign+basic.Value, e.Op == token.GTR || e.Op == token.LSS)
+	if b == nil {
+		return []Arm{opaque(e)}
+	}
+	switch e.Op {
+	case token.GTR, token.GEQ:
+		return []Arm{{Kind: Number, Min: b}}
+	case token.LSS, token.LEQ:
+		return []Arm{{Kind: Number, Max: b}}
+	case token.NEQ:
+		return []Arm{{Not: []string{b.Text}}}
+	}
+	return []Arm{opaque(e)}
+}
+
+func bound(text string, open bool) *Bound {
+	sign := strings.HasPrefix(text, "-")
+	var n literal.NumInfo
+	if err := literal.ParseNum(strings.TrimPrefix(text, "-"), &n); err != nil {
+		return nil
+	}
+	text = n.String()
+	if sign {
+		text = "-" + text
+	}
+	r, ok := new(big.Rat).SetString(text)
+	if !ok {
+		return nil
+	}
+	return &Bound{Value: r, Text: text, Open: open}
+}
+
+func readLiteral(l *ast.BasicLit, sign string) Arm {
+	switch l.Kind {
+	case token.INT, token.FLOAT:
+		if b := bound(sign+l.Value, false); b != nil {
+			kind := Number
+			if l.Kind == token.INT {
+				kind = Integer
+			}
+			return Arm{Kind: kind, Literal: b.Text}
+		}
+	case token.STRING:
+		if s, err := literal.Unquote(l.Value); err == nil {
+			return Arm{Kind: String, Literal: jsonString(s)}
+		}
+	case token.TRUE, token.FALSE:
+		return Arm{Kind: Bool, Literal: l.Value}
+	case token.NULL:
+		return Arm{Kind: Null, Literal: "null"}
+	}
+	return opaque(l)
+}
+
+func jsonString(s string) string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return strconv.Quote(s)
+	}
+	return string(b)
+}
+
+func readIdent(name string) Arm {
+	integer := func(lo, hi string) Arm {
+		a := Arm{Kind: Integer}
+		if lo != "" {
+			a.Min = bound(lo, false)
+		}
+		if hi != "" {
+			a.Max = bound(hi, false)
+		}
+		return a
+	}
+	switch name {
+	case "_":
+		return Arm{}
+	case "null":
+		return Arm{Kind: Null, Literal: "null"}
+	case "true", "false":
+		return Arm{Kind: Bool, Literal: name}
+	case "bool":
+		return Arm{Kind: Bool}
+	case "string", "bytes":
+		return Arm{Kind: String}
+	case "number", "float", "float32", "float64":
+		return Arm{Kind: Number}
+	case "int", "int128", "uint128":
+		return Arm{Kind: Integer}
+	case "uint":
+		return integer("0", "")
+	case "uint8":
+		return integer("0", "255")
+	case "uint16":
+		return integer("0", "65535")
+	case "uint32":
+		return integer("0", "4294967295")
+	case "uint64":
+		return integer("0", "18446744073709551615")
+	case "int8":
+		return integer("-128", "127")
+	case "int16":
+		return integer("-32768", "32767")
+	case "int32":
+		return integer("-2147483648", "2147483647")
+	case "int64":
+		return integer("-9223372036854775808", "9223372036854775807")
+	}
+	return Arm{Rules: []string{name}}
+}
+
+// call returns the name of the function that n calls and its arguments.
+func call(n ast.Node) (name string, args []ast.Expr) {
+	c, ok := n.(*ast.CallExpr)
+	if !ok {
+		return "", nil
+	}
+	switch f := c.Fun.(type) {
+	case *ast.Ident:
+		return f.Name, c.Args
+	case *ast.SelectorExpr:
+		if pkg, ok := f.X.(*ast.Ident); ok {
+			if sel, ok := f.Sel.(*ast.Ident); ok {
+				return pkg.Name + "." + sel.Name, c.Args
+			}
+		}
+	}
+	return "", nil
+}
+
+func readCall(e *ast.CallExpr) Arm {
+	name, args := call(e)
+	size := func() *int {
+		if len(args) != 1 {
+			return nil
+		}
+		lit, ok := args[0].(*ast.BasicLit)
+		if !ok {
+			return nil
+		}
+		n, err := strconv.Atoi(lit.Value)
+		if err != nil {
+			return nil
+		}
+		return &n
+	}
+	a := Arm{}
+	switch name {
+	case "strings.MinRunes":
+		a = Arm{Kind: String, MinSize: size()}
+	case "strings.MaxRunes":
+		a = Arm{Kind: String, MaxSize: size()}
+	case "list.MinItems":
+		a = Arm{Kind: List, MinSize: size()}
+	case "list.MaxItems":
+		a = Arm{Kind: List, MaxSize: size()}
+	case "list.UniqueItems":
+		return Arm{Kind: List, Rules: []string{"no item twice"}}
+	case "time.Duration":
+		return Arm{Kind: String, Rules: []string{`a duration such as "30s"`}}
+	}
+	if a.MinSize == nil && a.MaxSize == nil {
+		return opaque(e)
+	}
+	return a
+}
+
+// listBounds adds what the calls list.MinItems, list.MaxItems and list.UniqueItems in e
+// say.
+func listBounds(e ast.Expr, a *Arm) {
+	if e == nil {
+		return
+	}
+	ast.Walk(e, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.ListLit, *ast.StructLit:
+			return false
+		case *ast.CallExpr:
+			if c := readCall(n); c.Kind == List {
+				*a = a.and(c)
+			}
+			return false
+		}
+		return true
+	}, nil)
+}
+
+func (a Arm) and(b Arm) Arm {
+	a.preferred = a.preferred || b.preferred
+	a.Kind = narrower(a.Kind, b.Kind)
+	if b.Literal != "" {
+		a.Literal = b.Literal
+	}
+	a.Min = tighter(a.Min, b.Min, 1)
+	a.Max = tighter(a.Max, b.Max, -1)
+	a.Patterns = union(a.Patterns, b.Patterns)
+	a.AntiPatterns = union(a.AntiPatterns, b.AntiPatterns)
+	a.Not = union(a.Not, b.Not)
+	a.Rules = union(a.Rules, b.Rules)
+	if a.MinSize == nil || b.MinSize != nil && *b.MinSize > *a.MinSize {
+		a.MinSize = b.MinSize
+	}
+	if a.MaxSize == nil || b.MaxSize != nil && *b.MaxSize < *a.MaxSize {
+		a.MaxSize = b.MaxSize
+	}
+	return a
+}
+
+func narrower(a, b Kind) Kind {
+	if a == Any || a == Number && b == Integer {
+		return b
+	}
+	return a
+}
+
+func tighter(a, b *Bound, sign int) *Bound {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	if c := b.Value.Cmp(a.Value) * sign; c > 0 || c == 0 && b.Open {
+		return b
+	}
+	return a
+}
+
+func union(a, b []string) []string {
+	out := append([]string(nil), a...)
+	for _, s := range b {
+		dup := false
+		for _, t := range a {
+			dup = dup || s == t
+		}
+		if !dup {
+			out = append(out, s)
+		}
+	}
+	return out
+}
