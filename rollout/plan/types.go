@@ -46,12 +46,13 @@ type Set struct {
 type Traffic struct {
 	Knowledge Knowledge
 	// CanaryWeight is the percentage of requests for the canary, 0 to 100; the stable set
-	// has the rest. Where Spec.Stable is nil it is 0 or 100.
+	// has the rest. Where Spec.Stable is nil, or is the same revision, it is 0 or 100.
 	CanaryWeight int32
 	// Settled is true when the gateway has accepted the route's newest generation.
 	Settled bool
 	// UpToDate is true when the route, weights aside, is as it was rendered for the phase
-	// that the Rollout is in.
+	// that the Rollout is in: by the stable Rollout in phases Aborting and Aborted, by this
+	// one otherwise.
 	UpToDate bool
 }
 
@@ -76,10 +77,16 @@ type Observation struct {
 	Older string
 	// Newer is the name of a newer Rollout of the same Release, or empty.
 	Newer string
-	// Stable is the zero Set with Knowledge Absent where Spec.Stable is nil.
+	// StableMoved is true when Spec.Stable is no longer what serves: a Rollout other than
+	// the one it names was the last to succeed. What was pinned is then out of date; the
+	// Rollout must not begin, and one that was aborted has nothing left to watch over.
+	StableMoved bool
+	// Stable is the zero Set with Knowledge Absent where Spec.Stable is nil. Where
+	// Spec.Stable.Revision is Spec.Revision, Stable and Canary are the same objects.
 	Stable Set
 	Canary Set
-	// Shared is Present when the objects outside of the sets are as they were rendered.
+	// Shared is Present when the objects outside of the sets are as they were rendered,
+	// by the same Rollout as the route, and Absent when they are not.
 	Shared   Knowledge
 	Traffic  Traffic
 	Commands []Command

@@ -1,0 +1,284 @@
+// Package apply executes the actions of package plan on the cluster. Each is absolute and
+// may be repeated: applying what is there already changes nothing, and deleting what is
+// gone is done.
+//
+// Objects are written by server-side apply with the field manager of Tidegate and are
+// owned by their Release. Two writes are conditional on what was observed, since they
+// cost requests when they come late: weights are applied on the resourceVersion of the
+// route that the decision rested on, and objects are deleted by their UID, after the
+// route was read back.
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"tidegate.io/tidegate/rollout/manifest"
+	"tidegate.io/tidegate/rollout/observe"
+	"tidegate.io/tidegate/rollout/plan"
+	"tidegate.io/tidegate/schemas/render"
+	"tidegate.io/tidegate/schemas/v1alpha1"
+)
+
+var (
+	// ErrCarriesTraffic refuses to retire a set that the route still sends requests to.
+	ErrCarriesTraffic = errors.New("the route still sends requests to the set")
+	// ErrServing refuses to retire the set that both sides of a Rollout share.
+	ErrServing = errors.New("the set is the one that serves")
+	// ErrNotRendered refuses to write what cannot be rendered as it was judged.
+	ErrNotRendered = errors.New("the revision could not be rendered as it was judged")
+	// ErrForeign refuses to take over or delete an object that belongs to somebody else.
+	ErrForeign = errors.New("the object is controlled by another owner")
+)
+
+// Target is what the actions of one decision are about.
+type Target struct {
+	Release *v1alpha1.Release
+	Rollout *v1alpha1.Rollout
+	// Phase is the one that was decided, and recorded, with the actions.
+	Phase v1alpha1.RolloutPhase
+	Sides manifest.Sides
+	// Route is the route that the decision rested on; nil where there was none.
+	Route *unstructured.Unstructured
+}
+
+// Applier executes actions.
+type Applier struct {
+	// Writer writes to the API server.
+	Writer client.Client
+	// Live reads from the API server, not from a cache.
+	Live client.Reader
+}
+
+// Execute executes one action. Measure is not among them: it is the caller's.
+func (a Applier) Execute(ctx context.Context, t *Target, action plan.Action) error {
+	switch action.Kind {
+	case plan.ActionApplyShared:
+		return a.shared(ctx, t)
+	case plan.ActionEnsureSet:
+		return a.ensureSet(ctx, t, action)
+	case plan.ActionSetWeight:
+		return a.setWeight(ctx, t, action.Weight)
+	case plan.ActionRetire:
+		return a.retire(ctx, t, action.Role)
+	case plan.ActionAnswer:
+		return a.answer(ctx, t, action)
+	case plan.ActionMeasure:
+	}
+	return fmt.Errorf("executing action %q: not known here", action.Kind)
+}
+
+func (t *Target) side(role plan.Role) (*render.Result, error) {
+	side := t.Sides.Canary
+	if role == plan.RoleStable && !manifest.InPlace(t.Rollout.Spec) {
+		side = t.Sides.Stable
+	}
+	if side == nil {
+		return nil, fmt.Errorf("finding the %s set of Rollout %s: %w", role, t.Rollout.Name, ErrNotRendered)
+	}
+	return side, nil
+}
+
+func (a Applier) shared(ctx context.Context, t *Target) error {
+	if !t.Sides.Complete(t.Rollout.Spec) {
+		return fmt.Errorf("applying the shared objects of Rollout %s: %w", t.Rollout.Name, ErrNotRendered)
+	}
+	for _, obj := range manifest.Shared(t.Sides, t.Phase) {
+		want, err := manifest.Wanted(obj, t.Release)
+		if err != nil {
+			return err
+		}
+		if err := a.apply(ctx, t, want); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ensureSet applies the objects of a set, the workload last, so that no pod starts before
+// what it depends on.
+func (a Applier) ensureSet(ctx context.Context, t *Target, action plan.Action) error {
+	side, err := t.side(action.Role)
+	if err != nil {
+		return err
+	}
+	var workload *unstructured.Unstructured
+	for _, obj := range side.Set {
+		want, err := manifest.Wanted(obj, t.Release)
+		if err != nil {
+			return err
+		}
+		if manifest.IsWorkload(want) {
+			workload = want
+			continue
+		}
+		if err := a.apply(ctx, t, want); err != nil {
+			return err
+		}
+	}
+	if workload == nil {
+		return fmt.Errorf("applying the %s set of Rollout %s: it has no Deployment", action.Role, t.Rollout.Name)
+	}
+	if err := manifest.WithReplicas(workload, action.Replicas); err != nil {
+		return err
+	}
+	return a.apply(ctx, t, workload)
+}
+
+// setWeight applies the route. When the revisions cannot be rendered it can still take
+// all weight from the canary, in the route as it is.
+func (a Applier) setWeight(ctx context.Context, t *Target, weight int32) error {
+	if !t.Sides.Complete(t.Rollout.Spec) {
+		if weight != 0 || t.Route == nil {
+			return fmt.Errorf("setting the weight of Rollout %s to %d: %w", t.Rollout.Name, weight, ErrNotRendered)
+		}
+		want, err := manifest.WithoutCanary(t.Route, t.Rollout.Spec)
+		if err != nil {
+			return err
+		}
+		if err := a.Writer.Update(ctx, want, client.FieldOwner(v1alpha1.FieldManager)); err != nil {
+			return fmt.Errorf("taking all weight from the canary in HTTPRoute %s/%s: %w", want.GetNamespace(), want.GetName(), err)
+		}
+		t.Route = want
+		return nil
+	}
+	want, err := manifest.Route(t.Sides, t.Rollout.Spec, t.Phase, t.Release, weight)
+	if err != nil {
+		return err
+	}
+	if t.Route != nil {
+		want.SetResourceVersion(t.Route.GetResourceVersion())
+	}
+	if err := a.apply(ctx, t, want); err != nil {
+		return err
+	}
+	t.Route = want
+	return nil
+}
+
+// retire deletes the objects of a set. That it gets no traffic was decided on an
+// observation; it is read back once more here, since nothing brings back the requests
+// that are lost when it is not so.
+func (a Applier) retire(ctx context.Context, t *Target, role plan.Role) error {
+	spec := t.Rollout.Spec
+	if manifest.InPlace(spec) {
+		return fmt.Errorf("retiring the %s set of Rollout %s: %w", role, t.Rollout.Name, ErrServing)
+	}
+	side, err := t.side(role)
+	if err != nil {
+		return err
+	}
+	route, err := observe.Reader{Live: a.Live}.Route(ctx, t.Rollout)
+	if err != nil {
+		return err
+	}
+	if route != nil && manifest.Carries(route, side.Revision) {
+		return fmt.Errorf("retiring the %s set of Rollout %s: %w: HTTPRoute %s has weight on revision %s",
+			role, t.Rollout.Name, ErrCarriesTraffic, route.GetName(), side.Revision)
+	}
+	for _, obj := range side.Set {
+		if err := a.remove(ctx, t, obj); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remove deletes one object of the Release, and whatever depends on it in the background.
+func (a Applier) remove(ctx context.Context, t *Target, obj *unstructured.Unstructured) error {
+	live := &unstructured.Unstructured{}
+	live.SetGroupVersionKind(obj.GroupVersionKind())
+	switch err := a.Live.Get(ctx, client.ObjectKeyFromObject(obj), live); {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading %s %s/%s: %w", obj.GetKind(), obj.GetNamespace(), obj.GetName(), err)
+	}
+	if live.GetDeletionTimestamp() != nil {
+		return nil
+	}
+	if !metav1.IsControlledBy(live, t.Release) {
+		return fmt.Errorf("deleting %s %s/%s: %w than Release %s", obj.GetKind(), obj.GetNamespace(), obj.GetName(), ErrForeign, t.Release.Name)
+	}
+	uid := live.GetUID()
+	err := a.Writer.Delete(ctx, live, client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationBackground))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting %s %s/%s: %w", obj.GetKind(), obj.GetNamespace(), obj.GetName(), err)
+	}
+	return nil
+}
+
+// answer records the outcome on a command, once.
+func (a Applier) answer(ctx context.Context, t *Target, action plan.Action) error {
+	var command v1alpha1.RolloutCommand
+	key := client.ObjectKey{Namespace: t.Rollout.Namespace, Name: action.Command}
+	switch err := a.Live.Get(ctx, key, &command); {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading RolloutCommand %s: %w", key, err)
+	}
+	if command.Status.Outcome != "" {
+		return nil
+	}
+	command.Status.ObservedGeneration = command.Generation
+	command.Status.Outcome = action.Outcome
+	command.Status.Message = action.Message
+	if err := a.Writer.Status().Update(ctx, &command, client.FieldOwner(v1alpha1.FieldManager)); err != nil {
+		return fmt.Errorf("answering RolloutCommand %s: %w", key, err)
+	}
+	return nil
+}
+
+// apply writes one object, unless it is there as wanted. An object of the same name that
+// does not belong to the Release is left alone: taking it over would destroy what somebody
+// else made.
+func (a Applier) apply(ctx context.Context, t *Target, want *unstructured.Unstructured) error {
+	fail := func(err error) error {
+		return fmt.Errorf("applying %s %s/%s for Rollout %s: %w",
+			want.GetKind(), want.GetNamespace(), want.GetName(), t.Rollout.Name, err)
+	}
+	live := &unstructured.Unstructured{}
+	live.SetGroupVersionKind(want.GroupVersionKind())
+	switch err := a.Live.Get(ctx, client.ObjectKeyFromObject(want), live); {
+	case apierrors.IsNotFound(err):
+	case err != nil:
+		return fail(err)
+	case foreign(live, t.Release):
+		return fail(fmt.Errorf("%w than Release %s", ErrForeign, t.Release.Name))
+	case manifest.UpToDate(live, want) && sameNumbers(live, want):
+		return nil
+	}
+	err := a.Writer.Apply(ctx, client.ApplyConfigurationFromUnstructured(want),
+		client.FieldOwner(v1alpha1.FieldManager), client.ForceOwnership)
+	if err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// foreign says whether live belongs to somebody else than release. An object that was
+// orphaned, as by deleting a Release without its dependents, still carries the label.
+func foreign(live *unstructured.Unstructured, release *v1alpha1.Release) bool {
+	if metav1.GetControllerOf(live) == nil {
+		return live.GetLabels()[v1alpha1.LabelRelease] != release.Name
+	}
+	return !metav1.IsControlledBy(live, release)
+}
+
+// sameNumbers compares what the digest leaves out: replicas and weights.
+func sameNumbers(live, want *unstructured.Unstructured) bool {
+	if manifest.IsWorkload(want) {
+		a, _, _ := unstructured.NestedInt64(live.Object, "spec", "replicas")
+		b, _, _ := unstructured.NestedInt64(want.Object, "spec", "replicas")
+		return a == b
+	}
+	return manifest.SameBackends(live, want)
+}

@@ -1,0 +1,355 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tidegate.io/tidegate/rollout/apply"
+	"tidegate.io/tidegate/rollout/manifest"
+	"tidegate.io/tidegate/rollout/observe"
+	"tidegate.io/tidegate/rollout/plan"
+	"tidegate.io/tidegate/schemas/v1alpha1"
+)
+
+const (
+	// afterActions is when to look again at the latest at what actions have led to. Mostly
+	// a watch tells sooner.
+	afterActions = time.Second
+	// afterMeasure is at once: the verdict is recorded, decide on it.
+	afterMeasure = time.Millisecond
+)
+
+// rolloutLoop moves one Rollout on: observe, decide, record, act.
+type rolloutLoop struct {
+	client   client.Client
+	reader   observe.Reader
+	applier  apply.Applier
+	renders  *renders
+	measurer Measurer
+	recorder events.EventRecorder
+	clock    clock.PassiveClock
+	lags     lags
+}
+
+func setupRollout(mgr manager.Manager, opts Options) error {
+	renders, err := newRenders(opts.Renderer, mgr.GetClient())
+	if err != nil {
+		return err
+	}
+	loop := &rolloutLoop{
+		client:   mgr.GetClient(),
+		reader:   observe.Reader{Live: opts.Live},
+		applier:  apply.Applier{Writer: mgr.GetClient(), Live: opts.Live},
+		renders:  renders,
+		measurer: opts.Measurer,
+		recorder: opts.Recorder,
+		clock:    opts.Clock,
+	}
+	err = builder.ControllerManagedBy(mgr).
+		Named("rollout").
+		For(&v1alpha1.Rollout{}).
+		// A Rollout that ends, or begins to exist, is news to the others of its Release.
+		Watches(&v1alpha1.Rollout{}, handler.EnqueueRequestsFromMapFunc(loop.ofSibling)).
+		Watches(&v1alpha1.RolloutCommand{}, handler.EnqueueRequestsFromMapFunc(ofCommand)).
+		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(loop.ofOwned)).
+		Watches(&gatewayv1.HTTPRoute{}, handler.EnqueueRequestsFromMapFunc(loop.ofOwned)).
+		WatchesMetadata(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(loop.ofOwned)).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: opts.MaxConcurrentReconciles, SkipNameValidation: &opts.SkipNameValidation,
+		}).
+		Complete(loop)
+	if err != nil {
+		return fmt.Errorf("setting up the rollout loop: %w", err)
+	}
+	return nil
+}
+
+func ofCommand(_ context.Context, obj client.Object) []reconcile.Request {
+	command, ok := obj.(*v1alpha1.RolloutCommand)
+	if !ok || command.Status.Outcome != "" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: client.ObjectKey{Namespace: command.Namespace, Name: command.Spec.Rollout}}}
+}
+
+func (l *rolloutLoop) ofSibling(ctx context.Context, obj client.Object) []reconcile.Request {
+	rollout, ok := obj.(*v1alpha1.Rollout)
+	if !ok {
+		return nil
+	}
+	return l.awake(ctx, rollout.Namespace, rollout.Spec.Release)
+}
+
+// ofOwned finds the Rollouts that an object of a Release matters to.
+func (l *rolloutLoop) ofOwned(ctx context.Context, obj client.Object) []reconcile.Request {
+	owner := metav1.GetControllerOf(obj)
+	if owner == nil || owner.Kind != "Release" || owner.APIVersion != v1alpha1.GroupVersion.String() {
+		return nil
+	}
+	return l.awake(ctx, obj.GetNamespace(), owner.Name)
+}
+
+// awake returns the Rollouts of a Release that may have something to do: those that have
+// not ended, and the newest.
+func (l *rolloutLoop) awake(ctx context.Context, namespace, release string) []reconcile.Request {
+	rollouts, err := observe.Rollouts(ctx, l.client, namespace, release)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "Cannot list the Rollouts of a Release", "release", release)
+		return nil
+	}
+	var out []reconcile.Request
+	for i := range rollouts {
+		if i == len(rollouts)-1 || !rollouts[i].Status.Phase.Terminal() {
+			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&rollouts[i])})
+		}
+	}
+	return out
+}
+
+// Reconcile takes one decision about a Rollout and carries it out.
+func (l *rolloutLoop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	after, err := l.step(ctx, req.NamespacedName)
+	return result(after, err)
+}
+
+func (l *rolloutLoop) step(ctx context.Context, key client.ObjectKey) (time.Duration, error) {
+	if over, err := l.over(ctx, key); over || err != nil {
+		return 0, err
+	}
+	subject, err := l.gather(ctx, key)
+	if subject == nil {
+		return 0, err
+	}
+	var hold error
+	if subject.Sides, hold = l.sides(ctx, subject); hold != nil {
+		if cause, _ := causeOf(hold); cause == nil {
+			return 0, hold
+		}
+	}
+	world, err := l.reader.Observe(ctx, *subject)
+	if err != nil {
+		return 0, fmt.Errorf("observing Rollout %s: %w", key, err)
+	}
+	for _, unread := range world.Unread {
+		log.FromContext(ctx).Error(unread, "Taken as unknown")
+	}
+
+	now := l.clock.Now()
+	if l.lags.wait(key, world, now) {
+		return lagDelay, nil
+	}
+	decision := plan.Next(world.Observation, now)
+	explainHold(&decision.Status, hold)
+	rollout, err := l.record(ctx, subject.Rollout, decision.Status, now)
+	if err != nil {
+		return 0, err
+	}
+	target := &apply.Target{
+		Release: subject.Release, Rollout: rollout, Phase: decision.Status.Phase, Sides: subject.Sides, Route: world.Route,
+	}
+	if err := l.act(ctx, target, decision.Actions); err != nil {
+		return 0, err
+	}
+	switch {
+	case hold != nil && decision.Status.Phase.Terminal():
+		// Nothing can be told about what serves, and nothing needs to be done about it.
+		return 0, nil
+	case len(decision.Actions) == 0:
+		return decision.RequeueAfter, nil
+	}
+	return sooner(decision.RequeueAfter, actionDelay(decision.Actions)), nil
+}
+
+// over says, from the cache, that a Rollout has ended, is not the newest and has no
+// command to answer. None of that can turn back, so that a stale cache does no harm, and
+// a manager that starts need not read the whole history of the cluster.
+func (l *rolloutLoop) over(ctx context.Context, key client.ObjectKey) (bool, error) {
+	var rollout v1alpha1.Rollout
+	if err := l.client.Get(ctx, key, &rollout); err != nil {
+		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
+	}
+	if !rollout.Status.Phase.Terminal() {
+		return false, nil
+	}
+	siblings, err := observe.Rollouts(ctx, l.client, key.Namespace, rollout.Spec.Release)
+	if err != nil || len(siblings) == 0 || siblings[len(siblings)-1].Spec.Number <= rollout.Spec.Number {
+		return false, err
+	}
+	unanswered, err := observe.Unanswered(ctx, l.client, &rollout)
+	return len(unanswered) == 0, err
+}
+
+// gather reads what a decision is about. It returns nil when there is nothing to decide.
+func (l *rolloutLoop) gather(ctx context.Context, key client.ObjectKey) (*observe.Subject, error) {
+	var rollout v1alpha1.Rollout
+	if err := l.reader.Live.Get(ctx, key, &rollout); err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	owner := metav1.GetControllerOf(&rollout)
+	if rollout.DeletionTimestamp != nil || owner == nil {
+		return nil, nil //nolint:nilnil // nothing to do is an answer
+	}
+	var release v1alpha1.Release
+	err := l.reader.Live.Get(ctx, client.ObjectKey{Namespace: key.Namespace, Name: rollout.Spec.Release}, &release)
+	switch {
+	case apierrors.IsNotFound(err) || err == nil && (release.UID != owner.UID || release.DeletionTimestamp != nil):
+		// The Rollout goes with its Release.
+		return nil, nil //nolint:nilnil // nothing to do is an answer
+	case err != nil:
+		return nil, fmt.Errorf("reading Release %s/%s: %w", key.Namespace, rollout.Spec.Release, err)
+	}
+	siblings, err := l.reader.Siblings(ctx, key.Namespace, release.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &observe.Subject{Release: &release, Rollout: &rollout, Siblings: siblings}, nil
+}
+
+// sides renders the revisions, unless the Rollout has ended and is not the newest: then
+// the objects that bear its names are another's to look after, and it only answers
+// commands.
+func (l *rolloutLoop) sides(ctx context.Context, subject *observe.Subject) (manifest.Sides, error) {
+	rollout := subject.Rollout
+	newest := subject.Siblings[len(subject.Siblings)-1].Name == rollout.Name
+	if rollout.Status.Phase.Terminal() && !newest {
+		return manifest.Sides{}, nil
+	}
+	return l.renders.sides(ctx, rollout, subject.Siblings)
+}
+
+// explainHold says in the status why nothing rises: the revisions cannot be rendered as
+// they were judged. An abort has its own reason.
+func explainHold(status *v1alpha1.RolloutStatus, hold error) {
+	cause, _ := causeOf(hold)
+	if cause == nil || status.AbortCause != nil || status.Phase.Terminal() {
+		return
+	}
+	status.Reason, status.Message = cause.Code, cause.Message
+}
+
+// record writes the status, before anything is done, on the version that was read: a
+// manager that was overtaken conflicts here and starts again.
+func (l *rolloutLoop) record(ctx context.Context, rollout *v1alpha1.Rollout, status v1alpha1.RolloutStatus, now time.Time) (*v1alpha1.Rollout, error) {
+	status.ObservedGeneration = rollout.Generation
+	rolloutConditions(rollout, &status, now)
+	if equality.Semantic.DeepEqual(status, rollout.Status) {
+		return rollout, nil
+	}
+	updated := rollout.DeepCopy()
+	updated.Status = status
+	if err := l.client.Status().Update(ctx, updated, client.FieldOwner(v1alpha1.FieldManager)); err != nil {
+		return nil, fmt.Errorf("writing the status of Rollout %s/%s: %w", rollout.Namespace, rollout.Name, err)
+	}
+	l.announce(ctx, updated, &rollout.Status)
+	return updated, nil
+}
+
+// act executes the actions in order up to the first that fails.
+func (l *rolloutLoop) act(ctx context.Context, target *apply.Target, actions []plan.Action) error {
+	for _, action := range actions {
+		err := l.execute(ctx, target, action)
+		countAction(action.Kind, err)
+		if err != nil {
+			if reportErr := l.reportFailure(ctx, target.Rollout, err); reportErr != nil {
+				return errors.Join(err, reportErr)
+			}
+			return err
+		}
+	}
+	return l.reportFailure(ctx, target.Rollout, nil)
+}
+
+func (l *rolloutLoop) execute(ctx context.Context, target *apply.Target, action plan.Action) error {
+	if action.Kind != plan.ActionMeasure {
+		return l.applier.Execute(ctx, target, action) //nolint:wrapcheck // says what it did
+	}
+	now := l.clock.Now()
+	round, err := l.measurer.Measure(ctx, target.Rollout, now)
+	if err != nil {
+		return fmt.Errorf("measuring Rollout %s: %w", target.Rollout.Name, err)
+	}
+	countVerdict(round.Verdict)
+	status := *target.Rollout.Status.DeepCopy()
+	status.Analysis = &round
+	updated, err := l.record(ctx, target.Rollout, status, now)
+	if err != nil {
+		return err
+	}
+	target.Rollout = updated
+	return nil
+}
+
+// reportFailure records in the condition Applied whether the actions went through. What
+// passes by itself, such as a write that was overtaken, is not reported.
+func (l *rolloutLoop) reportFailure(ctx context.Context, rollout *v1alpha1.Rollout, failure error) error {
+	if apierrors.IsConflict(failure) || errors.Is(failure, errOvertaken) || errors.Is(failure, context.Canceled) {
+		return nil
+	}
+	updated := rollout.DeepCopy()
+	conditions{&updated.Status.Conditions, rollout.Generation, l.clock.Now()}.applied(failure)
+	if equality.Semantic.DeepEqual(updated.Status, rollout.Status) {
+		return nil
+	}
+	if failure != nil {
+		l.recorder.Eventf(rollout, nil, corev1.EventTypeWarning, conditionReason(ReasonApplyFailed), "Apply", "%s", clip(failure.Error(), maxEventNote))
+	}
+	if err := l.client.Status().Update(ctx, updated, client.FieldOwner(v1alpha1.FieldManager)); err != nil {
+		return fmt.Errorf("writing the conditions of Rollout %s/%s: %w", rollout.Namespace, rollout.Name, err)
+	}
+	return nil
+}
+
+// announce makes events, metrics and a line of log of a change of phase, step or reason.
+func (l *rolloutLoop) announce(ctx context.Context, rollout *v1alpha1.Rollout, before *v1alpha1.RolloutStatus) {
+	status := &rollout.Status
+	if status.Phase == before.Phase && status.Step == before.Step && status.Reason == before.Reason {
+		return
+	}
+	log.FromContext(ctx).Info("Decided", "phase", status.Phase, "step", status.Step,
+		"weight", status.ApprovedWeight, "reason", status.Reason, "message", status.Message)
+	kind := corev1.EventTypeNormal
+	if status.AbortCause != nil {
+		kind = corev1.EventTypeWarning
+	}
+	l.recorder.Eventf(rollout, nil, kind, conditionReason(status.Reason), string(status.Phase), "%s", clip(status.Message, maxEventNote))
+	if status.Phase != before.Phase && status.Phase.Terminal() {
+		countEnded(rollout, l.clock.Now())
+	}
+}
+
+func actionDelay(actions []plan.Action) time.Duration {
+	for _, action := range actions {
+		if action.Kind == plan.ActionMeasure {
+			return afterMeasure
+		}
+	}
+	return afterActions
+}
+
+// sooner returns the lesser of two delays, of which a may be 0 for never.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 {
+		return b
+	}
+	return min(a, b)
+}
+
+var _ reconcile.Reconciler = (*rolloutLoop)(nil)

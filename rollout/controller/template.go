@@ -1,0 +1,376 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"tidegate.io/tidegate/schemas/render"
+	"tidegate.io/tidegate/schemas/v1alpha1"
+)
+
+const (
+	// fieldRevisionTemplate indexes TemplateRevisions by spec.template. Not the label:
+	// labels describe, and somebody may take them away.
+	fieldRevisionTemplate = "catalog.spec.template"
+	// fieldReleaseTemplate indexes Releases by spec.template.name.
+	fieldReleaseTemplate = "catalog.spec.template.name"
+	// rememberedTemplates bounds the memory of sources that do not compile.
+	rememberedTemplates = 128
+	// maxNumberTries bounds how often a number is looked for in one reconcile, in case
+	// others create revisions at the same time.
+	maxNumberTries = 5
+)
+
+// TemplateCompiler compiles the source of a template, runs the template's own tests and
+// returns the JSON Schema of its values. Its error is a *render.SourceError when the
+// source is at fault; any other may pass.
+type TemplateCompiler func(ctx context.Context, files map[string]string) (schema []byte, err error)
+
+// CompileTemplate is the TemplateCompiler that compiles in this process.
+func CompileTemplate(_ context.Context, files map[string]string) ([]byte, error) {
+	template, err := render.Compile(files)
+	if err != nil {
+		return nil, err
+	}
+	if err := template.Check(); err != nil {
+		return nil, err
+	}
+	return template.Schema()
+}
+
+// TemplateOptions are what the template loop needs.
+type TemplateOptions struct {
+	// Compile compiles templates. CompileTemplate if nil.
+	Compile TemplateCompiler
+	// Live reads from the API server, not from a cache. The manager's API reader if nil.
+	Live client.Reader
+	// Recorder writes events. The manager's if nil.
+	Recorder events.EventRecorder
+	// SkipNameValidation lets several managers run in one process, as tests do.
+	SkipNameValidation bool
+}
+
+// SetupTemplates adds the loop that turns every good state of a ReleaseTemplate into a
+// TemplateRevision.
+func SetupTemplates(ctx context.Context, mgr manager.Manager, opts TemplateOptions) error {
+	if opts.Live == nil {
+		opts.Live = mgr.GetAPIReader()
+	}
+	if opts.Recorder == nil {
+		opts.Recorder = mgr.GetEventRecorder("tidegate")
+	}
+	r, err := newTemplates(mgr.GetClient(), opts)
+	if err != nil {
+		return err
+	}
+	for _, index := range templateIndexes() {
+		if err := mgr.GetFieldIndexer().IndexField(ctx, index.object, index.field, index.values); err != nil {
+			return fmt.Errorf("indexing %s: %w", index.field, err)
+		}
+	}
+	err = ctrl.NewControllerManagedBy(mgr).
+		Named("template").
+		For(&v1alpha1.ReleaseTemplate{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.TemplateRevision{}, handler.EnqueueRequestsFromMapFunc(templateOf)).
+		Watches(&v1alpha1.Release{}, handler.EnqueueRequestsFromMapFunc(templateOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 2, SkipNameValidation: &opts.SkipNameValidation}).
+		Complete(r)
+	if err != nil {
+		return fmt.Errorf("setting up the template controller: %w", err)
+	}
+	return nil
+}
+
+// templateIndex is a field that the loop finds objects by.
+type templateIndex struct {
+	object client.Object
+	field  string
+	values client.IndexerFunc
+}
+
+func templateIndexes() []templateIndex {
+	byTemplate := func(o client.Object) []string {
+		if requests := templateOf(context.Background(), o); len(requests) > 0 {
+			return []string{requests[0].Name}
+		}
+		return nil
+	}
+	return []templateIndex{
+		{&v1alpha1.TemplateRevision{}, fieldRevisionTemplate, byTemplate},
+		{&v1alpha1.Release{}, fieldReleaseTemplate, byTemplate},
+	}
+}
+
+// templateOf returns the template that an object is about.
+func templateOf(_ context.Context, o client.Object) []reconcile.Request {
+	var name string
+	switch o := o.(type) {
+	case *v1alpha1.TemplateRevision:
+		name = o.Spec.Template
+	case *v1alpha1.Release:
+		name = o.Spec.Template.Name
+	}
+	if name == "" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: name}}}
+}
+
+type templates struct {
+	client  client.Client
+	opts    TemplateOptions
+	mistake *lru.Cache[string, error] // by digest: sources that do not compile are not compiled again
+}
+
+func newTemplates(c client.Client, opts TemplateOptions) (*templates, error) {
+	if opts.Compile == nil {
+		opts.Compile = CompileTemplate
+	}
+	memory, err := lru.New[string, error](rememberedTemplates)
+	if err != nil {
+		return nil, fmt.Errorf("making the memory of templates: %w", err)
+	}
+	return &templates{client: c, opts: opts, mistake: memory}, nil
+}
+
+// Reconcile implements reconcile.Reconciler.
+func (r *templates) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	var template v1alpha1.ReleaseTemplate
+	if err := r.client.Get(ctx, req.NamespacedName, &template); err != nil {
+		if apierrors.IsNotFound(err) {
+			return reconcile.Result{}, nil // its revisions stay: Releases are served by them
+		}
+		return reconcile.Result{}, fmt.Errorf("reading ReleaseTemplate %s: %w", req.Name, err)
+	}
+	if !template.DeletionTimestamp.IsZero() {
+		return reconcile.Result{}, nil
+	}
+	latest, err := r.publish(ctx, &template)
+	cause, stalled := causeOf(err)
+	if err != nil && cause == nil {
+		return result(0, err)
+	}
+	stands := standing{kind: v1alpha1.ConditionReady, message: "The template is published as " + nameOf(latest) + "."}
+	if cause != nil {
+		stands = standing{kind: v1alpha1.ConditionReconciling, code: cause.Code, message: cause.Message}
+		if stalled {
+			stands.kind = v1alpha1.ConditionStalled
+		}
+	}
+	if latest != nil {
+		if err := r.settle(ctx, latest); err != nil {
+			return result(0, err)
+		}
+	}
+	if err := r.record(ctx, &template, latest, stands); err != nil {
+		return result(0, err)
+	}
+	return result(0, err)
+}
+
+func nameOf(revision *v1alpha1.TemplateRevision) string {
+	if revision == nil {
+		return ""
+	}
+	return revision.Name
+}
+
+// publish returns the newest revision of the template, which it makes when the source has
+// changed. Beside an error the revision is the last good one, or nil.
+func (r *templates) publish(ctx context.Context, template *v1alpha1.ReleaseTemplate) (*v1alpha1.TemplateRevision, error) {
+	revisions, err := revisionsOf(ctx, r.client, template.Name, client.MatchingFields{fieldRevisionTemplate: template.Name})
+	if err != nil {
+		return nil, err
+	}
+	latest := newest(revisions)
+	digest := render.Digest(template.Spec.Files)
+	if latest != nil && latest.Spec.Digest == digest {
+		return latest, nil
+	}
+	schema, err := r.compile(ctx, digest, template.Spec.Files)
+	if err != nil {
+		return latest, r.broken(template, latest, err)
+	}
+	made, err := r.create(ctx, template, latest, v1alpha1.TemplateRevisionSpec{
+		Template: template.Name,
+		Digest:   digest,
+		Engine:   render.Engine(),
+		Files:    template.Spec.Files,
+		Schema:   &runtime.RawExtension{Raw: schema},
+	})
+	if err != nil {
+		return latest, err
+	}
+	return made, nil
+}
+
+// compile remembers what it refused, since it is asked again whenever a Release of the
+// template changes.
+func (r *templates) compile(ctx context.Context, digest string, files map[string]string) ([]byte, error) {
+	if err, known := r.mistake.Get(digest); known {
+		return nil, err
+	}
+	schema, err := r.opts.Compile(ctx, files)
+	if err != nil {
+		var source *render.SourceError
+		if errors.As(err, &source) {
+			r.mistake.Add(digest, err)
+		}
+		return nil, err
+	}
+	return schema, nil
+}
+
+// broken makes an error of the source one that a person reads.
+func (r *templates) broken(template *v1alpha1.ReleaseTemplate, latest *v1alpha1.TemplateRevision, err error) error {
+	var source *render.SourceError
+	if !errors.As(err, &source) {
+		return fmt.Errorf("compiling ReleaseTemplate %s: %w", template.Name, err)
+	}
+	serving := "there is no earlier revision"
+	if latest != nil {
+		serving = "revision " + latest.Name + " stays in force"
+	}
+	return terminalf(ReasonTemplateBroken, "the source does not compile or fails its own tests, so it is not published; %s. Mend it and apply it again:\n%s",
+		serving, strings.Join(source.Lines, "\n"))
+}
+
+// create makes the next revision. Its number is higher than any there is or was.
+func (r *templates) create(ctx context.Context, template *v1alpha1.ReleaseTemplate, latest *v1alpha1.TemplateRevision, spec v1alpha1.TemplateRevisionSpec) (*v1alpha1.TemplateRevision, error) {
+	for range maxNumberTries {
+		spec.Number = nextRevision(template, latest)
+		revision := &v1alpha1.TemplateRevision{
+			ObjectMeta: metav1.ObjectMeta{
+				Name: revisionName(template.Name, spec.Number),
+				Labels: map[string]string{
+					v1alpha1.LabelTemplate:  template.Name,
+					v1alpha1.LabelManagedBy: v1alpha1.ManagedBy,
+				},
+			},
+			Spec: spec,
+		}
+		err := r.client.Create(ctx, revision, client.FieldOwner(v1alpha1.FieldManager))
+		if err == nil {
+			r.opts.Recorder.Eventf(template, revision, corev1.EventTypeNormal, "Published", "Publish", "Published as %s", revision.Name)
+			return revision, nil
+		}
+		if !apierrors.IsAlreadyExists(err) {
+			return nil, fmt.Errorf("creating TemplateRevision %s: %w", revision.Name, err)
+		}
+		// The cache was behind, or another manager was quicker: look at the truth.
+		revisions, err := revisionsOf(ctx, r.opts.Live, template.Name)
+		if err != nil {
+			return nil, err
+		}
+		latest = newest(revisions)
+		if latest != nil && latest.Spec.Digest == spec.Digest {
+			return latest, nil
+		}
+	}
+	return nil, fmt.Errorf("creating a TemplateRevision of %s: each of %d numbers was taken meanwhile", template.Name, maxNumberTries)
+}
+
+// nextRevision is a number that no revision of the template has had, as far as the newest
+// one and the status remember.
+func nextRevision(template *v1alpha1.ReleaseTemplate, latest *v1alpha1.TemplateRevision) int64 {
+	var last int64
+	if latest != nil {
+		last = latest.Spec.Number
+	}
+	if digits, ok := strings.CutPrefix(template.Status.LatestRevision, template.Name+"-"); ok {
+		if n, err := strconv.ParseInt(digits, 10, 64); err == nil {
+			last = max(last, n)
+		}
+	}
+	return last + 1
+}
+
+// revisionsOf lists the revisions of a template. The API server knows no index, so what
+// comes back is narrowed here in any case.
+func revisionsOf(ctx context.Context, reader client.Reader, template string, opts ...client.ListOption) ([]v1alpha1.TemplateRevision, error) {
+	var list v1alpha1.TemplateRevisionList
+	if err := reader.List(ctx, &list, opts...); err != nil {
+		return nil, fmt.Errorf("listing the TemplateRevisions of %s: %w", template, err)
+	}
+	var out []v1alpha1.TemplateRevision
+	for i := range list.Items {
+		if list.Items[i].Spec.Template == template {
+			out = append(out, list.Items[i])
+		}
+	}
+	return out, nil
+}
+
+// newest returns the revision with the highest number, or nil.
+func newest(revisions []v1alpha1.TemplateRevision) *v1alpha1.TemplateRevision {
+	var out *v1alpha1.TemplateRevision
+	for i := range revisions {
+		if out == nil || revisions[i].Spec.Number > out.Spec.Number {
+			out = &revisions[i]
+		}
+	}
+	return out
+}
+
+// settle records on a revision that it is in force, for whoever waits for it.
+func (r *templates) settle(ctx context.Context, revision *v1alpha1.TemplateRevision) error {
+	wanted := revision.DeepCopy()
+	wanted.Status.ObservedGeneration = revision.Generation
+	standing{kind: v1alpha1.ConditionReady, message: "The revision compiled and passed its tests."}.
+		conditions(&wanted.Status.Conditions, revision.Generation)
+	if equality.Semantic.DeepEqual(revision.Status, wanted.Status) {
+		return nil
+	}
+	if err := r.client.Status().Update(ctx, wanted); err != nil {
+		return fmt.Errorf("recording the status of TemplateRevision %s: %w", revision.Name, err)
+	}
+	return nil
+}
+
+// record writes the status of the template if it changed.
+func (r *templates) record(ctx context.Context, template *v1alpha1.ReleaseTemplate, latest *v1alpha1.TemplateRevision, stands standing) error {
+	var releases v1alpha1.ReleaseList
+	if err := r.client.List(ctx, &releases, client.MatchingFields{fieldReleaseTemplate: template.Name}); err != nil {
+		return fmt.Errorf("listing the Releases of ReleaseTemplate %s: %w", template.Name, err)
+	}
+	wanted := template.DeepCopy()
+	wanted.Status.ObservedGeneration = template.Generation
+	wanted.Status.Releases = int32(min(len(releases.Items), 1<<30)) //nolint:gosec // bounded
+	if latest != nil {
+		wanted.Status.LatestRevision = latest.Name
+	}
+	stands.conditions(&wanted.Status.Conditions, template.Generation)
+	if equality.Semantic.DeepEqual(template.Status, wanted.Status) {
+		return nil
+	}
+	if err := r.client.Status().Update(ctx, wanted); err != nil {
+		return fmt.Errorf("recording the status of ReleaseTemplate %s: %w", template.Name, err)
+	}
+	was, is := meta.FindStatusCondition(template.Status.Conditions, v1alpha1.ConditionStalled), meta.FindStatusCondition(wanted.Status.Conditions, v1alpha1.ConditionStalled)
+	if is != nil && (was == nil || was.Message != is.Message) {
+		r.opts.Recorder.Eventf(template, nil, corev1.EventTypeWarning, is.Reason, "Publish", "%s", clip(is.Message, maxEventNote))
+	}
+	return nil
+}

@@ -1,0 +1,413 @@
+package manifest
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"tidegate.io/tidegate/schemas/render"
+	"tidegate.io/tidegate/schemas/v1alpha1"
+)
+
+const (
+	oldRevision = "aaaaaaaaaa"
+	newRevision = "bbbbbbbbbb"
+)
+
+func object(t *testing.T, text string) *unstructured.Unstructured {
+	t.Helper()
+	data, err := yaml.YAMLToJSON([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &unstructured.Unstructured{}
+	if err := out.UnmarshalJSON(data); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func testRelease() *v1alpha1.Release {
+	return &v1alpha1.Release{ObjectMeta: metav1.ObjectMeta{Name: "cart", Namespace: "shop", UID: "uid-1"}}
+}
+
+func side(t *testing.T, revision, hostname string, rules ...string) *render.Result {
+	t.Helper()
+	text := "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: cart, namespace: shop}\n" +
+		"spec:\n  hostnames: [" + hostname + "]\n  parentRefs: [{name: edge}]\n  rules:\n"
+	for _, rule := range rules {
+		text += "  - " + rule + "\n"
+	}
+	return &render.Result{Revision: revision, Route: object(t, text)}
+}
+
+func ref(stem, revision string) string {
+	return "{name: " + stem + "-" + revision + ", port: 80}"
+}
+
+// backends prints the references of a route as "name=weight", rule by rule.
+func backends(t *testing.T, route *unstructured.Unstructured) [][]string {
+	t.Helper()
+	out := [][]string{}
+	for _, refs := range rulesOf(route) {
+		rule := []string{}
+		for _, r := range refs {
+			data, err := json.Marshal(weightOf(r))
+			if err != nil {
+				t.Fatal(err)
+			}
+			rule = append(rule, r["name"].(string)+"="+string(data))
+		}
+		out = append(out, rule)
+	}
+	return out
+}
+
+func TestRoute(t *testing.T) {
+	t.Parallel()
+	stable := side(t, oldRevision, "old.example", "backendRefs: ["+ref("cart", oldRevision)+"]")
+	canary := side(t, newRevision, "new.example", "backendRefs: ["+ref("cart", newRevision)+"]")
+	over := &v1alpha1.StableReference{Rollout: "cart-1", Revision: oldRevision, Replicas: 3}
+	for name, c := range map[string]struct {
+		sides    Sides
+		stable   *v1alpha1.StableReference
+		phase    v1alpha1.RolloutPhase
+		weight   int32
+		want     [][]string
+		hostname string
+	}{
+		"a canary gets its weight and the stable revision the rest": {
+			Sides{stable, canary}, over, v1alpha1.RolloutProgressing, 5,
+			[][]string{{"cart-aaaaaaaaaa=95", "cart-bbbbbbbbbb=5"}},
+			"old.example",
+		},
+		"a canary without weight is not named, since its Service may not be there": {
+			Sides{stable, canary}, over, v1alpha1.RolloutProgressing, 0,
+			[][]string{{"cart-aaaaaaaaaa=100"}},
+			"old.example",
+		},
+		"a stable revision without weight is not named, since its Service will go": {
+			Sides{stable, canary}, over, v1alpha1.RolloutProgressing, 100,
+			[][]string{{"cart-bbbbbbbbbb=100"}},
+			"old.example",
+		},
+		"the route becomes the new revision's own when it is promoted": {
+			Sides{stable, canary}, over, v1alpha1.RolloutPromoting, 100,
+			[][]string{{"cart-bbbbbbbbbb=100"}},
+			"new.example",
+		},
+		"the route is the stable revision's again in an abort": {
+			Sides{stable, canary}, over, v1alpha1.RolloutAborting, 0,
+			[][]string{{"cart-aaaaaaaaaa=100"}},
+			"old.example",
+		},
+		"a first install has all of the traffic": {
+			Sides{nil, canary}, nil, v1alpha1.RolloutProgressing, 100,
+			[][]string{{"cart-bbbbbbbbbb=100"}},
+			"new.example",
+		},
+		"a first install without weight leaves no backend": {
+			Sides{nil, canary}, nil, v1alpha1.RolloutAborting, 0,
+			[][]string{{}},
+			"new.example",
+		},
+		"a rollout in place keeps all of the traffic on the one set": {
+			Sides{canary, canary},
+			&v1alpha1.StableReference{Rollout: "cart-1", Revision: newRevision},
+			v1alpha1.RolloutProgressing, 100,
+			[][]string{{"cart-bbbbbbbbbb=100"}},
+			"new.example",
+		},
+		"each rule is split, and a fixed backend is left alone": {
+			Sides{
+				side(t, oldRevision, "old.example",
+					"backendRefs: ["+ref("cart", oldRevision)+"]",
+					"backendRefs: [{name: docs, port: 8080}]",
+					"backendRefs: ["+ref("cart-admin", oldRevision)+"]"),
+				side(t, newRevision, "new.example",
+					"backendRefs: ["+ref("cart-admin", newRevision)+"]",
+					"backendRefs: ["+ref("cart", newRevision)+"]"),
+			},
+			over, v1alpha1.RolloutProgressing, 25,
+			[][]string{
+				{"cart-aaaaaaaaaa=75", "cart-bbbbbbbbbb=25"},
+				{"docs=1"},
+				{"cart-admin-aaaaaaaaaa=75", "cart-admin-bbbbbbbbbb=25"},
+			},
+			"old.example",
+		},
+		"a Service that one revision alone has is not split": {
+			Sides{
+				side(t, oldRevision, "old.example", "backendRefs: ["+ref("cart", oldRevision)+"]", "backendRefs: ["+ref("gone", oldRevision)+"]"),
+				canary,
+			},
+			over, v1alpha1.RolloutProgressing, 50,
+			[][]string{{"cart-aaaaaaaaaa=50", "cart-bbbbbbbbbb=50"}, {"gone-aaaaaaaaaa=100"}},
+			"old.example",
+		},
+		"weights that the template gives side by side are kept in proportion": {
+			Sides{
+				side(t, oldRevision, "old.example", "backendRefs: [{name: cart-aaaaaaaaaa, port: 80, weight: 3}, {name: docs, port: 80, weight: 100}]"),
+				canary,
+			},
+			over, v1alpha1.RolloutProgressing, 10,
+			[][]string{{"cart-aaaaaaaaaa=270", "cart-bbbbbbbbbb=30", "docs=100"}},
+			"old.example",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			spec := v1alpha1.RolloutSpec{Revision: newRevision, Stable: c.stable}
+			got, err := Route(c.sides, spec, c.phase, testRelease(), c.weight)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, backends(t, got)); diff != "" {
+				t.Errorf("backends (-want +got):\n%s", diff)
+			}
+			hostnames, _, _ := unstructured.NestedStringSlice(got.Object, "spec", "hostnames")
+			if diff := cmp.Diff([]string{c.hostname}, hostnames); diff != "" {
+				t.Errorf("hostnames (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestRouteKeepsItsDigestWhileTheWeightChanges(t *testing.T) {
+	t.Parallel()
+	sides := Sides{
+		side(t, oldRevision, "old.example", "backendRefs: ["+ref("cart", oldRevision)+"]"),
+		side(t, newRevision, "new.example", "backendRefs: ["+ref("cart", newRevision)+"]"),
+	}
+	spec := v1alpha1.RolloutSpec{Revision: newRevision, Stable: &v1alpha1.StableReference{Revision: oldRevision}}
+	digest := func(phase v1alpha1.RolloutPhase, weight int32) string {
+		r, err := Route(sides, spec, phase, testRelease(), weight)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.GetAnnotations()[AnnotationAppliedDigest]
+	}
+	if a, b := digest(v1alpha1.RolloutProgressing, 5), digest(v1alpha1.RolloutProgressing, 50); a != b {
+		t.Errorf("the digest changed with the weight: %s, %s", a, b)
+	}
+	if a, b := digest(v1alpha1.RolloutProgressing, 100), digest(v1alpha1.RolloutPromoting, 100); a == b {
+		t.Error("the digest did not change with the promotion, which changes the hostname")
+	}
+}
+
+func TestWeightsReadBack(t *testing.T) {
+	t.Parallel()
+	spec := v1alpha1.RolloutSpec{Revision: newRevision, Stable: &v1alpha1.StableReference{Revision: oldRevision}}
+	for name, c := range map[string]struct {
+		rules   []string
+		want    int32
+		carries bool
+	}{
+		"weights are percentages of their sum": {
+			[]string{"backendRefs: [{name: cart-aaaaaaaaaa, weight: 3}, {name: cart-bbbbbbbbbb, weight: 1}]"}, 25, true,
+		},
+		"a missing weight is 1": {
+			[]string{"backendRefs: [{name: cart-aaaaaaaaaa}, {name: cart-bbbbbbbbbb}]"}, 50, true,
+		},
+		"weight 0 is none": {
+			[]string{"backendRefs: [{name: cart-aaaaaaaaaa, weight: 1}, {name: cart-bbbbbbbbbb, weight: 0}]"}, 0, false,
+		},
+		"an exposure is rounded up, never away": {
+			[]string{"backendRefs: [{name: cart-aaaaaaaaaa, weight: 999}, {name: cart-bbbbbbbbbb, weight: 1}]"}, 1, true,
+		},
+		"rules that do not agree count with the greatest": {
+			[]string{
+				"backendRefs: [{name: cart-aaaaaaaaaa, weight: 100}]",
+				"backendRefs: [{name: cart-aaaaaaaaaa, weight: 60}, {name: cart-bbbbbbbbbb, weight: 40}]",
+			}, 40, true,
+		},
+		"no backend is no weight": {[]string{"matches: []"}, 0, false},
+		"another Service that has the name of the Release is not the set's": {
+			[]string{"backendRefs: [{name: cart, weight: 1}]"}, 0, false,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			route := side(t, oldRevision, "x", c.rules...).Route
+			if got := CanaryWeight(route, spec); got != c.want {
+				t.Errorf("weight is %d, want %d", got, c.want)
+			}
+			if got := Carries(route, newRevision); got != c.carries {
+				t.Errorf("carries is %t, want %t", got, c.carries)
+			}
+		})
+	}
+}
+
+func TestWithoutCanary(t *testing.T) {
+	t.Parallel()
+	over := &v1alpha1.StableReference{Revision: oldRevision}
+	for name, c := range map[string]struct {
+		stable *v1alpha1.StableReference
+		rule   string
+		want   [][]string
+	}{
+		"the canary's share goes to the stable revision": {
+			over, "backendRefs: [{name: cart-aaaaaaaaaa, weight: 75}, {name: cart-bbbbbbbbbb, weight: 25}]",
+			[][]string{{"cart-aaaaaaaaaa=75"}},
+		},
+		"all of the weight goes back to the stable revision": {
+			over, "backendRefs: [{name: cart-bbbbbbbbbb, weight: 100}]",
+			[][]string{{"cart-aaaaaaaaaa=100"}},
+		},
+		"without a stable revision nothing is left": {
+			nil, "backendRefs: [{name: cart-bbbbbbbbbb, weight: 100}]",
+			[][]string{{}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			spec := v1alpha1.RolloutSpec{Revision: newRevision, Stable: c.stable}
+			got, err := WithoutCanary(side(t, oldRevision, "x", c.rule).Route, spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, backends(t, got)); diff != "" {
+				t.Errorf("backends (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+const deployment = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart-aaaaaaaaaa, namespace: shop, labels: {app: cart}}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: cart}}
+  template:
+    metadata: {labels: {app: cart}}
+    spec:
+      containers:
+      - name: web
+        image: cart:1
+        args: [a, b]
+        ports: [{containerPort: 8080}]
+      volumes: [{name: tmp, emptyDir: {}}]
+`
+
+// fields is what a server-side apply of deployment leaves, as an API server wrote it.
+const fields = `{
+ "f:metadata":{"f:annotations":{"f:tidegate.io/applied-digest":{}},"f:labels":{"f:app":{}},
+  "f:ownerReferences":{"k:{\"uid\":\"uid-1\"}":{}}},
+ "f:spec":{"f:replicas":{},"f:selector":{},"f:template":{"f:metadata":{"f:labels":{"f:app":{}}},
+  "f:spec":{"f:containers":{"k:{\"name\":\"web\"}":{".":{},"f:name":{},"f:image":{},"f:args":{},
+   "f:ports":{"k:{\"containerPort\":8080,\"protocol\":\"TCP\"}":{".":{},"f:containerPort":{}}}}},
+  "f:volumes":{"k:{\"name\":\"tmp\"}":{".":{},"f:name":{},"f:emptyDir":{}}}}}}}`
+
+func TestUpToDate(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fields  string
+		manager string
+		change  func(*unstructured.Unstructured)
+		want    bool
+	}{
+		"an object as it was applied is up to date": {want: true},
+		"a workload of another size is up to date": {want: true, change: func(u *unstructured.Unstructured) {
+			if err := WithReplicas(u, 7); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		"what others add beside is theirs": {want: true, change: func(u *unstructured.Unstructured) {
+			u.SetLabels(map[string]string{"app": "cart", "team": "x"})
+		}},
+		"an object applied from something else is not": {change: func(u *unstructured.Unstructured) {
+			u.SetAnnotations(map[string]string{AnnotationAppliedDigest: "sha256:other"})
+		}},
+		"an object that is being deleted is not": {change: func(u *unstructured.Unstructured) {
+			now := metav1.Now()
+			u.SetDeletionTimestamp(&now)
+		}},
+		"an image that somebody else has set is not": {fields: `{
+ "f:metadata":{"f:annotations":{"f:tidegate.io/applied-digest":{}},"f:labels":{"f:app":{}},"f:ownerReferences":{"k:{\"uid\":\"uid-1\"}":{}}},
+ "f:spec":{"f:selector":{},"f:template":{"f:metadata":{"f:labels":{"f:app":{}}},
+  "f:spec":{"f:containers":{"k:{\"name\":\"web\"}":{".":{},"f:name":{},"f:args":{},
+   "f:ports":{"k:{\"containerPort\":8080,\"protocol\":\"TCP\"}":{".":{},"f:containerPort":{}}}}},
+  "f:volumes":{"k:{\"name\":\"tmp\"}":{".":{},"f:name":{},"f:emptyDir":{}}}}}}}`},
+		"a container that somebody else has taken out is not": {fields: `{
+ "f:metadata":{"f:annotations":{"f:tidegate.io/applied-digest":{}},"f:labels":{"f:app":{}},"f:ownerReferences":{"k:{\"uid\":\"uid-1\"}":{}}},
+ "f:spec":{"f:selector":{},"f:template":{"f:metadata":{"f:labels":{"f:app":{}}},
+  "f:spec":{"f:containers":{"k:{\"name\":\"other\"}":{".":{},"f:name":{}}},
+  "f:volumes":{"k:{\"name\":\"tmp\"}":{".":{},"f:name":{},"f:emptyDir":{}}}}}}}`},
+		"an owner reference that somebody has removed is not": {fields: `{
+ "f:metadata":{"f:annotations":{"f:tidegate.io/applied-digest":{}},"f:labels":{"f:app":{}}},
+ "f:spec":{"f:selector":{},"f:template":{}}}`},
+		"fields that another manager applied are not ours": {manager: "kubectl"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			want, err := Wanted(object(t, deployment), testRelease())
+			if err != nil {
+				t.Fatal(err)
+			}
+			live := want.DeepCopy()
+			entry := metav1.ManagedFieldsEntry{
+				Manager: v1alpha1.FieldManager, Operation: metav1.ManagedFieldsOperationApply, APIVersion: "apps/v1",
+				FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)},
+			}
+			if c.fields != "" {
+				entry.FieldsV1.Raw = []byte(c.fields)
+			}
+			if c.manager != "" {
+				entry.Manager = c.manager
+			}
+			live.SetManagedFields([]metav1.ManagedFieldsEntry{entry})
+			if c.change != nil {
+				c.change(live)
+			}
+			if got := UpToDate(live, want); got != c.want {
+				t.Errorf("up to date is %t, want %t", got, c.want)
+			}
+		})
+	}
+}
+
+func TestSettled(t *testing.T) {
+	t.Parallel()
+	const head = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: cart, namespace: shop, generation: 4}\n"
+	const accepted = "conditions: [{type: Accepted, status: 'True', observedGeneration: 4}, {type: ResolvedRefs, status: 'True', observedGeneration: 4}]"
+	for name, c := range map[string]struct {
+		text string
+		want bool
+	}{
+		"every parent has taken the generation": {
+			"spec: {parentRefs: [{name: edge}]}\nstatus: {parents: [{parentRef: {group: gateway.networking.k8s.io, kind: Gateway, namespace: shop, name: edge}, " + accepted + "}]}", true,
+		},
+		"a route without parents serves nobody": {"spec: {}\nstatus: {parents: []}", false},
+		"no gateway has answered":               {"spec: {parentRefs: [{name: edge}]}", false},
+		"one of two gateways has answered": {
+			"spec: {parentRefs: [{name: edge}, {name: inner}]}\nstatus: {parents: [{parentRef: {name: edge}, " + accepted + "}]}", false,
+		},
+		"a gateway has answered for an older generation": {
+			"spec: {parentRefs: [{name: edge}]}\nstatus: {parents: [{parentRef: {name: edge}, conditions: [{type: Accepted, status: 'True', observedGeneration: 3}, {type: ResolvedRefs, status: 'True', observedGeneration: 3}]}]}", false,
+		},
+		"a gateway does not find a backend": {
+			"spec: {parentRefs: [{name: edge}]}\nstatus: {parents: [{parentRef: {name: edge}, conditions: [{type: Accepted, status: 'True', observedGeneration: 4}, {type: ResolvedRefs, status: 'False', observedGeneration: 4}]}]}", false,
+		},
+		"another listener of the same gateway is another parent": {
+			"spec: {parentRefs: [{name: edge, sectionName: https}]}\nstatus: {parents: [{parentRef: {name: edge, sectionName: http}, " + accepted + "}]}", false,
+		},
+		"one of two controllers of the same parent refuses": {
+			"spec: {parentRefs: [{name: edge}]}\nstatus: {parents: [{parentRef: {name: edge}, " + accepted + "}, {parentRef: {name: edge}, conditions: []}]}", false,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := Settled(object(t, head+c.text)); got != c.want {
+				t.Errorf("settled is %t, want %t", got, c.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,326 @@
+// Package observe reads from the cluster the facts that a rollout decision rests on.
+//
+// Everything is read live, from the API server and not from a cache: a decision to raise
+// exposure must not rest on a world that an own write, or another manager's, has already
+// changed. A cache with read-your-writes would cover the own writes alone. Rollouts are
+// few that move at any moment, and those that ended are looked at only when something of
+// theirs changed, so this costs some ten reads for each step forward and none at rest.
+//
+// What cannot be read is Unknown, on which nothing is raised; it is never taken for
+// absent. Only the commands and the other Rollouts of the Release have no Unknown: when
+// these cannot be read there is no observation, since an abort might be among them.
+package observe
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tidegate.io/tidegate/rollout/manifest"
+	"tidegate.io/tidegate/rollout/plan"
+	"tidegate.io/tidegate/schemas/render"
+	"tidegate.io/tidegate/schemas/v1alpha1"
+)
+
+// Fields by which Rollouts and RolloutCommands are selected, by the API server (they are
+// selectable fields) and by the manager's cache (they are indexed).
+const (
+	// FieldRelease is the Release of a Rollout.
+	FieldRelease = "spec.release"
+	// FieldRollout is the Rollout of a RolloutCommand.
+	FieldRollout = "spec.rollout"
+)
+
+// Subject is the Rollout to be observed, and what it should look like.
+type Subject struct {
+	Release *v1alpha1.Release
+	Rollout *v1alpha1.Rollout
+	// Siblings are all Rollouts of the Release, this one included.
+	Siblings []v1alpha1.Rollout
+	// Sides are what the Rollout's revisions render to. What they lack is observed as
+	// Unknown.
+	Sides manifest.Sides
+}
+
+// World is what was seen.
+type World struct {
+	plan.Observation
+	// Route is the live HTTPRoute, nil where there is none or it could not be read. A
+	// write of weights is conditional on its resourceVersion, so that a manager that was
+	// held up cannot bring back an exposure that another one has taken away.
+	Route *unstructured.Unstructured
+	// Lagging is true when the deployment controller has not yet looked at the newest
+	// generation of a workload, so that its set is Unknown for a moment.
+	Lagging bool
+	// Unread lists the reads that failed; each stands for an Unknown in the Observation.
+	Unread []error
+}
+
+// Reader reads worlds.
+type Reader struct {
+	// Live reads from the API server, not from a cache.
+	Live client.Reader
+}
+
+// Siblings returns all Rollouts of a Release, by number.
+func (r Reader) Siblings(ctx context.Context, namespace, release string) ([]v1alpha1.Rollout, error) {
+	return Rollouts(ctx, r.Live, namespace, release)
+}
+
+// Rollouts returns all Rollouts of a Release as from has them, by number.
+func Rollouts(ctx context.Context, from client.Reader, namespace, release string) ([]v1alpha1.Rollout, error) {
+	var list v1alpha1.RolloutList
+	if err := from.List(ctx, &list, client.InNamespace(namespace), client.MatchingFields{FieldRelease: release}); err != nil {
+		return nil, fmt.Errorf("listing the Rollouts of Release %s/%s: %w", namespace, release, err)
+	}
+	slices.SortFunc(list.Items, func(a, b v1alpha1.Rollout) int { return cmp.Compare(a.Spec.Number, b.Spec.Number) })
+	return list.Items, nil
+}
+
+// Observe reads the world of one Rollout. An error means that there is no observation. Of
+// a Rollout that has ended and is not the newest only the commands are read.
+func (r Reader) Observe(ctx context.Context, subject Subject) (*World, error) {
+	rollout := subject.Rollout
+	commands, err := Unanswered(ctx, r.Live, rollout)
+	if err != nil {
+		return nil, err
+	}
+	w := &World{Observation: plan.Observation{
+		Spec:     rollout.Spec,
+		Status:   *rollout.Status.DeepCopy(),
+		Commands: commands,
+	}}
+	w.Older, w.Newer = neighbours(rollout, subject.Siblings)
+	w.StableMoved = stableMoved(rollout, subject.Siblings)
+
+	phase := rollout.Status.Phase
+	if phase.Terminal() && w.Newer != "" {
+		// It looks after nothing any more; the objects that bear its names are another's.
+		return w, nil
+	}
+	w.Canary = r.set(ctx, w, subject, subject.Sides.Canary)
+	if rollout.Spec.Stable == nil {
+		w.Stable = plan.Set{Knowledge: plan.Absent}
+	} else {
+		w.Stable = r.set(ctx, w, subject, subject.Sides.Stable)
+	}
+	if manifest.InPlace(rollout.Spec) {
+		// One set, which is to be as the newer render has it.
+		w.Stable = w.Canary
+	}
+	w.Shared = r.shared(ctx, w, subject, phase)
+	w.Traffic = r.traffic(ctx, w, subject, phase)
+	return w, nil
+}
+
+// neighbours returns the name of an older Rollout that has not ended and that of the
+// newest newer one.
+func neighbours(rollout *v1alpha1.Rollout, siblings []v1alpha1.Rollout) (older, newer string) {
+	for i := range siblings {
+		other := &siblings[i]
+		switch {
+		case other.Spec.Number < rollout.Spec.Number && !other.Status.Phase.Terminal():
+			older = other.Name
+		case other.Spec.Number > rollout.Spec.Number:
+			newer = other.Name
+		}
+	}
+	return older, newer
+}
+
+// stableMoved says whether a Rollout newer than the one that is pinned as stable has
+// succeeded, the observed one aside.
+func stableMoved(rollout *v1alpha1.Rollout, siblings []v1alpha1.Rollout) bool {
+	var pinned int64
+	if s := rollout.Spec.Stable; s != nil {
+		// The pinned one may have been deleted; the number is in its name.
+		digits := strings.TrimPrefix(s.Rollout, rollout.Spec.Release+"-")
+		pinned, _ = strconv.ParseInt(digits, 10, 64)
+	}
+	for i := range siblings {
+		other := &siblings[i]
+		if other.Name != rollout.Name && other.Status.Phase == v1alpha1.RolloutSucceeded && other.Spec.Number > pinned {
+			return true
+		}
+	}
+	return false
+}
+
+// Unanswered returns the unanswered commands about rollout as from has them, oldest first.
+func Unanswered(ctx context.Context, from client.Reader, rollout *v1alpha1.Rollout) ([]plan.Command, error) {
+	var list v1alpha1.RolloutCommandList
+	if err := from.List(ctx, &list, client.InNamespace(rollout.Namespace),
+		client.MatchingFields{FieldRollout: rollout.Name}); err != nil {
+		return nil, fmt.Errorf("listing the commands about Rollout %s/%s: %w", rollout.Namespace, rollout.Name, err)
+	}
+	slices.SortFunc(list.Items, func(a, b v1alpha1.RolloutCommand) int {
+		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+	})
+	var out []plan.Command
+	for i := range list.Items {
+		c := &list.Items[i]
+		if c.Status.Outcome != "" {
+			continue
+		}
+		out = append(out, plan.Command{
+			Name: c.Name, Action: c.Spec.Action, Step: c.Spec.Step, Actor: c.Spec.Actor, Reason: c.Spec.Reason,
+		})
+	}
+	return out, nil
+}
+
+// set compares the objects of one set with those that are there.
+func (r Reader) set(ctx context.Context, w *World, subject Subject, rendered *render.Result) plan.Set {
+	if rendered == nil {
+		return plan.Set{}
+	}
+	set := plan.Set{Knowledge: plan.Absent, UpToDate: true}
+	current := true
+	for _, obj := range rendered.Set {
+		live, err := r.get(ctx, obj)
+		if err != nil {
+			w.Unread = append(w.Unread, err)
+			return plan.Set{}
+		}
+		if live == nil {
+			set.UpToDate = false
+			continue
+		}
+		set.Knowledge = plan.Present
+		if !upToDate(w, live, obj, subject.Release) {
+			set.UpToDate = false
+		}
+		if manifest.IsWorkload(obj) {
+			if current, err = workload(live, &set); err != nil {
+				w.Unread = append(w.Unread, err)
+				return plan.Set{}
+			}
+		}
+	}
+	if set.Knowledge == plan.Absent {
+		return plan.Set{Knowledge: plan.Absent}
+	}
+	if !current {
+		w.Lagging = true
+		return plan.Set{}
+	}
+	return set
+}
+
+// workload reads the number of pods of a Deployment into set, and whether they are those
+// of its newest generation. They are not for the moment that the deployment controller
+// takes to notice a write; the counts then speak of another size or another template, of
+// which nothing follows for this one, so the set is Unknown. Were that controller down,
+// the set would stay Unknown, and so it should: nobody would replace a pod that dies.
+// Pods count when they are available and of the newest template; a drifted template that
+// was repaired would else lend its pods to the revision that was judged.
+func workload(live *unstructured.Unstructured, set *plan.Set) (current bool, err error) {
+	var d appsv1.Deployment
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(live.Object, &d); err != nil {
+		return false, fmt.Errorf("decoding Deployment %s/%s: %w", live.GetNamespace(), live.GetName(), err)
+	}
+	set.Desired = 1
+	if d.Spec.Replicas != nil {
+		set.Desired = *d.Spec.Replicas
+	}
+	set.Available = min(d.Status.AvailableReplicas, d.Status.UpdatedReplicas, set.Desired)
+	return d.Status.ObservedGeneration >= d.Generation, nil
+}
+
+// shared compares the objects outside of the sets with those that are there.
+func (r Reader) shared(ctx context.Context, w *World, subject Subject, phase v1alpha1.RolloutPhase) plan.Knowledge {
+	if !subject.Sides.Complete(subject.Rollout.Spec) {
+		return plan.Unknown
+	}
+	for _, obj := range manifest.Shared(subject.Sides, phase) {
+		live, err := r.get(ctx, obj)
+		if err != nil {
+			w.Unread = append(w.Unread, err)
+			return plan.Unknown
+		}
+		if live == nil || !upToDate(w, live, obj, subject.Release) {
+			return plan.Absent
+		}
+	}
+	return plan.Present
+}
+
+// traffic reads the weights back from the route.
+func (r Reader) traffic(ctx context.Context, w *World, subject Subject, phase v1alpha1.RolloutPhase) plan.Traffic {
+	spec := subject.Rollout.Spec
+	live, err := r.Route(ctx, subject.Rollout)
+	if err != nil {
+		w.Unread = append(w.Unread, err)
+		return plan.Traffic{}
+	}
+	if live == nil {
+		return plan.Traffic{Knowledge: plan.Absent}
+	}
+	w.Route = live
+	out := plan.Traffic{
+		Knowledge:    plan.Present,
+		CanaryWeight: manifest.CanaryWeight(live, spec),
+		Settled:      manifest.Settled(live),
+	}
+	if !subject.Sides.Complete(spec) {
+		// Nothing can be said, and nothing could be applied.
+		out.UpToDate = true
+		return out
+	}
+	want, err := manifest.Route(subject.Sides, spec, phase, subject.Release, out.CanaryWeight)
+	if err != nil {
+		w.Unread = append(w.Unread, err)
+		return plan.Traffic{}
+	}
+	out.UpToDate = manifest.UpToDate(live, want) && manifest.SameBackends(live, want)
+	return out
+}
+
+// Route returns the live HTTPRoute of the Rollout's Release, nil where there is none.
+func (r Reader) Route(ctx context.Context, rollout *v1alpha1.Rollout) (*unstructured.Unstructured, error) {
+	return r.get(ctx, RouteKey(rollout))
+}
+
+// RouteKey returns an HTTPRoute with nothing but the identity of the one that belongs to
+// the Rollout's Release.
+func RouteKey(rollout *v1alpha1.Rollout) *unstructured.Unstructured {
+	key := &unstructured.Unstructured{}
+	key.SetGroupVersionKind(gatewayv1.SchemeGroupVersion.WithKind("HTTPRoute"))
+	key.SetNamespace(rollout.Namespace)
+	key.SetName(rollout.Spec.Release)
+	return key
+}
+
+// get returns the live object with the identity of obj, nil where there is none.
+func (r Reader) get(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	live := &unstructured.Unstructured{}
+	live.SetGroupVersionKind(obj.GroupVersionKind())
+	switch err := r.Live.Get(ctx, client.ObjectKeyFromObject(obj), live); {
+	case apierrors.IsNotFound(err):
+		return nil, nil //nolint:nilnil // absent is a fact, not a failure
+	case err != nil:
+		return nil, fmt.Errorf("reading %s %s/%s: %w", obj.GetKind(), obj.GetNamespace(), obj.GetName(), err)
+	}
+	return live, nil
+}
+
+func upToDate(w *World, live, rendered *unstructured.Unstructured, release *v1alpha1.Release) bool {
+	want, err := manifest.Wanted(rendered, release)
+	if err != nil {
+		w.Unread = append(w.Unread, err)
+		return false
+	}
+	return manifest.UpToDate(live, want)
+}

@@ -1,0 +1,30 @@
+// Package plan decides what a Rollout does next. It is pure: Next takes facts and the
+// time, and returns the status to record, the writes to do and when to look again. The
+// controller, the simulator and the exhaustive tests call this one function.
+//
+// # How a decision is made
+//
+// The commands of people are taken first, in order. Then the guards of the phase are
+// asked, in order; the first that has something to say decides: it holds the Rollout
+// where it is, or moves it on, and gives a reason code and a sentence either way. After
+// a move the guards of the new phase are asked at once. At last the actions are derived,
+// as the difference between what the status now asks for and what was seen. So the
+// status is the only memory, and any action can be lost or repeated.
+//
+// # What holds
+//
+// A Rollout of a revision over another one (the usual case) walks the steps. The status
+// names the current step and ApprovedWeight is that step's weight, always; step 0 has
+// weight 0. Falling back is going back to an earlier step and passing its gates again.
+//
+// The set of the new revision always has the pods that the current weight needs; the
+// pods that the next weight needs are asked for when the hold of the step is over and
+// its approval, if one is asked for, is given. The stable set stays whole until the
+// promotion is decided to be irreversible (Status.Retiring).
+//
+// A Rollout with no stable revision (a first install), or over its own revision (only
+// replicas, route or shared objects differ), has no steps: see kindFirst, kindInPlace.
+// Where only one set can serve, traffic is never taken away from it for want of pods.
+//
+// A wanted size of 0 counts as 1: a route that serves needs a pod behind it.
+package plan

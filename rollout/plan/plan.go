@@ -1,0 +1,240 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"tidegate.io/tidegate/schemas/v1alpha1"
+)
+
+const (
+	// look is when to read again what could not be read or has not settled.
+	look = 5 * time.Second
+	// approvalLife is how long an approved exposure may take to reach the route.
+	approvalLife = 60 * time.Second
+	// freshSlack is added to two intervals to get the greatest age of a round that counts.
+	freshSlack = 10 * time.Second
+	// maxMoves bounds the moves of one decision; each guard moves strictly on, so that the
+	// bound is there for the reader.
+	maxMoves = 16
+	// maxHistory is how many entries of the history are kept.
+	maxHistory = 50
+
+	defaultInterval = 10 * time.Second
+	defaultWindow   = 60 * time.Second
+	defaultDeadline = 10 * time.Minute
+)
+
+// Next decides what a Rollout does next, given what was seen at now. It has no effect
+// and keeps nothing; the same arguments give the same decision.
+func Next(o Observation, now time.Time) Decision {
+	t := newTurn(o, now)
+	t.obey()
+	for range maxMoves {
+		t.due = time.Time{} // what a moved status waits for is all that counts
+		t.clocks()
+		r := t.ask(t.guards())
+		t.record(r)
+		if !r.moved {
+			break
+		}
+	}
+	return t.decide()
+}
+
+// kind is what a Rollout is over.
+type kind int
+
+const (
+	// kindCanary is: over another revision, step by step.
+	kindCanary kind = iota
+	// kindFirst is: over nothing. The set gets all of the traffic when it is whole.
+	kindFirst
+	// kindInPlace is: over its own revision. One set serves all of the traffic all along.
+	kindInPlace
+)
+
+// turn is one decision in the making.
+type turn struct {
+	o    Observation
+	st   v1alpha1.RolloutStatus
+	now  time.Time
+	kind kind
+	// steps are the strategy's; the last has weight 100.
+	steps []v1alpha1.Step
+	// whole and stableWhole are the wanted sizes of the two sets, at least 1.
+	whole, stableWhole int32
+	// due is the earliest moment at which something changes by time alone.
+	due     time.Time
+	answers []Action
+	// noted are the phase and step that the history knows of.
+	noted struct {
+		phase v1alpha1.RolloutPhase
+		step  int32
+	}
+}
+
+func newTurn(o Observation, now time.Time) *turn {
+	t := &turn{o: o, st: *o.Status.DeepCopy(), now: now}
+	t.noted.phase, t.noted.step = t.st.Phase, t.st.Step
+	if t.st.Phase == "" {
+		t.st.Phase = v1alpha1.RolloutPending
+	}
+	t.steps = o.Spec.Strategy.Steps
+	if n := len(t.steps); n == 0 || t.steps[n-1].Weight != 100 {
+		t.steps = append(t.steps[:n:n], v1alpha1.Step{Weight: 100})
+	}
+	t.st.Step = min(max(t.st.Step, 0), t.last())
+	t.whole = max(1, o.Spec.Replicas)
+	switch s := o.Spec.Stable; {
+	case s == nil:
+		t.kind = kindFirst
+	case s.Revision == o.Spec.Revision:
+		t.kind = kindInPlace
+		t.stableWhole = max(1, s.Replicas)
+	default:
+		t.stableWhole = max(1, s.Replicas)
+	}
+	switch o.Traffic.Knowledge {
+	case Present:
+		t.st.Weight = o.Traffic.CanaryWeight
+	case Absent:
+		t.st.Weight = 0
+	case Unknown: // what was read last stays
+	}
+	return t
+}
+
+// ruling is what a guard has to say.
+type ruling struct {
+	// silent is: nothing; the next guard is asked.
+	silent bool
+	// moved is: the status was moved on, ask again. Otherwise the Rollout stays.
+	moved         bool
+	code, message string
+}
+
+var silence = ruling{silent: true}
+
+func hold(code, format string, args ...any) ruling {
+	return ruling{code: code, message: fmt.Sprintf(format, args...)}
+}
+
+func moved(code, format string, args ...any) ruling {
+	return ruling{moved: true, code: code, message: fmt.Sprintf(format, args...)}
+}
+
+// guard looks at one thing.
+type guard func(*turn) ruling
+
+// guards returns the guards of the phase, in the order in which they are asked.
+func (t *turn) guards() []guard {
+	switch t.st.Phase {
+	case v1alpha1.RolloutProgressing:
+		if t.kind == kindCanary {
+			return progressingGuards
+		}
+		return soloGuards
+	case v1alpha1.RolloutPromoting:
+		return promotingGuards
+	case v1alpha1.RolloutAborting:
+		return abortingGuards
+	case v1alpha1.RolloutSucceeded:
+		return succeededGuards
+	case v1alpha1.RolloutAborted:
+		return abortedGuards
+	case v1alpha1.RolloutPending:
+	}
+	return pendingGuards
+}
+
+func (t *turn) ask(guards []guard) ruling {
+	for _, g := range guards {
+		if r := g(t); !r.silent {
+			return r
+		}
+	}
+	return silence
+}
+
+// record takes the ruling into the status and notes changes of phase or step.
+func (t *turn) record(r ruling) {
+	if r.silent {
+		return
+	}
+	t.st.Reason, t.st.Message = r.code, r.message
+	if t.st.Phase == t.noted.phase && t.st.Step == t.noted.step {
+		return
+	}
+	t.noted.phase, t.noted.step = t.st.Phase, t.st.Step
+	t.st.History = append(t.st.History, v1alpha1.HistoryEntry{
+		At: *t.stamp(), Phase: t.st.Phase, Step: t.st.Step, Weight: t.st.ApprovedWeight,
+		Reason: r.code, Message: r.message,
+	})
+	if n := len(t.st.History); n > maxHistory {
+		t.st.History = append([]v1alpha1.HistoryEntry(nil), t.st.History[n-maxHistory:]...)
+	}
+}
+
+// stamp is now, as precise as the API keeps it.
+func (t *turn) stamp() *metav1.MicroTime {
+	s := metav1.NewMicroTime(t.now.UTC().Truncate(time.Microsecond))
+	return &s
+}
+
+// wake asks for another decision at the moment given, if it is yet to come.
+func (t *turn) wake(at time.Time) {
+	if at.After(t.now) && (t.due.IsZero() || at.Before(t.due)) {
+		t.due = at
+	}
+}
+
+// passed says whether d has gone by since the moment given, and asks for another
+// decision when it will have. It has not where there is no such moment.
+func (t *turn) passed(since *metav1.MicroTime, d time.Duration) bool {
+	if since == nil {
+		return false
+	}
+	t.wake(since.Add(d))
+	return !t.now.Before(since.Add(d))
+}
+
+// last is the number of steps.
+func (t *turn) last() int32 {
+	var n int32
+	for range t.steps {
+		n++
+	}
+	return n
+}
+
+// weightOf is the weight of a step counted from 1; step 0 has none.
+func (t *turn) weightOf(step int32) int32 {
+	if step <= 0 {
+		return 0
+	}
+	return t.steps[step-1].Weight
+}
+
+// deadline is how long a set may take to have its pods.
+func (t *turn) deadline() time.Duration {
+	return orDefault(t.o.Spec.Strategy.ProgressDeadline.Duration, defaultDeadline)
+}
+
+func orDefault(d, otherwise time.Duration) time.Duration {
+	if d <= 0 {
+		return otherwise
+	}
+	return d
+}
+
+// where says which exposure is approved for what.
+func (t *turn) where() string {
+	if t.kind != kindCanary {
+		return fmt.Sprintf("%d %% to revision %s", t.st.ApprovedWeight, t.o.Spec.Revision)
+	}
+	return fmt.Sprintf("step %d/%d: %d %% to revision %s",
+		t.st.Step, t.last(), t.st.ApprovedWeight, t.o.Spec.Revision)
+}
