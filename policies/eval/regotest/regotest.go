@@ -1,0 +1,100 @@
+// Package regotest runs the tests of a policy of the library from a Go test: its Rego
+// unit tests, through the engine's own test runner, and its samples.
+package regotest
+
+import (
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/format"
+	"github.com/open-policy-agent/opa/v1/tester"
+
+	"tidegate.io/tidegate/policies/eval"
+)
+
+// Run checks every .rego file of a directory strictly, checks that it is formatted as
+// `opa fmt` does, and runs the rules whose names begin with test_. A directory without
+// tests fails.
+func Run(t *testing.T, dir string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.rego"))
+	if err != nil {
+		t.Fatalf("listing %s: %v", dir, err)
+	}
+	modules := make(map[string]*ast.Module, len(files))
+	for _, file := range files {
+		raw, err := os.ReadFile(filepath.Clean(file))
+		if err != nil {
+			t.Fatalf("reading a policy: %v", err)
+		}
+		module, err := ast.ParseModuleWithOpts(file, string(raw), ast.ParserOptions{
+			RegoVersion: ast.RegoV1, ProcessAnnotation: true,
+		})
+		if err != nil {
+			t.Fatalf("parsing a policy: %v", err)
+		}
+		formatted, err := format.SourceWithOpts(file, raw, format.Opts{RegoVersion: ast.RegoV1})
+		if err != nil {
+			t.Fatalf("formatting a policy: %v", err)
+		}
+		if string(formatted) != string(raw) {
+			t.Errorf("%s is not formatted; wanted:\n%s", file, formatted)
+		}
+		modules[file] = module
+	}
+	compiler := ast.NewCompiler().WithStrict(true).WithEnablePrintStatements(true)
+	results, err := tester.NewRunner().
+		SetCompiler(compiler).
+		SetDefaultRegoVersion(ast.RegoV1).
+		RaiseBuiltinErrors(true).
+		CapturePrintOutput(true).
+		Run(t.Context(), modules)
+	if err != nil {
+		t.Fatalf("running the tests of %s: %v", dir, err)
+	}
+	ran := 0
+	for r := range results {
+		ran++
+		t.Run(strings.TrimPrefix(r.Name, "test_"), func(t *testing.T) {
+			if !r.Pass() {
+				t.Errorf("%s: %v\n%s", r.Location, r, r.Output)
+			}
+		})
+	}
+	if ran == 0 {
+		t.Errorf("%s has no tests", dir)
+	}
+}
+
+// Samples evaluates every file below samples/allowed and samples/denied of a policy's
+// directory and checks that the policy objects to exactly the latter.
+func Samples(t *testing.T, p *eval.Policy, dir string, input func(t *testing.T, file string, raw []byte) eval.Input) {
+	t.Helper()
+	for _, want := range []string{"allowed", "denied"} {
+		root := os.DirFS(filepath.Join(dir, "samples", want))
+		files, err := fs.Glob(root, "*")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("wanted files in samples/%s, found none: %v", want, err)
+		}
+		for _, file := range files {
+			t.Run(path.Join(want, file), func(t *testing.T) {
+				raw, err := fs.ReadFile(root, file)
+				if err != nil {
+					t.Fatalf("reading a sample: %v", err)
+				}
+				got, err := p.Eval(t.Context(), input(t, file, raw))
+				if err != nil {
+					t.Fatalf("Eval: %v", err)
+				}
+				if objects := len(got.Denials) > 0; objects != (want == "denied") {
+					t.Errorf("wanted it %s, got %+v", want, got)
+				}
+			})
+		}
+	}
+}

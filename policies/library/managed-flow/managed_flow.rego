@@ -1,0 +1,113 @@
+# METADATA
+# title: Managed flow
+# description: |
+#   Only the managed flow writes what is governed. The policy is default-deny: whoever
+#   asks it must see allow, and an input that it does not understand is refused.
+package tidegate.managed_flow
+
+default allow := false
+
+# Tidegate itself, and the writers that the Gate names, by exact user name.
+allow if input.request.userInfo.username in input.gate.writers
+
+# The built-in controllers whose work this operation on this resource is.
+allow if input.request.userInfo.username in input.controllers
+
+# Autoscalers that the Gate names may set the number of replicas and nothing else.
+allow if {
+	input.request.subResource == "scale"
+	input.request.operation == "UPDATE"
+	input.request.userInfo.username in input.gate.allow.autoscalers
+}
+
+# Kinds that people also use for things of their own are governed only where Tidegate's
+# label is on the object, before or after. Nobody but Tidegate can write that label here,
+# so it can be relied on.
+allow if {
+	input.scope == "labelled"
+	complete
+	not labelled
+}
+
+# The objects that the operation must come with are there.
+complete if {
+	input.request.operation == "CREATE"
+	is_object(input.request.object.metadata)
+}
+
+complete if {
+	input.request.operation == "UPDATE"
+	is_object(input.request.object.metadata)
+	is_object(input.request.oldObject.metadata)
+}
+
+complete if {
+	input.request.operation == "DELETE"
+	is_object(input.request.oldObject.metadata)
+}
+
+labelled if "tidegate.io/release" in object.keys(input.request.object.metadata.labels)
+
+labelled if "tidegate.io/release" in object.keys(input.request.oldObject.metadata.labels)
+
+deny contains {"code": "TG-GATE-BYPASS", "msg": msg, "fix": fix, "details": {"release": release}} if {
+	not allow
+	msg := sprintf("%s %s in namespace %q %s; wanted: changes through the Release, found: %s by %q", [
+		resource,
+		name,
+		input.request.namespace,
+		management,
+		input.request.operation,
+		input.request.userInfo.username,
+	])
+}
+
+default resource := "object"
+
+resource := concat("/", [input.request.resource.resource, input.request.subResource]) if {
+	input.request.subResource != ""
+} else := input.request.resource.resource
+
+# The name that was asked for, or that the objects have; a collection is deleted, and an
+# object with generateName created, without one.
+default name := "without a name"
+
+name := sprintf("%q", [input.request.name]) if {
+	input.request.name != ""
+} else := sprintf("%q", [input.request.oldObject.metadata.name]) if {
+	input.request.oldObject.metadata.name != ""
+} else := sprintf("%q", [input.request.object.metadata.name]) if {
+	input.request.object.metadata.name != ""
+} else := sprintf("\"%s*\"", [input.request.object.metadata.generateName]) if {
+	input.request.object.metadata.generateName != ""
+}
+
+default release := ""
+
+release := input.owner.release
+
+default management := "is governed and no Release manages it"
+
+management := sprintf("is managed by Release %q", [release]) if release != ""
+
+default fix := "create a Release; it makes the objects: kubectl explain release.spec, kubectl get releasetemplates"
+
+fix := sprintf("kubectl patch release %s -n %s --type merge -p '{\"spec\":{\"values\":{\"replicas\":%v}}}'", [
+	release,
+	input.request.namespace,
+	input.request.object.spec.replicas,
+]) if {
+	release != ""
+	input.request.subResource == "scale"
+	is_number(input.request.object.spec.replicas)
+} else := sprintf("kubectl edit release %s -n %s, or to remove the whole service: kubectl delete release %s -n %s", [
+	release,
+	input.request.namespace,
+	release,
+	input.request.namespace,
+]) if {
+	release != ""
+	input.request.operation == "DELETE"
+} else := sprintf("kubectl edit release %s -n %s", [release, input.request.namespace]) if {
+	release != ""
+}

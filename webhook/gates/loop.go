@@ -1,0 +1,381 @@
+package gates
+
+import (
+	"bytes"
+	"context"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"tidegate.io/tidegate/schemas/v1alpha1"
+	"tidegate.io/tidegate/webhook/govern"
+)
+
+// Reasons of a Gate's conditions, and the codes that the messages begin with where they
+// ask for patience or for somebody to act.
+const (
+	conditionEnforced      = "Enforced"
+	conditionSettling      = "Settling"
+	conditionNoCertificate = "NoCertificate"
+	conditionInvalid       = "Invalid"
+
+	// ReasonSettling is: ring 1 alone stands for some namespaces, for a moment.
+	ReasonSettling = "TG-GATE-SETTLING"
+	// ReasonNoCertificate is: there is no certificate of the webhook yet, so ring 1 refuses
+	// everything.
+	ReasonNoCertificate = "TG-GATE-NOCERT"
+	// ReasonInvalid is: the Gate cannot be read; what stood for it still stands.
+	ReasonInvalid = "TG-GATE-INVALID"
+)
+
+// DefaultSettle is how long every API server is given to take up a changed webhook
+// configuration.
+const DefaultSettle = 3 * time.Second
+
+// Loop keeps at the API server what Generate says, and writes the status of Gates. It
+// looks at all Gates and namespaces at once, since they share one webhook configuration,
+// and so must run once: on the leader.
+type Loop struct {
+	// Client reads from the cache and writes.
+	Client client.Client
+	// Live reads from the API server; the webhook configuration is read with it before it
+	// is relied upon.
+	Live client.Reader
+	// Clock is looked at for Settle.
+	Clock clock.PassiveClock
+	// Options is for Generate. CABundle is replaced where CASecret is set.
+	Options Options
+	// CASecret names the Secret whose key ca.crt is the bundle; empty: Options.CABundle is
+	// used as it is.
+	CASecret types.NamespacedName
+	// Settle is how long a namespace must have been in ring 2 before ring 1 leaves the
+	// kinds of ring 2 to it; 0 is DefaultSettle.
+	Settle time.Duration
+
+	// since is when each namespace was first seen in ring 2, as it stands at the API
+	// server. What stood before this process began has settled long ago.
+	since   map[string]time.Time
+	started bool
+}
+
+// the one request: everything is looked at together.
+var everything = reconcile.Request{NamespacedName: types.NamespacedName{Name: "gates"}}
+
+// Validate says which dependency is missing.
+func (l *Loop) Validate() error {
+	if l.Client == nil || l.Live == nil || l.Clock == nil {
+		return errors.New("setting up the gate loop: wanted Client, Live and Clock, found a nil")
+	}
+	return l.Options.Validate()
+}
+
+// SetupWithManager registers the loop, on the leader, with watches of everything that it
+// reads and of everything that it writes, so that what somebody else changes there is put
+// back at once.
+func (l *Loop) SetupWithManager(mgr ctrl.Manager) error {
+	if err := l.Validate(); err != nil {
+		return err
+	}
+	all := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
+		return []reconcile.Request{everything}
+	})
+	mine := predicate.NewPredicateFuncs(func(o client.Object) bool {
+		return o.GetName() == WebhookName || o.GetLabels()[LabelGate] != ""
+	})
+	b := ctrl.NewControllerManagedBy(mgr).Named("gates").
+		Watches(&v1alpha1.Gate{}, all).
+		Watches(&corev1.Namespace{}, all).
+		WatchesMetadata(&admissionv1.ValidatingAdmissionPolicy{}, all, builder.WithPredicates(mine)).
+		WatchesMetadata(&admissionv1.ValidatingAdmissionPolicyBinding{}, all, builder.WithPredicates(mine)).
+		WatchesMetadata(&admissionv1.ValidatingWebhookConfiguration{}, all, builder.WithPredicates(mine))
+	if l.CASecret.Name != "" {
+		b = b.Watches(&corev1.Secret{}, all, builder.WithPredicates(predicate.NewPredicateFuncs(func(o client.Object) bool {
+			return o.GetNamespace() == l.CASecret.Namespace && o.GetName() == l.CASecret.Name
+		})))
+	}
+	return b.Complete(l)
+}
+
+// Reconcile brings what stands in line with what should, in an order that leaves no hole:
+// what a selector chose is recorded, then ring 1 is written, then ring 2, and only when
+// ring 2 has settled does ring 1 leave its kinds to it.
+func (l *Loop) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
+	var gates v1alpha1.GateList
+	if err := l.Client.List(ctx, &gates); err != nil {
+		return reconcile.Result{}, fmt.Errorf("listing gates: %w", err)
+	}
+	gates.Items = slices.DeleteFunc(gates.Items, func(g v1alpha1.Gate) bool { return g.DeletionTimestamp != nil })
+	namespaces, err := l.namespaces(ctx)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	options := l.Options
+	if options.CABundle, err = l.authority(ctx); err != nil {
+		return reconcile.Result{}, err
+	}
+	settled, wait, err := l.settled(ctx)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	standing, err := Generate(gates.Items, namespaces, settled, options)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if err := l.remember(ctx, gates.Items, standing); err != nil {
+		return reconcile.Result{}, err
+	}
+	if err := l.stand(ctx, gates.Items, standing); err != nil {
+		return reconcile.Result{}, err
+	}
+	for i := range gates.Items {
+		if err := l.report(ctx, &gates.Items[i], standing, settled, options); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
+	if l.unsettled(standing, settled) && wait == 0 {
+		wait = l.settle()
+	}
+	return reconcile.Result{RequeueAfter: wait}, nil
+}
+
+func (l *Loop) settle() time.Duration {
+	if l.Settle > 0 {
+		return l.Settle
+	}
+	return DefaultSettle
+}
+
+func (l *Loop) namespaces(ctx context.Context) ([]govern.Namespace, error) {
+	var list corev1.NamespaceList
+	if err := l.Client.List(ctx, &list); err != nil {
+		return nil, fmt.Errorf("listing namespaces: %w", err)
+	}
+	out := make([]govern.Namespace, 0, len(list.Items))
+	for i := range list.Items {
+		out = append(out, govern.Namespace{Name: list.Items[i].Name, Labels: list.Items[i].Labels})
+	}
+	return out, nil
+}
+
+// authority reads the bundle. A Secret that is not there, or is not filled yet, is no
+// error: there is no ring 2 then, and ring 1 refuses its kinds.
+func (l *Loop) authority(ctx context.Context) ([]byte, error) {
+	if l.CASecret.Name == "" {
+		return l.Options.CABundle, nil
+	}
+	var secret corev1.Secret
+	err := l.Client.Get(ctx, l.CASecret, &secret)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the webhook's authority: %w", err)
+	}
+	ca := bytes.TrimSpace(secret.Data["ca.crt"])
+	if block, _ := pem.Decode(ca); block == nil {
+		return nil, nil
+	}
+	return ca, nil
+}
+
+// settled returns the namespaces for which ring 2 has stood for long enough, and after
+// how long there are more, or 0.
+func (l *Loop) settled(ctx context.Context) ([]string, time.Duration, error) {
+	var w admissionv1.ValidatingWebhookConfiguration
+	if err := l.Live.Get(ctx, types.NamespacedName{Name: WebhookName}, &w); client.IgnoreNotFound(err) != nil {
+		return nil, 0, fmt.Errorf("reading the webhook configuration: %w", err)
+	}
+	now, standing := l.Clock.Now(), map[string]time.Time{}
+	for _, n := range inWebhook(&w) {
+		at, ok := l.since[n]
+		if !ok && l.started {
+			at = now
+		}
+		standing[n] = at // The zero time for what stood before this process began.
+	}
+	l.since, l.started = standing, true
+	var out []string
+	var wait time.Duration
+	for n, at := range standing {
+		left := l.settle() - now.Sub(at)
+		if left <= 0 {
+			out = append(out, n)
+		} else if wait == 0 || left < wait {
+			wait = left
+		}
+	}
+	slices.Sort(out)
+	return out, wait, nil
+}
+
+// inWebhook are the namespaces for which ring 2 stands as generated: all of its
+// catch-all webhooks must list them.
+func inWebhook(w *admissionv1.ValidatingWebhookConfiguration) []string {
+	for _, h := range w.Webhooks {
+		if h.Name == webhookKinds && h.NamespaceSelector != nil && len(h.NamespaceSelector.MatchExpressions) == 1 {
+			return h.NamespaceSelector.MatchExpressions[0].Values
+		}
+	}
+	return nil
+}
+
+func (l *Loop) unsettled(s Standing, settled []string) bool {
+	return slices.ContainsFunc(inWebhook(s.Webhook), func(n string) bool { return !slices.Contains(settled, n) })
+}
+
+// remember records what selectors chose, before anything rests on it.
+func (l *Loop) remember(ctx context.Context, gates []v1alpha1.Gate, s Standing) error {
+	for i := range gates {
+		g := &gates[i]
+		if selected := s.Selections[g.Name].Selected; !slices.Equal(selected, g.Status.Selected) {
+			g.Status.Selected = selected
+			if err := l.Client.Status().Update(ctx, g); err != nil {
+				return fmt.Errorf("recording the selection of Gate %q: %w", g.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// stand writes ring 1, then ring 2, then takes away what no Gate asks for.
+func (l *Loop) stand(ctx context.Context, gates []v1alpha1.Gate, s Standing) error {
+	for i := range s.Policies {
+		if err := l.ensure(ctx, s.Policies[i], &admissionv1.ValidatingAdmissionPolicy{}); err != nil {
+			return err
+		}
+		if err := l.ensure(ctx, s.Bindings[i], &admissionv1.ValidatingAdmissionPolicyBinding{}); err != nil {
+			return err
+		}
+	}
+	if err := l.ensure(ctx, s.Webhook, &admissionv1.ValidatingWebhookConfiguration{}); err != nil {
+		return err
+	}
+	names := make([]string, 0, len(gates))
+	for i := range gates {
+		names = append(names, PolicyName(gates[i].Name))
+	}
+	var bindings admissionv1.ValidatingAdmissionPolicyBindingList
+	var policies admissionv1.ValidatingAdmissionPolicyList
+	for _, list := range []client.ObjectList{&bindings, &policies} {
+		if err := l.Live.List(ctx, list, client.HasLabels{LabelGate}); err != nil {
+			return fmt.Errorf("listing admission objects: %w", err)
+		}
+		objects, err := meta.ExtractList(list)
+		if err != nil {
+			return fmt.Errorf("listing admission objects: %w", err)
+		}
+		for _, o := range objects {
+			object, ok := o.(client.Object)
+			if !ok || slices.Contains(names, object.GetName()) {
+				continue
+			}
+			if err := l.Client.Delete(ctx, object); client.IgnoreNotFound(err) != nil {
+				return fmt.Errorf("deleting %s of a Gate that is gone: %w", object.GetName(), err)
+			}
+			ctrl.LoggerFrom(ctx).Info("admission object of a deleted Gate removed", "name", object.GetName())
+		}
+	}
+	return nil
+}
+
+// ensure makes an object be exactly as wanted. It is replaced as a whole and not applied:
+// what somebody else added to it, such as a condition that lets requests through, must
+// go.
+func (l *Loop) ensure(ctx context.Context, want, live client.Object) error {
+	kind := want.GetObjectKind().GroupVersionKind().Kind
+	err := l.Live.Get(ctx, client.ObjectKeyFromObject(want), live)
+	if apierrors.IsNotFound(err) {
+		if err := l.Client.Create(ctx, want, client.FieldOwner(v1alpha1.FieldManager)); err != nil {
+			return fmt.Errorf("creating %s %q: %w", kind, want.GetName(), err)
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading %s %q: %w", kind, want.GetName(), err)
+	}
+	if same(want, live) {
+		return nil
+	}
+	want.SetResourceVersion(live.GetResourceVersion())
+	want.SetUID(live.GetUID())
+	if err := l.Client.Update(ctx, want, client.FieldOwner(v1alpha1.FieldManager)); err != nil {
+		return fmt.Errorf("updating %s %q: %w", kind, want.GetName(), err)
+	}
+	ctrl.LoggerFrom(ctx).Info("admission object brought up to date", "kind", kind, "name", want.GetName())
+	return nil
+}
+
+func same(want, live client.Object) bool {
+	if !equality.Semantic.DeepEqual(want.GetLabels(), live.GetLabels()) ||
+		!equality.Semantic.DeepEqual(want.GetOwnerReferences(), live.GetOwnerReferences()) {
+		return false
+	}
+	switch w := want.(type) {
+	case *admissionv1.ValidatingAdmissionPolicy:
+		l, ok := live.(*admissionv1.ValidatingAdmissionPolicy)
+		return ok && equality.Semantic.DeepEqual(w.Spec, l.Spec)
+	case *admissionv1.ValidatingAdmissionPolicyBinding:
+		l, ok := live.(*admissionv1.ValidatingAdmissionPolicyBinding)
+		return ok && equality.Semantic.DeepEqual(w.Spec, l.Spec)
+	case *admissionv1.ValidatingWebhookConfiguration:
+		l, ok := live.(*admissionv1.ValidatingWebhookConfiguration)
+		return ok && equality.Semantic.DeepEqual(w.Webhooks, l.Webhooks)
+	}
+	return false
+}
+
+// report writes the status of a Gate where it differs.
+func (l *Loop) report(ctx context.Context, g *v1alpha1.Gate, s Standing, settled []string, o Options) error {
+	selection := s.Selections[g.Name]
+	status := g.Status.DeepCopy()
+	status.ObservedGeneration = g.Generation
+	status.Namespaces, status.Selected = selection.Namespaces, selection.Selected
+	ready := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: conditionEnforced, Message: selection.message()}
+	reconciling, stalled := metav1.ConditionFalse, metav1.ConditionFalse
+	late := slices.DeleteFunc(slices.Clone(selection.Namespaces), func(n string) bool { return slices.Contains(settled, n) })
+	switch {
+	case selection.Problem != "":
+		ready.Status, ready.Reason, stalled = metav1.ConditionFalse, conditionInvalid, metav1.ConditionTrue
+		ready.Message = ReasonInvalid + ": " + selection.Problem + "; what stood for this Gate still stands; do: kubectl edit gate " + g.Name
+	case len(o.CABundle) == 0:
+		ready.Status, ready.Reason, reconciling = metav1.ConditionFalse, conditionNoCertificate, metav1.ConditionTrue
+		ready.Message = ReasonNoCertificate + ": wanted a certificate of the webhook, found none yet; until then every write of governed kinds is refused"
+	case len(late) > 0:
+		ready.Status, ready.Reason, reconciling = metav1.ConditionFalse, conditionSettling, metav1.ConditionTrue
+		ready.Message = fmt.Sprintf(ReasonSettling+": the webhook is being set up for %d namespaces, the first is %s; until then writes there are refused", len(late), late[0])
+	}
+	for _, c := range []metav1.Condition{
+		ready,
+		{Type: v1alpha1.ConditionReconciling, Status: reconciling, Reason: ready.Reason, Message: ready.Message},
+		{Type: v1alpha1.ConditionStalled, Status: stalled, Reason: ready.Reason, Message: ready.Message},
+	} {
+		c.ObservedGeneration = g.Generation
+		c.LastTransitionTime = metav1.NewTime(l.Clock.Now())
+		meta.SetStatusCondition(&status.Conditions, c)
+	}
+	if equality.Semantic.DeepEqual(*status, g.Status) {
+		return nil
+	}
+	g.Status = *status
+	if err := l.Client.Status().Update(ctx, g); err != nil {
+		return fmt.Errorf("writing the status of Gate %q: %w", g.Name, err)
+	}
+	return nil
+}

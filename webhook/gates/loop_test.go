@@ -1,0 +1,246 @@
+package gates_test
+
+import (
+	"encoding/pem"
+	"strings"
+	"testing"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	testclock "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"tidegate.io/tidegate/schemas/v1alpha1"
+	"tidegate.io/tidegate/webhook/gates"
+)
+
+// loopWorld is a Loop over a fake API server and a clock that stands still.
+type loopWorld struct {
+	*testing.T
+	client.Client
+	clock *testclock.FakePassiveClock
+	now   time.Time
+	loop  *gates.Loop
+}
+
+var secretName = types.NamespacedName{Namespace: "tidegate-system", Name: "cert"}
+
+func newLoopWorld(t *testing.T, objects ...client.Object) *loopWorld {
+	t.Helper()
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	objects = append(objects, namespace("shop", nil), namespace("web", map[string]string{"env": "prod"}))
+	c := fake.NewClientBuilder().WithScheme(s).WithStatusSubresource(&v1alpha1.Gate{}).WithObjects(objects...).Build()
+	w := &loopWorld{T: t, Client: c, now: time.Unix(1e9, 0)}
+	w.clock = testclock.NewFakePassiveClock(w.now)
+	w.restart()
+	return w
+}
+
+// restart is another process with an empty memory.
+func (w *loopWorld) restart() {
+	o := options()
+	o.CABundle = nil
+	w.loop = &gates.Loop{Client: w.Client, Live: w.Client, Clock: w.clock, Options: o, CASecret: secretName}
+}
+
+func namespace(name string, labels map[string]string) *corev1.Namespace {
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
+}
+
+func secret() *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: secretName.Namespace, Name: secretName.Name},
+		Data:       map[string][]byte{"ca.crt": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")})},
+	}
+}
+
+func production() *v1alpha1.Gate {
+	g := named("production", byNames("shop"))
+	g.Spec.Namespaces.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}}
+	return &g
+}
+
+func (w *loopWorld) must(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *loopWorld) reconcile() time.Duration {
+	w.Helper()
+	r, err := w.loop.Reconcile(w.Context(), reconcile.Request{})
+	w.must(err)
+	return r.RequeueAfter
+}
+
+func (w *loopWorld) pass(d time.Duration) {
+	w.now = w.now.Add(d)
+	w.clock.SetTime(w.now)
+}
+
+func (w *loopWorld) gate() *v1alpha1.Gate {
+	w.Helper()
+	var g v1alpha1.Gate
+	w.must(w.Get(w.Context(), types.NamespacedName{Name: "production"}, &g))
+	return &g
+}
+
+func (w *loopWorld) ready() string {
+	w.Helper()
+	g := w.gate()
+	if meta.IsStatusConditionTrue(g.Status.Conditions, v1alpha1.ConditionReconciling) && meta.IsStatusConditionTrue(g.Status.Conditions, v1alpha1.ConditionStalled) {
+		w.Error("Reconciling and Stalled together")
+	}
+	return meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionReady).Reason
+}
+
+func (w *loopWorld) webhooks() []admissionv1.ValidatingWebhook {
+	w.Helper()
+	var c admissionv1.ValidatingWebhookConfiguration
+	w.must(w.Get(w.Context(), types.NamespacedName{Name: gates.WebhookName}, &c))
+	return c.Webhooks
+}
+
+// settled is the list in ring 1 of the namespaces that ring 2 is relied upon for.
+func (w *loopWorld) settled() string {
+	w.Helper()
+	var p admissionv1.ValidatingAdmissionPolicy
+	w.must(w.Get(w.Context(), types.NamespacedName{Name: gates.PolicyName("production")}, &p))
+	for _, v := range p.Spec.Variables {
+		if v.Name == "settled" {
+			return strings.TrimPrefix(v.Expression, "request.namespace in ")
+		}
+	}
+	w.Fatal("no variable settled")
+	return ""
+}
+
+func (w *loopWorld) want(what, got, want string) {
+	w.Helper()
+	if got != want {
+		w.Errorf("%s: wanted %s, got %s", what, want, got)
+	}
+}
+
+func TestRing1StandsInForRing2UntilItHasSettled(t *testing.T) {
+	w := newLoopWorld(t, production())
+	w.reconcile()
+	w.want("without a certificate", w.ready(), "NoCertificate")
+	w.want("settled", w.settled(), "[]")
+	if n := len(w.webhooks()); n != 0 {
+		t.Errorf("%d webhooks without an authority", n)
+	}
+
+	w.must(w.Create(t.Context(), secret()))
+	if after := w.reconcile(); after != gates.DefaultSettle {
+		t.Errorf("wanted to come back after %s, got %s", gates.DefaultSettle, after)
+	}
+	w.want("with a certificate", w.ready(), "Settling")
+	w.want("settled", w.settled(), "[]")
+	w.reconcile() // The webhook is seen to list them; the time begins.
+	w.pass(gates.DefaultSettle - time.Second)
+	if after := w.reconcile(); after != time.Second {
+		t.Errorf("wanted to come back after 1s, got %s", after)
+	}
+	w.want("a second too early", w.settled(), "[]")
+	w.pass(time.Second)
+	if after := w.reconcile(); after != 0 {
+		t.Errorf("wanted rest, got %s", after)
+	}
+	w.want("in time", w.settled(), `["shop", "web"]`)
+	w.want("at the end", w.ready(), "Enforced")
+
+	w.must(w.Create(t.Context(), namespace("late", map[string]string{"env": "prod"})))
+	w.reconcile()
+	w.want("with a new namespace", w.settled(), `["shop", "web"]`)
+	w.want("with a new namespace", w.ready(), "Settling")
+
+	w.restart()
+	w.reconcile()
+	w.want("after a restart, what stood before counts", w.settled(), `["late", "shop", "web"]`)
+
+	w.must(w.Delete(t.Context(), secret()))
+	w.reconcile()
+	w.reconcile()
+	w.want("when the certificate is gone", w.settled(), "[]")
+}
+
+func TestWhatASelectorChoseStays(t *testing.T) {
+	w := newLoopWorld(t, production(), secret())
+	w.reconcile()
+	w.must(w.Update(t.Context(), namespace("web", nil)))
+	w.restart()
+	w.reconcile()
+	w.want("selected", strings.Join(w.gate().Status.Selected, " "), "web")
+	if ns := w.webhooks()[0].NamespaceSelector.MatchExpressions[0].Values; strings.Join(ns, " ") != "shop web" {
+		t.Errorf("ring 2 lists %v", ns)
+	}
+	w.must(w.Delete(t.Context(), namespace("web", nil)))
+	w.reconcile()
+	w.want("selected, once it is deleted", strings.Join(w.gate().Status.Selected, " "), "")
+}
+
+func TestAGateThatBreaksKeepsWhatStood(t *testing.T) {
+	w := newLoopWorld(t, production(), secret())
+	w.reconcile()
+	g := w.gate()
+	g.Spec.Namespaces.Selector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Near"}}
+	w.must(w.Update(t.Context(), g))
+	w.reconcile()
+	w.want("ready", w.ready(), "Invalid")
+	w.must(w.Get(t.Context(), types.NamespacedName{Name: gates.PolicyName("production")}, &admissionv1.ValidatingAdmissionPolicy{}))
+	if ns := w.webhooks()[0].NamespaceSelector.MatchExpressions[0].Values; strings.Join(ns, " ") != "shop web" {
+		t.Errorf("ring 2 lists %v", ns)
+	}
+}
+
+func TestADeletedGateIsPruned(t *testing.T) {
+	w := newLoopWorld(t, production(), secret())
+	w.reconcile()
+	w.must(w.Delete(t.Context(), production()))
+	w.reconcile()
+	for _, o := range []client.Object{&admissionv1.ValidatingAdmissionPolicy{}, &admissionv1.ValidatingAdmissionPolicyBinding{}} {
+		if err := w.Get(t.Context(), types.NamespacedName{Name: gates.PolicyName("production")}, o); !apierrors.IsNotFound(err) {
+			t.Errorf("%T: wanted it gone, got %v", o, err)
+		}
+	}
+	if n := len(w.webhooks()); n != 0 {
+		t.Errorf("%d webhooks are left", n)
+	}
+}
+
+func TestInvariantI5RestCostsNoWrites(t *testing.T) {
+	w := newLoopWorld(t, production(), secret())
+	versions := func() string {
+		var hook admissionv1.ValidatingWebhookConfiguration
+		var policy admissionv1.ValidatingAdmissionPolicy
+		w.must(w.Get(t.Context(), types.NamespacedName{Name: gates.WebhookName}, &hook))
+		w.must(w.Get(t.Context(), types.NamespacedName{Name: gates.PolicyName("production")}, &policy))
+		return strings.Join([]string{hook.ResourceVersion, policy.ResourceVersion, w.gate().ResourceVersion}, " ")
+	}
+	w.reconcile()
+	w.reconcile()
+	w.pass(time.Minute)
+	w.reconcile()
+	before := versions()
+	for range 5 {
+		w.pass(time.Hour)
+		w.reconcile()
+	}
+	w.want("resource versions", versions(), before)
+}

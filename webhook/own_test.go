@@ -1,0 +1,276 @@
+package webhook_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"tidegate.io/tidegate/policies/eval"
+	"tidegate.io/tidegate/schemas/v1alpha1"
+)
+
+const group = "tidegate.io/"
+
+func release(values string, template ...string) string {
+	name := "web"
+	if len(template) > 0 {
+		name = template[0]
+	}
+	return `{"apiVersion": "tidegate.io/v1alpha1", "kind": "Release", "metadata": {"name": "cart", "namespace": "shop"},
+		"spec": {"template": {"name": "` + name + `"}, "values": ` + values + `}}`
+}
+
+func TestReleaseIsJudgedByWhatItBecomes(t *testing.T) {
+	f := newFixture(t, interceptor.Funcs{})
+	if err := f.policies.Put(eval.Source{Name: "registries", On: []v1alpha1.PolicyMoment{v1alpha1.OnRelease}, Rego: `package p
+deny contains msg if {
+	input.request.kind.kind == "Deployment"
+	input.release.name == "cart"
+	some c in input.object.spec.template.spec.containers
+	not startswith(c.image, "ghcr.io/")
+	msg := sprintf("wanted ghcr.io, found %s, applied by %s", [c.image, input.request.userInfo.username])
+}`}); err != nil {
+		t.Fatal(err)
+	}
+	const update, create = admissionv1.Update, admissionv1.Create
+	good := `{"image": "ghcr.io/shop/cart:1"}`
+	for name, tc := range map[string]struct {
+		op          admissionv1.Operation
+		object, old string
+		code        int32
+		want        []string
+	}{
+		"good values": {create, release(good), "", 200, nil},
+		"every problem is on a line of its own": {create, release(`{"port": 70000}`), "", 403, []string{
+			"TG-VALUES-INVALID: Release \"cart\" in namespace \"shop\" does not fit template web-10:\n" +
+				"  values.image: wanted a string, found nothing; set it\n  values.port: wanted 1 to 65535, found 70000",
+		}},
+		"a policy over the rendered objects": {create, release(`{"image": "quay.io/x"}`), "", 403, []string{
+			"TG-POLICY-DENY: wanted ghcr.io, found quay.io/x, applied by alice (policy registries)",
+		}},
+		"a template that is not there":       {create, release(good, "wev"), "", 403, []string{"TG-TEMPLATE-NOTFOUND", "one of fresh, web", `found "wev"`}},
+		"a template without a revision":      {create, release(good, "fresh"), "", 403, []string{"TG-TEMPLATE-NOTFOUND", "none yet"}},
+		"a revision that is not there":       {create, strings.Replace(release(good), `"web"`, `"web", "revision": 7`, 1), "", 403, []string{"one of 1, 10, 2, found 7"}},
+		"a revision that is pinned":          {create, strings.Replace(release(good), `"web"`, `"web", "revision": 2`, 1), "", 200, nil},
+		"an engine that fails is no verdict": {create, release(`{"image": "engine"}`), "", 500, []string{"TG-WEBHOOK-ERROR", "out of order"}},
+		"an update of nothing passes, though the values do not fit any more": {
+			update, release(`{"port": 70000, "a": 1}`), release(`{"a": 1, "port": 70000}`), 200, nil,
+		},
+		"an update that is deleting is judged when it changes something": {
+			update,
+			strings.Replace(release(`{"port": 70000}`), `"metadata": {`, `"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", `, 1),
+			release(good), 403, []string{"TG-VALUES-INVALID"},
+		},
+		"a large number that changes in its last digit is a change": {
+			update, release(`{"n": 9007199254740993}`), release(`{"n": 9007199254740992}`), 403, []string{"TG-VALUES-INVALID"},
+		},
+		"a delete passes":      {admissionv1.Delete, "", release(good), 200, nil},
+		"no object is refused": {create, "", "", 403, []string{"TG-REQUEST-MALFORMED"}},
+		"a wrong type":         {create, `{"spec": []}`, "", 403, []string{"TG-REQUEST-MALFORMED"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := f.Tidegate.Handle(t.Context(), request{
+				op: tc.op, resource: group + "releases", namespace: "shop", name: "cart", user: "alice", object: tc.object, old: tc.old,
+			}.admission())
+			check(t, r, tc.code, tc.want...)
+		})
+	}
+}
+
+func TestReleaseIsToldOfAMissingMetricSource(t *testing.T) {
+	f := newFixture(t, interceptor.Funcs{})
+	r := f.Tidegate.Handle(t.Context(), request{
+		op: admissionv1.Create, resource: group + "releases", namespace: "shop", name: "cart", user: "alice", object: release(`{"image": "a"}`),
+	}.admission())
+	check(t, r, 200)
+	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], `MetricSource "main", which does not exist`) {
+		t.Errorf("warnings: %q", r.Warnings)
+	}
+}
+
+func template(source string) string {
+	raw, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"name": "web"}, "spec": map[string]any{"files": map[string]string{"web.cue": source}},
+	})
+	if err != nil {
+		panic(err)
+	}
+	return string(raw)
+}
+
+func TestTemplate(t *testing.T) {
+	f := newFixture(t, interceptor.Funcs{})
+	for name, tc := range map[string]struct {
+		op       admissionv1.Operation
+		source   string
+		old      string
+		code     int32
+		want     []string
+		warnings []string
+	}{
+		"a mistake is refused with its lines": {
+			admissionv1.Create, "broken", "", 403,
+			[]string{"TG-TEMPLATE-BROKEN", "\n  web.cue:1:1: expected a package\n  web.cue:2:1: and more"}, nil,
+		},
+		"what would become of the releases is told": {
+			admissionv1.Update, "stricter", template("package web"), 200, nil, []string{
+				"of 2 releases of template web: 1 unchanged, 0 roll, 1 would break and keep what they have",
+				"would break: shop/old: values.image: wanted a string, found nothing; set it",
+			},
+		},
+		"releases that would roll are counted": {
+			admissionv1.Update, "other", template("package web"), 200, nil, []string{"of 2 releases of template web: 0 unchanged, 2 roll, 0 would break and keep what they have"},
+		},
+		"an update of nothing is not looked at":    {admissionv1.Update, "broken", template("broken"), 200, nil, nil},
+		"an engine that fails is no verdict":       {admissionv1.Create, "engine", "", 500, []string{"TG-WEBHOOK-ERROR"}, nil},
+		"a template that is too large is refused":  {admissionv1.Create, strings.Repeat("x", 256<<10+1), "", 403, []string{"262144 bytes"}, nil},
+		"a template in use is not deleted":         {admissionv1.Delete, "", template("package web"), 403, []string{"TG-TEMPLATE-INUSE", "found 3", "shop/cart"}, nil},
+		"a template that nobody uses is":           {admissionv1.Delete, "", strings.Replace(template("x"), "web", "fresh", 1), 200, nil, nil},
+		"a delete without an old object is denied": {admissionv1.Delete, "", "", 403, []string{"TG-REQUEST-MALFORMED"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := request{op: tc.op, resource: group + "releasetemplates", user: "alice", old: tc.old}
+			if tc.op != admissionv1.Delete {
+				r.object = template(tc.source)
+			}
+			got := f.Tidegate.Handle(t.Context(), r.admission())
+			check(t, got, tc.code, tc.want...)
+			if strings.Join(got.Warnings, "\n") != strings.Join(tc.warnings, "\n") {
+				t.Errorf("warnings:\n%s", strings.Join(got.Warnings, "\n"))
+			}
+		})
+	}
+}
+
+func TestTidegatesOwnKindsAreItsOwn(t *testing.T) {
+	f := newFixture(t, interceptor.Funcs{})
+	const namespaces = "system:serviceaccount:kube-system:namespace-controller"
+	for name, tc := range map[string]struct {
+		op       admissionv1.Operation
+		resource string
+		user     string
+		code     int32
+	}{
+		"a rollout is not created by hand":          {admissionv1.Create, "rollouts", "alice", 403},
+		"nor deleted":                               {admissionv1.Delete, "rollouts", "alice", 403},
+		"a template revision is not edited":         {admissionv1.Update, "templaterevisions", "alice", 403},
+		"a status is not written":                   {admissionv1.Update, "rollouts/status", "alice", 403},
+		"nor a release's":                           {admissionv1.Update, "releases/status", "alice", 403},
+		"nor a gate's":                              {admissionv1.Update, "gates/status", "alice", 403},
+		"nor by the garbage collector":              {admissionv1.Update, "releases/status", gc, 403},
+		"a command is not edited":                   {admissionv1.Update, "rolloutcommands", "alice", 403},
+		"nor deleted, being the record":             {admissionv1.Delete, "rolloutcommands", "alice", 403},
+		"the manager writes rollouts":               {admissionv1.Create, "rollouts", manager, 200},
+		"and statuses":                              {admissionv1.Update, "releases/status", manager, 200},
+		"the garbage collector deletes rollouts":    {admissionv1.Delete, "rollouts", gc, 200},
+		"the garbage collector orphans them":        {admissionv1.Update, "rollouts", gc, 200},
+		"the namespace controller deletes commands": {admissionv1.Delete, "rolloutcommands", namespaces, 200},
+		"the namespace controller edits nothing":    {admissionv1.Update, "rollouts", namespaces, 403},
+		"a kind that is not known":                  {admissionv1.Create, "surprises", manager, 403},
+		"a break glass is not honoured":             {admissionv1.Create, "breakglasses", "alice", 403},
+		"and can be deleted":                        {admissionv1.Delete, "breakglasses", "alice", 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := f.Tidegate.Handle(t.Context(), request{
+				op: tc.op, resource: group + tc.resource, namespace: "shop", name: "x", user: tc.user, object: `{}`, old: `{}`,
+			}.admission())
+			check(t, r, tc.code)
+			if tc.code == 403 && (!strings.Contains(r.Result.Message, "TG-") || !strings.Contains(r.Result.Message, "do: ")) {
+				t.Errorf("wanted a code and what to do: %s", r.Result.Message)
+			}
+		})
+	}
+	t.Run("another group", func(t *testing.T) {
+		check(t, f.Tidegate.Handle(t.Context(), request{op: admissionv1.Create, resource: "apps/deployments", user: manager}.admission()), 403)
+	})
+}
+
+func TestRolloutCommand(t *testing.T) {
+	f := newFixture(t, interceptor.Funcs{})
+	command := func(fields string) string { return `{"spec": {` + fields + `}}` }
+	for name, tc := range map[string]struct {
+		user, object string
+		code         int32
+		want         string
+	}{
+		"an abort":                     {"alice", command(`"rollout": "cart-2", "action": "abort", "actor": "alice"`), 200, ""},
+		"an approval":                  {"alice", command(`"rollout": "cart-2", "action": "approve", "step": 2, "actor": "alice"`), 200, ""},
+		"an actor that is claimed":     {"alice", command(`"rollout": "cart-2", "action": "abort", "actor": "bob"`), 403, "TG-COMMAND-ACTOR"},
+		"an actor that is not stamped": {"alice", command(`"rollout": "cart-2", "action": "abort"`), 403, "TG-COMMAND-ACTOR"},
+		"a user without the verb":      {"mallory", command(`"rollout": "cart-2", "action": "approve", "step": 2, "actor": "mallory"`), 403, `TG-COMMAND-FORBIDDEN: wanted a user with the verb "approve"`},
+		"resume needs the verb pause":  {"pat", command(`"rollout": "cart-2", "action": "resume", "actor": "pat"`), 200, ""},
+		"pause is not abort":           {"pat", command(`"rollout": "cart-2", "action": "abort", "actor": "pat"`), 403, "TG-COMMAND-FORBIDDEN"},
+		"rbac that cannot be asked":    {"eve", command(`"rollout": "cart-2", "action": "abort", "actor": "eve"`), 500, "no answer"},
+		"a rollout that has ended":     {"alice", command(`"rollout": "cart-1", "action": "abort", "actor": "alice"`), 403, "found \"cart-1\" Succeeded"},
+		"a rollout that is not there":  {"alice", command(`"rollout": "cart-9", "action": "abort", "actor": "alice"`), 403, "found none called \"cart-9\""},
+		"a step that asks for none":    {"alice", command(`"rollout": "cart-2", "action": "approve", "step": 1, "actor": "alice"`), 403, "which are 2, found 1"},
+		"an unknown action":            {"alice", command(`"rollout": "cart-2", "action": "promote", "actor": "alice"`), 403, "TG-COMMAND-INVALID"},
+		"a label about another rollout": {
+			"alice", `{"metadata": {"labels": {"tidegate.io/rollout": "cart-1"}}, ` + command(`"rollout": "cart-2", "action": "abort", "actor": "alice"`)[1:], 403, "metadata.labels",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := f.Tidegate.Handle(t.Context(), request{
+				op: admissionv1.Create, resource: group + "rolloutcommands", namespace: "shop", name: "x", user: tc.user, object: tc.object,
+			}.admission())
+			check(t, r, tc.code, tc.want)
+		})
+	}
+}
+
+func TestPlatformKinds(t *testing.T) {
+	f := newFixture(t, interceptor.Funcs{})
+	for name, tc := range map[string]struct {
+		resource, object string
+		code             int32
+		want             []string
+	}{
+		"a policy that compiles":       {"deploypolicies", `{"spec": {"rego": "package p\ndeny contains \"x\" if true"}}`, 200, nil},
+		"a policy that does not":       {"deploypolicies", `{"spec": {"rego": "package p\ndeny contains"}}`, 403, []string{"TG-POLICY-INVALID", "2:"}},
+		"a policy that asks the world": {"deploypolicies", `{"spec": {"rego": "package p\ndeny contains \"x\" if http.send({})"}}`, 403, []string{"no policy may call"}},
+
+		"a gate":                            {"gates", `{"spec": {"namespaces": {"names": ["shop"], "patterns": ["team-*"]}, "writers": ["system:kwok-controller"]}}`, 200, nil},
+		"a gate over kube-system":           {"gates", `{"spec": {"namespaces": {"names": ["kube-system"]}}}`, 403, []string{"TG-GATE-SPEC", "names[0]"}},
+		"a gate over the manager":           {"gates", `{"spec": {"namespaces": {"names": ["tidegate-system"]}}}`, 403, []string{"tidegate-system"}},
+		"a gate over kube-*":                {"gates", `{"spec": {"namespaces": {"patterns": ["kube-*"]}}}`, 403, []string{"patterns[0]"}},
+		"a pattern of nothing but stars":    {"gates", `{"spec": {"namespaces": {"patterns": ["**"]}}}`, 403, []string{"patterns[0]"}},
+		"a pattern with a quote":            {"gates", `{"spec": {"namespaces": {"patterns": ["a\"b*"]}}}`, 403, []string{"patterns[0]"}},
+		"an operator that is none":          {"gates", `{"spec": {"namespaces": {"selector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}}}}`, 403, []string{"selector"}},
+		"a selector of everything":          {"gates", `{"spec": {"namespaces": {"selector": {}}}}`, 403, []string{"every namespace"}},
+		"a gate over leases":                {"gates", `{"spec": {"namespaces": {"names": ["a"]}, "kinds": [{"group": "coordination.k8s.io", "resources": ["leases"]}]}}`, 403, []string{"kinds[0].resources[0]"}},
+		"a gate over ingresses":             {"gates", `{"spec": {"namespaces": {"names": ["a"]}, "kinds": [{"group": "networking.k8s.io", "resources": ["ingresses"]}]}}`, 200, nil},
+		"a group among the writers":         {"gates", `{"spec": {"namespaces": {"names": ["a"]}, "writers": ["system:masters"]}}`, 403, []string{"spec.writers[0]", "that is a group"}},
+		"service accounts of a namespace":   {"gates", `{"spec": {"namespaces": {"names": ["a"]}, "allow": {"exec": ["system:serviceaccounts:ops"]}}}`, 403, []string{"spec.allow.exec[0]"}},
+		"a wildcard among the autoscalers":  {"gates", `{"spec": {"namespaces": {"names": ["a"]}, "allow": {"autoscalers": ["*"]}}}`, 403, []string{"spec.allow.autoscalers[0]"}},
+		"several mistakes are told at once": {"gates", `{"spec": {"namespaces": {"names": ["kube-a"], "patterns": ["*"]}}}`, 403, []string{"names[0]", "patterns[0]"}},
+
+		"a source":                       {"metricsources", `{"spec": {"prometheus": {"address": "http://prometheus:9090/sub"}}}`, 200, nil},
+		"a source without a scheme":      {"metricsources", `{"spec": {"prometheus": {"address": "prometheus:9090"}}}`, 403, []string{"TG-SOURCE-INVALID"}},
+		"a source without a host":        {"metricsources", `{"spec": {"prometheus": {"address": "http://:9090"}}}`, 403, []string{"address"}},
+		"credentials are not repeated":   {"metricsources", `{"spec": {"prometheus": {"address": "http://u:secret@p"}}}`, 403, []string{"secretName"}},
+		"a source with a query":          {"metricsources", `{"spec": {"prometheus": {"address": "http://p/?a=b"}}}`, 403, []string{"without ?"}},
+		"a bundle that is no PEM":        {"metricsources", `{"spec": {"prometheus": {"address": "https://p", "caBundle": "bm90IHBlbQ=="}}}`, 403, []string{"caBundle"}},
+		"a time-out that is too long":    {"metricsources", `{"spec": {"prometheus": {"address": "https://p", "timeout": "2h"}}}`, 403, []string{"timeout"}},
+		"a duration that is none at all": {"metricsources", `{"spec": {"prometheus": {"address": "https://p", "timeout": "soon"}}}`, 403, []string{"TG-REQUEST-MALFORMED"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := f.Tidegate.Handle(t.Context(), request{op: admissionv1.Create, resource: group + tc.resource, name: "x", user: "alice", object: tc.object}.admission())
+			check(t, r, tc.code, tc.want...)
+			if strings.Contains(r.Result.Message, "secret@") {
+				t.Error("a password is repeated")
+			}
+		})
+	}
+	t.Run("deleting a gate says what it lets loose", func(t *testing.T) {
+		r := f.Tidegate.Handle(t.Context(), request{
+			op: admissionv1.Delete, resource: group + "gates", user: "alice", old: `{"metadata": {"name": "production"}, "status": {"namespaces": ["a", "b"]}}`,
+		}.admission())
+		check(t, r, 200)
+		if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "2 namespaces") {
+			t.Errorf("warnings: %v", r.Warnings)
+		}
+	})
+}

@@ -1,0 +1,45 @@
+package webhook
+
+import (
+	"tidegate.io/tidegate/policies/eval"
+	"tidegate.io/tidegate/schemas/render"
+
+	managedflow "tidegate.io/tidegate/policies/library/managed-flow"
+)
+
+// Codes of the webhook's denials.
+const (
+	// ReasonGateUnknown is: the API server asked about a namespace that no Gate is known to
+	// govern.
+	ReasonGateUnknown = "TG-GATE-UNKNOWN"
+	// ReasonReadonly is: a kind, or a status, that Tidegate alone writes.
+	ReasonReadonly = "TG-KIND-READONLY"
+	// ReasonTemplateNotFound is: a Release names a template, or a revision of one, that is
+	// not there.
+	ReasonTemplateNotFound = "TG-TEMPLATE-NOTFOUND"
+	// ReasonTemplateInUse is: a template is deleted that Releases name.
+	ReasonTemplateInUse = "TG-TEMPLATE-INUSE"
+	// ReasonPolicyInvalid is: a DeployPolicy does not compile.
+	ReasonPolicyInvalid = "TG-POLICY-INVALID"
+	// ReasonGateSpec is: a Gate that would govern what it must not, or nothing.
+	ReasonGateSpec = "TG-GATE-SPEC"
+	// ReasonSourceInvalid is: a MetricSource that cannot be queried.
+	ReasonSourceInvalid = "TG-SOURCE-INVALID"
+	// ReasonCommandActor is: a RolloutCommand whose actor is not who created it.
+	ReasonCommandActor = "TG-COMMAND-ACTOR"
+	// ReasonCommandInvalid is: a RolloutCommand that does not fit its Rollout.
+	ReasonCommandInvalid = "TG-COMMAND-INVALID"
+	// ReasonCommandForbidden is: RBAC does not give the verb.
+	ReasonCommandForbidden = "TG-COMMAND-FORBIDDEN"
+	// ReasonBreakGlass is: this version honours no BreakGlass.
+	ReasonBreakGlass = "TG-BREAKGLASS-UNSUPPORTED"
+	// ReasonMalformed is: an object that cannot be decoded.
+	ReasonMalformed = "TG-REQUEST-MALFORMED"
+)
+
+// codes are all that a denial can have, those that a DeployPolicy makes up aside.
+var codes = []string{
+	ReasonGateUnknown, ReasonReadonly, ReasonTemplateNotFound, ReasonTemplateInUse, ReasonPolicyInvalid, ReasonGateSpec,
+	ReasonSourceInvalid, ReasonCommandActor, ReasonCommandInvalid, ReasonCommandForbidden, ReasonBreakGlass, ReasonMalformed,
+	managedflow.ReasonBypass, eval.ReasonPolicyDeny, eval.ReasonPolicyError, render.ReasonValuesInvalid, render.ReasonTemplateBroken,
+}
