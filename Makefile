@@ -8,7 +8,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X tidegate.io/tidegate/cmd/internal/version.Version=$(VERSION)
 
 TOOL          := go tool -modfile=tools/go.mod
-CRD_DIR       := charts/tidegate/crds
+CRD_DIR       := charts/tidegate/resources/crds
 # Nested modules: each pins heavy binaries and keeps them out of the product's go.mod.
 NESTED        := tools $(patsubst %/,%,$(sort $(dir $(wildcard test/cluster/binaries/*/go.mod))))
 UNIT_PACKAGES  = $(shell go list ./... | grep -v -e /test/integration -e /test/cluster/local -e /test/cluster/traffic/gateway)

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"tidegate.io/tidegate/webhook/certs"
+)
+
+const (
+	defaultNamespace = "tidegate-system"
+	// namespaceFile is where a pod finds its namespace.
+	namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+	// leaseName is the name of the Lease; the chart's RBAC names it.
+	leaseName = "tidegate-manager"
+	// webhookConfiguration is the chart's, for Tidegate's own kinds.
+	webhookConfiguration = "tidegate"
+	// disabled is the address of a listener that is not wanted.
+	disabled = "0"
+)
+
+// options are the flags.
+type options struct {
+	kubeconfig string
+	namespace  string
+	identity   string
+
+	webhookHost string
+	webhookPort int
+	webhookURL  string
+	certSecret  string
+
+	metricsAddr string
+	probeAddr   string
+	pprofAddr   string
+
+	leaderElect   bool
+	leaseDuration time.Duration
+	renewDeadline time.Duration
+	retryPeriod   time.Duration
+
+	shutdownDelay time.Duration
+	concurrency   int
+	qps           float32
+	burst         int
+
+	logLevel  string
+	logFormat string
+}
+
+// defaults returns the options before any flag was read.
+func defaults(getenv func(string) string) *options {
+	return &options{
+		namespace:     ownNamespace(getenv),
+		webhookPort:   9443,
+		certSecret:    certs.DefaultSecret,
+		metricsAddr:   ":8443",
+		probeAddr:     ":8081",
+		pprofAddr:     disabled,
+		leaderElect:   true,
+		leaseDuration: 15 * time.Second,
+		renewDeadline: 10 * time.Second,
+		retryPeriod:   2 * time.Second,
+		shutdownDelay: 10 * time.Second,
+		concurrency:   8,
+		qps:           50,
+		burst:         100,
+		logLevel:      "info",
+		logFormat:     "json",
+	}
+}
+
+// ownNamespace is where this process runs.
+func ownNamespace(getenv func(string) string) string {
+	if ns := getenv("POD_NAMESPACE"); ns != "" {
+		return ns
+	}
+	if raw, err := os.ReadFile(namespaceFile); err == nil {
+		if ns := strings.TrimSpace(string(raw)); ns != "" {
+			return ns
+		}
+	}
+	return defaultNamespace
+}
+
+func (o *options) addTo(fs *pflag.FlagSet) {
+	fs.SortFlags = false
+	fs.StringVar(&o.kubeconfig, "kubeconfig", o.kubeconfig, "kubeconfig `file`; default: $KUBECONFIG, then the pod's ServiceAccount")
+	fs.StringVar(&o.namespace, "namespace", o.namespace, "namespace of the manager's Secrets, Lease and Service; never governed")
+	fs.StringVar(&o.identity, "identity", o.identity, "user name under which the manager writes; default: asked of the API server")
+
+	fs.StringVar(&o.webhookHost, "webhook-host", o.webhookHost, "address that the webhook listens on; default: all of this machine's")
+	fs.IntVar(&o.webhookPort, "webhook-port", o.webhookPort, "port of the webhook, HTTPS")
+	fs.StringVar(&o.webhookURL, "webhook-url", o.webhookURL, "where the API server reaches the webhook when not by the Service, such as https://localhost:9443; a host name, not an IP address")
+	fs.StringVar(&o.certSecret, "webhook-cert-secret", o.certSecret, "name of the existing Secret that keeps the webhook's certificate")
+
+	fs.StringVar(&o.metricsAddr, "metrics-bind-address", o.metricsAddr, "address of /metrics: HTTPS for callers who may get /metrics; plain HTTP on a loopback address; 0 is off")
+	fs.StringVar(&o.probeAddr, "health-probe-bind-address", o.probeAddr, "address of /healthz and /readyz")
+	fs.StringVar(&o.pprofAddr, "pprof-bind-address", o.pprofAddr, "loopback address of /debug/pprof; 0 is off")
+
+	fs.BoolVar(&o.leaderElect, "leader-elect", o.leaderElect, "run the controllers on one replica at a time; false only where there is one")
+	fs.DurationVar(&o.leaseDuration, "leader-elect-lease-duration", o.leaseDuration, "how long a leader that died is waited for")
+	fs.DurationVar(&o.renewDeadline, "leader-elect-renew-deadline", o.renewDeadline, "how long the leader tries to renew before it gives up")
+	fs.DurationVar(&o.retryPeriod, "leader-elect-retry-period", o.retryPeriod, "time between two tries")
+
+	fs.DurationVar(&o.shutdownDelay, "shutdown-delay", o.shutdownDelay, "how long to keep serving after SIGTERM, while the API server still sends requests")
+	fs.IntVar(&o.concurrency, "concurrency", o.concurrency, "Releases, and Rollouts, worked on at the same time")
+	fs.Float32Var(&o.qps, "kube-api-qps", o.qps, "requests to the API server a second")
+	fs.IntVar(&o.burst, "kube-api-burst", o.burst, "requests to the API server at once")
+
+	fs.StringVar(&o.logLevel, "log-level", o.logLevel, "debug, info, warn or error")
+	fs.StringVar(&o.logFormat, "log-format", o.logFormat, "json or text")
+}
+
+// validate says everything that is wrong, each with the flag.
+func (o *options) validate() error {
+	var errs []error
+	wrong := func(flag, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("--%s: %s", flag, fmt.Sprintf(format, args...)))
+	}
+	if o.namespace == "" || strings.HasPrefix(o.namespace, "kube-") {
+		wrong("namespace", "wanted a namespace of the manager's own, found %q", o.namespace)
+	}
+	if o.webhookPort < 1 || o.webhookPort > 65535 {
+		wrong("webhook-port", "wanted a port from 1 to 65535, found %d", o.webhookPort)
+	}
+	if o.webhookURL != "" {
+		if _, err := certs.HostOf(o.webhookURL); err != nil {
+			wrong("webhook-url", "%v", err)
+		}
+	}
+	if _, _, err := hostPort(o.metricsAddr); err != nil && o.metricsAddr != disabled {
+		wrong("metrics-bind-address", "%v", err)
+	}
+	if _, _, err := hostPort(o.probeAddr); err != nil {
+		wrong("health-probe-bind-address", "%v", err)
+	}
+	if o.pprofAddr != disabled && !loopback(o.pprofAddr) {
+		wrong("pprof-bind-address", "wanted a loopback address such as 127.0.0.1:6060, since profiles are nobody else's, found %q", o.pprofAddr)
+	}
+	if o.leaseDuration <= o.renewDeadline || o.renewDeadline <= o.retryPeriod || o.retryPeriod <= 0 {
+		wrong("leader-elect-lease-duration", "wanted lease duration > renew deadline > retry period > 0, found %s, %s, %s", o.leaseDuration, o.renewDeadline, o.retryPeriod)
+	}
+	if o.shutdownDelay < 0 {
+		wrong("shutdown-delay", "wanted 0 or more, found %s", o.shutdownDelay)
+	}
+	if o.concurrency < 1 {
+		wrong("concurrency", "wanted 1 or more, found %d", o.concurrency)
+	}
+	if _, err := o.level(); err != nil {
+		wrong("log-level", "%v", err)
+	}
+	if o.logFormat != "json" && o.logFormat != "text" {
+		wrong("log-format", "wanted json or text, found %q", o.logFormat)
+	}
+	return errors.Join(errs...)
+}
+
+// level is the log level.
+func (o *options) level() (slog.Level, error) {
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	l, ok := levels[o.logLevel]
+	if !ok {
+		return 0, fmt.Errorf("wanted debug, info, warn or error, found %q", o.logLevel)
+	}
+	return l, nil
+}
+
+// hostPort splits an address to listen on.
+func hostPort(addr string) (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, fmt.Errorf("wanted HOST:PORT or :PORT, found %q", addr)
+	}
+	port, err = strconv.Atoi(text)
+	if err != nil || port < 1 || port > 65535 {
+		return "", 0, fmt.Errorf("wanted a port from 1 to 65535, found %q", addr)
+	}
+	return host, port, nil
+}
+
+// loopback reports whether only this machine reaches an address.
+func loopback(addr string) bool {
+	host, _, err := hostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,306 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/go-logr/logr"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tidegate.io/tidegate/cmd/internal/version"
+	"tidegate.io/tidegate/policies/eval"
+	"tidegate.io/tidegate/rollout/controller"
+	"tidegate.io/tidegate/rollout/prom"
+	"tidegate.io/tidegate/schemas/render"
+	"tidegate.io/tidegate/schemas/v1alpha1"
+	"tidegate.io/tidegate/webhook"
+	"tidegate.io/tidegate/webhook/certs"
+	"tidegate.io/tidegate/webhook/gates"
+	"tidegate.io/tidegate/webhook/policysync"
+)
+
+// stopLimit bounds everything that happens after the shutdown delay: requests under way
+// end, reconciles end, the lease is given back.
+const stopLimit = 60 * time.Second
+
+// memoryLimitEnv carries the memory limit of the container in bytes.
+const memoryLimitEnv = "TIDEGATE_MEMORY_LIMIT"
+
+// run starts everything and returns when it has stopped.
+func run(ctx context.Context, o *options, logTo io.Writer) error {
+	log, err := setLogger(o, logTo)
+	if err != nil {
+		return err
+	}
+	limitMemory(os.Getenv(memoryLimitEnv))
+	config, err := restConfig(o)
+	if err != nil {
+		return err
+	}
+	identity := o.identity
+	if identity == "" {
+		if identity, err = whoAmI(ctx, config); err != nil {
+			return err
+		}
+	}
+	log.Info("Starting", "version", version.Get().String(), "identity", identity, "namespace", o.namespace)
+
+	var stopping drain
+	ctx = stopping.context(ctx, o.shutdownDelay, log)
+	m, err := build(ctx, o, config, identity, log)
+	if err != nil {
+		return err
+	}
+	m.checks["stopping"] = stopping.ready
+	for name, check := range m.checks {
+		if err := m.AddReadyzCheck(name, check); err != nil {
+			return fmt.Errorf("adding the readiness check %s: %w", name, err)
+		}
+	}
+	if err := m.AddHealthzCheck("process", healthz.Ping); err != nil {
+		return fmt.Errorf("adding the health check: %w", err)
+	}
+	if err := m.Start(ctx); err != nil {
+		return fmt.Errorf("running: %w", err)
+	}
+	log.Info("Stopped")
+	return nil
+}
+
+// limitMemory lets the collector work harder before the container's limit is reached.
+func limitMemory(bytes string) {
+	if limit, err := strconv.ParseInt(bytes, 10, 64); err == nil && limit > 0 {
+		debug.SetMemoryLimit(limit / 10 * 9)
+	}
+}
+
+func restConfig(o *options) (*rest.Config, error) {
+	var config *rest.Config
+	var err error
+	if o.kubeconfig != "" {
+		config, err = clientcmd.BuildConfigFromFlags("", o.kubeconfig)
+	} else {
+		config, err = ctrl.GetConfig()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("finding out how to reach the API server: %w", err)
+	}
+	config.QPS, config.Burst = o.qps, o.burst
+	config.UserAgent = "tidegate-manager/" + version.Get().Version
+	return config, nil
+}
+
+func scheme() (*runtime.Scheme, error) {
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, gatewayv1.Install, v1alpha1.AddToScheme} {
+		if err := add(s); err != nil {
+			return nil, fmt.Errorf("making the scheme: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// built is a manager with everything in it, and what must hold before it is ready.
+type built struct {
+	manager.Manager
+	checks map[string]healthz.Checker
+}
+
+// build makes the manager.
+func build(ctx context.Context, o *options, config *rest.Config, identity string, log logr.Logger) (*built, error) {
+	var certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	mgr, err := newManager(o, config, log, func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate(hello) })
+	if err != nil {
+		return nil, err
+	}
+	served, err := certs.Setup(ctx, mgr, certs.Options{
+		Namespace: o.namespace,
+		Secret:    o.certSecret,
+		URL:       o.webhookURL,
+		Webhooks:  []string{webhookConfiguration},
+	})
+	if err != nil {
+		return nil, err
+	}
+	certificate = served.GetCertificate
+
+	store, compiled := eval.NewStore(), new(render.Cache)
+	policies, err := policysync.Setup(mgr, policysync.Options{Store: store})
+	if err != nil {
+		return nil, err
+	}
+	templates := &templateLoader{client: mgr.GetClient(), cache: mgr.GetCache(), compiled: compiled, log: log.WithName("templates")}
+	if err := mgr.Add(templates); err != nil {
+		return nil, fmt.Errorf("adding the first load of templates: %w", err)
+	}
+	if err := addLoops(ctx, mgr, o, identity, compiled); err != nil {
+		return nil, err
+	}
+	if err := addWebhook(mgr, o, identity, store, compiled); err != nil {
+		return nil, err
+	}
+	// The webhook reads these; asked for here, they are in sync before the first request.
+	for _, kind := range []client.Object{
+		&v1alpha1.Gate{}, &corev1.Namespace{}, &v1alpha1.Release{}, &v1alpha1.ReleaseTemplate{},
+		&v1alpha1.TemplateRevision{}, &v1alpha1.Rollout{}, &v1alpha1.MetricSource{},
+	} {
+		if _, err := mgr.GetCache().GetInformer(ctx, kind); err != nil {
+			return nil, fmt.Errorf("watching %T: %w", kind, err)
+		}
+	}
+	return &built{Manager: mgr, checks: map[string]healthz.Checker{
+		"policies":    policies.Ready,
+		"templates":   templates.ready, // and, since it waits for them, the caches
+		"certificate": served.Ready,
+		"webhook":     mgr.GetWebhookServer().StartedChecker(),
+	}}, nil
+}
+
+// newManager makes the manager without anything in it.
+func newManager(o *options, config *rest.Config, log logr.Logger, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) (manager.Manager, error) {
+	s, err := scheme()
+	if err != nil {
+		return nil, err
+	}
+	limit := stopLimit
+	mgr, err := manager.New(config, manager.Options{
+		Scheme:                 s,
+		Logger:                 log,
+		Cache:                  cacheOptions(o),
+		Metrics:                metricsOptions(o),
+		HealthProbeBindAddress: o.probeAddr,
+		PprofBindAddress:       o.pprofAddr,
+		WebhookServer: drainingServer{ctrlwebhook.NewServer(ctrlwebhook.Options{
+			Host: o.webhookHost,
+			Port: o.webhookPort,
+			TLSOpts: []func(*tls.Config){func(c *tls.Config) {
+				c.MinVersion = tls.VersionTLS12
+				c.GetCertificate = certificate
+			}},
+		})},
+		LeaderElection:                o.leaderElect,
+		LeaderElectionID:              leaseName,
+		LeaderElectionNamespace:       o.namespace,
+		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 &o.leaseDuration,
+		RenewDeadline:                 &o.renewDeadline,
+		RetryPeriod:                   &o.retryPeriod,
+		GracefulShutdownTimeout:       &limit,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("setting up the manager: %w", err)
+	}
+	return mgr, nil
+}
+
+// cacheOptions keeps in memory what is read often: Tidegate's own kinds, and of others only
+// what is Tidegate's.
+func cacheOptions(o *options) cache.Options {
+	own := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy})}
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Secret{}:                {Namespaces: map[string]cache.Config{o.namespace: {}}},
+			&appsv1.Deployment{}:            own,
+			&corev1.Service{}:               own,
+			&corev1.ConfigMap{}:             own,
+			&policyv1.PodDisruptionBudget{}: own,
+			&gatewayv1.HTTPRoute{}:          own,
+		},
+	}
+}
+
+// metricsOptions serves metrics to this machine as they are, and to others only over TLS
+// and to those whom the API server lets get /metrics.
+func metricsOptions(o *options) metricsserver.Options {
+	if o.metricsAddr == disabled || loopback(o.metricsAddr) {
+		return metricsserver.Options{BindAddress: o.metricsAddr}
+	}
+	return metricsserver.Options{
+		BindAddress:    o.metricsAddr,
+		SecureServing:  true,
+		FilterProvider: filters.WithAuthenticationAndAuthorization,
+	}
+}
+
+// addWebhook adds what answers the API server, on every replica.
+func addWebhook(mgr manager.Manager, o *options, identity string, store *eval.Store, compiled *render.Cache) error {
+	numbers := webhook.NewMetrics()
+	if err := numbers.Register(ctrlmetrics.Registry); err != nil {
+		return err
+	}
+	handlers, err := webhook.New(webhook.Config{
+		Reader:           mgr.GetClient(),
+		Policies:         store,
+		Renderer:         webhookRenderer{compiled},
+		Authorizer:       webhook.ReviewAuthorizer{Client: mgr.GetClient()},
+		Identity:         identity,
+		ManagerNamespace: o.namespace,
+		Clock:            clock.RealClock{},
+		Metrics:          numbers,
+	})
+	if err != nil {
+		return err
+	}
+	handlers.Register(mgr.GetWebhookServer())
+	return nil
+}
+
+// addLoops adds the loops that run on the leader.
+func addLoops(ctx context.Context, mgr manager.Manager, o *options, identity string, compiled *render.Cache) error {
+	sources := prom.NewSources(mgr.GetClient(), o.namespace)
+	if err := controller.Setup(ctx, mgr, controller.Options{
+		Renderer:                renderer{compiled},
+		Measurer:                prom.NewMeasurer(sources),
+		MaxConcurrentReconciles: o.concurrency,
+	}); err != nil {
+		return err
+	}
+	if err := controller.SetupTemplates(ctx, mgr, controller.TemplateOptions{}); err != nil {
+		return err
+	}
+	if err := controller.SetupMetricSources(mgr, controller.MetricSourceOptions{Prober: sources}); err != nil {
+		return err
+	}
+	loop := &gates.Loop{
+		Client: mgr.GetClient(),
+		Live:   mgr.GetAPIReader(),
+		Clock:  clock.RealClock{},
+		Options: gates.Options{
+			Identity:         identity,
+			ManagerNamespace: o.namespace,
+			URL:              o.webhookURL,
+		},
+		CASecret: types.NamespacedName{Namespace: o.namespace, Name: o.certSecret},
+	}
+	if o.webhookURL == "" {
+		loop.Options.Service = &gates.Service{Namespace: o.namespace, Name: certs.DefaultService, Port: 443}
+	}
+	return loop.SetupWithManager(mgr)
+}

@@ -1,0 +1,196 @@
+package command
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/yaml"
+
+	"tidegate.io/tidegate/schemas/v1alpha1"
+)
+
+const releaseText = `apiVersion: tidegate.io/v1alpha1
+kind: Release
+metadata: {name: cart, namespace: shop}
+spec:
+  template: {name: web}
+  values: {image: "shop/cart:1.2", replicas: 3}
+`
+
+// file writes a file and returns its path.
+func file(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func templateFiles(t *testing.T) map[string]string {
+	t.Helper()
+	data, err := os.ReadFile("testdata/web/web.cue")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]string{"web.cue": string(data)}
+}
+
+func templateManifest(t *testing.T, name string) string {
+	t.Helper()
+	data, err := yaml.Marshal(v1alpha1.ReleaseTemplate{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "tidegate.io/v1alpha1", Kind: "ReleaseTemplate"},
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       v1alpha1.ReleaseTemplateSpec{Files: templateFiles(t)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func revisionManifest(t *testing.T) string {
+	t.Helper()
+	data, err := yaml.Marshal(v1alpha1.TemplateRevision{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "tidegate.io/v1alpha1", Kind: "TemplateRevision"},
+		ObjectMeta: metav1.ObjectMeta{Name: "web-1"},
+		Spec:       v1alpha1.TemplateRevisionSpec{Template: "web", Number: 1, Files: templateFiles(t)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func TestRenderGivesTheSameObjectsWhateverTheSource(t *testing.T) {
+	values := file(t, "values.yaml", "image: shop/cart:1.2\nreplicas: 3\n")
+	release := file(t, "release.yaml", releaseText)
+	template := file(t, "template.yaml", templateManifest(t, "web"))
+	revision := file(t, "revision.yaml", revisionManifest(t))
+	var first string
+	for _, c := range []struct {
+		name, in string
+		args     []string
+	}{
+		{"a directory", "", []string{"-f", "testdata/web", "--values", values, "--name", "cart", "-n", "shop"}},
+		{"a template's manifest", "", []string{"-f", template, "--values", values, "--name", "cart", "-n", "shop"}},
+		{"a revision's manifest", "", []string{"-f", revision, "--values", values, "--name", "cart", "-n", "shop"}},
+		{"a revision from standard input", revisionManifest(t), []string{"-f", "-", "--values", values, "--name", "cart", "-n", "shop"}},
+		{"values from standard input, as JSON", `{"replicas": 3, "image": "shop/cart:1.2"}`, []string{"-f", "testdata/web", "--values", "-", "--name", "cart", "-n", "shop"}},
+		{"a release and a directory", "", []string{"-f", release, "--template", "testdata/web"}},
+		{"a release and a manifest", "", []string{"-f", release, "--template", template, "-n", "shop"}},
+		{"a release from standard input", "# a comment\n---\n" + releaseText, []string{"-f", "-", "--template", "testdata/web"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, interceptor.Funcs{})
+			w.in = c.in
+			w.wantCode(w.run(t.Context(), append([]string{"render"}, c.args...)...), ExitOK)
+			if first == "" {
+				first = w.out.String()
+				wantPart(t, "out", first, "kind: Deployment\n", "kind: Service\n", "kind: HTTPRoute\n", "name: cart\n", "namespace: shop\n", "image: shop/cart:1.2\n", "containerPort: 8080\n", "replicas: 3\n")
+			}
+			wantText(t, "out", w.out.String(), first)
+			wantPart(t, "err", w.err.String(), "revision ", ": 3 objects, 3 replicas, canary 5 -> 50 -> 100 %\n")
+		})
+	}
+}
+
+func TestRenderPrintsOneJSONList(t *testing.T) {
+	w := newWorld(t, interceptor.Funcs{})
+	w.in = releaseText
+	w.wantCode(w.run(t.Context(), "render", "-f", "-", "--template", "testdata/web", "-o", "json"), ExitOK)
+	var list struct {
+		Kind  string
+		Items []struct{ Kind string }
+	}
+	if err := json.Unmarshal(w.out.Bytes(), &list); err != nil {
+		t.Fatal(err)
+	}
+	if list.Kind != "List" || len(list.Items) != 3 || list.Items[0].Kind != "Deployment" {
+		t.Errorf("got %+v", list)
+	}
+}
+
+func TestRenderReportsMistakesLineByLine(t *testing.T) {
+	for name, c := range map[string]struct {
+		values string
+		// want is how each line begins, in order.
+		want []string
+	}{
+		"a wrong type":              {"image: a:1\nreplicas: many\n", []string{"values.replicas: "}},
+		"a port out of range":       {"image: a:1\ncontainerPort: 70000\n", []string{"values.containerPort: "}},
+		"a typo in a key":           {"image: a:1\ncontainerProt: 80\n", []string{"values.containerProt: "}},
+		"no image":                  {"replicas: 1\n", []string{"values.image: "}},
+		"an empty file":             {"# nothing yet\n", []string{"values.image: "}},
+		"all of them, each its own": {"replicas: many\ncontainerPort: 70000\nfoo: 1\n", []string{"values.containerPort: ", "values.foo: ", "values.image: ", "values.replicas: "}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, interceptor.Funcs{})
+			w.wantCode(w.run(t.Context(), "render", "-f", "testdata/web", "--name", "cart", "--values", file(t, "values.yaml", c.values)), ExitRenderFindings)
+			wantText(t, "out", w.out.String(), "")
+			lines := strings.Split(strings.TrimSuffix(w.err.String(), "\n"), "\n")
+			if len(lines) != len(c.want) {
+				t.Fatalf("wanted %d lines, found:\n%s", len(c.want), w.err.String())
+			}
+			for i, l := range lines {
+				if !strings.HasPrefix(l, c.want[i]) || !strings.Contains(l, "wanted") {
+					t.Errorf("line %d: got %q, want it to begin with %q and to say what was wanted", i, l, c.want[i])
+				}
+			}
+		})
+	}
+}
+
+func TestRenderReportsMistakesInATemplate(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "bad.cue"), []byte("package web\n#Variables: {image: string\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, interceptor.Funcs{})
+	w.wantCode(w.run(t.Context(), "render", "-f", dir, "--name", "cart"), ExitRenderFindings)
+	if !strings.HasPrefix(w.err.String(), "bad.cue:") {
+		t.Errorf("wanted a line that begins with bad.cue:LINE:COLUMN, found %q", w.err.String())
+	}
+}
+
+func TestRenderThatCannotRun(t *testing.T) {
+	release := file(t, "release.yaml", releaseText)
+	for name, c := range map[string]struct {
+		in   string
+		args []string
+		want string
+	}{
+		"no such file":               {"", []string{"-f", "nowhere"}, "reading what to render: stat nowhere: no such file"},
+		"an empty directory":         {"", []string{"-f", t.TempDir(), "--name", "cart"}, "wanted CUE files (*.cue) in "},
+		"no name":                    {"", []string{"-f", "testdata/web"}, "wanted the name of the Release in --name, found none"},
+		"no such values":             {"", []string{"-f", "testdata/web", "--name", "cart", "--values", "nowhere"}, "reading nowhere: open nowhere: no such file"},
+		"values that are a list":     {"[1]", []string{"-f", "testdata/web", "--name", "cart", "--values", "-"}, "wanted a mapping of names to values in -, found [1]"},
+		"values with a name twice":   {"image: a:1\nimage: a:2\n", []string{"-f", "testdata/web", "--name", "cart", "--values", "-"}, `"image" already set in map`},
+		"two documents of values":    {"image: a:1\n---\nimage: a:2\n", []string{"-f", "testdata/web", "--name", "cart", "--values", "-"}, "wanted one document in standard input, found 2"},
+		"a release without template": {"", []string{"-f", release}, `is a Release: give the template "web" as a directory or manifest in --template`},
+		"a release with values":      {"", []string{"-f", release, "--template", "testdata/web", "--values", "x"}, "a Release has its own values"},
+		"a release of another name":  {"", []string{"-f", release, "--template", "testdata/web", "--name", "till"}, `--name is "till", but the Release`},
+		"of another namespace":       {"", []string{"-f", release, "--template", "testdata/web", "-n", "bank"}, `--namespace is "bank", but the Release`},
+		"of another template":        {templateManifest(t, "worker"), []string{"-f", release, "--template", "-"}, `the Release names template "web", but - holds "worker"`},
+		"two releases":               {"", []string{"-f", release, "--template", release}, "wanted a template in --template, found a Release"},
+		"a template twice":           {"", []string{"-f", "testdata/web", "--template", "testdata/web"}, "--template goes with a Release in --filename"},
+		"a misspelt field":           {strings.Replace(releaseText, "values:", "vals:", 1), []string{"-f", "-", "--template", "testdata/web"}, `unknown field "vals"`},
+		"something else":             {"apiVersion: v1\nkind: Pod\n", []string{"-f", "-"}, `found kind "Pod" of "v1" in -`},
+		"nothing":                    {"", []string{"-f", "-"}, `found kind "" of "" in -`},
+		"standard input twice":       {"", []string{"-f", "-", "--values", "-", "--name", "cart"}, "standard input can be read once"},
+		"an unknown format":          {"", []string{"-f", "testdata/web", "--name", "cart", "-o", "xml"}, `wanted json or yaml in --output, found "xml"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, interceptor.Funcs{})
+			w.in = c.in
+			w.wantCode(w.run(t.Context(), append([]string{"render"}, c.args...)...), ExitRenderFailed)
+			wantPart(t, "err", w.err.String(), "Error: ", c.want)
+			wantText(t, "out", w.out.String(), "")
+		})
+	}
+}

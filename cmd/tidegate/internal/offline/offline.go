@@ -1,0 +1,365 @@
+// Package offline renders a Release from files, without a cluster: the same objects and
+// the same mistakes that the webhook would see.
+package offline
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/yaml"
+
+	"tidegate.io/tidegate/schemas/render"
+	"tidegate.io/tidegate/schemas/v1alpha1"
+)
+
+// Options say what is rendered. A path may be "-" for standard input.
+type Options struct {
+	// File is a directory of CUE files, a manifest of a ReleaseTemplate or of a
+	// TemplateRevision; or a manifest of a Release, which needs Template besides.
+	File string
+	// Template is a directory or manifest as above, where File is a Release.
+	Template string
+	// Values is the file of the values; not with a Release, which has its own.
+	Values string
+	// Name, Namespace and TemplateName are facts of the context. Empty ones are taken
+	// from the manifests, or from the directory's name.
+	Name, Namespace, TemplateName string
+}
+
+// Input is what Render needs.
+type Input struct {
+	Files   map[string]string
+	Values  []byte
+	Context render.Context
+}
+
+// Load reads the files. Its errors are about what could not be read, never about what
+// the values or the template say.
+func Load(o Options, stdin io.Reader) (Input, error) {
+	if err := o.oneStdin(); err != nil {
+		return Input{}, err
+	}
+	first, err := load(o.File, stdin)
+	if err != nil {
+		return Input{}, err
+	}
+	if first.release != nil {
+		return o.fromRelease(first.release, stdin)
+	}
+	if o.Template != "" {
+		return Input{}, fmt.Errorf("--template goes with a Release in --filename, found a template in %s", o.File)
+	}
+	in := Input{Files: first.files, Values: []byte("{}")}
+	if o.Values != "" {
+		if in.Values, err = values(o.Values, stdin); err != nil {
+			return Input{}, err
+		}
+	}
+	if o.Name == "" {
+		return Input{}, errors.New("wanted the name of the Release in --name, found none; it is part of the names of the objects")
+	}
+	in.Context = render.Context{Name: o.Name, Namespace: orElse(o.Namespace, "default"), Template: orElse(o.TemplateName, first.name)}
+	return in, nil
+}
+
+func (o Options) oneStdin() error {
+	readers := 0
+	for _, p := range []string{o.File, o.Template, o.Values} {
+		if p == "-" {
+			readers++
+		}
+	}
+	if readers > 1 {
+		return errors.New("standard input can be read once; give only one file as -")
+	}
+	return nil
+}
+
+func (o Options) fromRelease(release *v1alpha1.Release, stdin io.Reader) (Input, error) {
+	if o.Values != "" {
+		return Input{}, fmt.Errorf("a Release has its own values; leave --values away, or edit spec.values in %s", o.File)
+	}
+	if o.Template == "" {
+		return Input{}, fmt.Errorf("%s is a Release: give the template %q as a directory or manifest in --template", o.File, release.Spec.Template.Name)
+	}
+	t, err := load(o.Template, stdin)
+	if err != nil {
+		return Input{}, err
+	}
+	if t.release != nil {
+		return Input{}, fmt.Errorf("wanted a template in --template, found a Release in %s", o.Template)
+	}
+	if t.manifest && t.name != release.Spec.Template.Name {
+		return Input{}, fmt.Errorf("the Release names template %q, but %s holds %q", release.Spec.Template.Name, o.Template, t.name)
+	}
+	if o.Name != "" && o.Name != release.Name {
+		return Input{}, fmt.Errorf("--name is %q, but the Release in %s is named %q; leave --name away", o.Name, o.File, release.Name)
+	}
+	if o.Namespace != "" && release.Namespace != "" && o.Namespace != release.Namespace {
+		return Input{}, fmt.Errorf("--namespace is %q, but the Release in %s is of namespace %q", o.Namespace, o.File, release.Namespace)
+	}
+	in := Input{Files: t.files, Values: []byte("{}")}
+	if release.Spec.Values != nil && len(release.Spec.Values.Raw) > 0 {
+		in.Values = release.Spec.Values.Raw
+	}
+	in.Context = render.Context{
+		Name:      release.Name,
+		Namespace: orElse(orElse(release.Namespace, o.Namespace), "default"),
+		Template:  release.Spec.Template.Name,
+	}
+	return in, nil
+}
+
+// source is what a path holds: a template's files or a Release.
+type source struct {
+	files    map[string]string
+	name     string
+	manifest bool
+	release  *v1alpha1.Release
+}
+
+func load(path string, stdin io.Reader) (source, error) {
+	if path != "-" {
+		info, err := os.Stat(path)
+		if err != nil {
+			return source{}, fmt.Errorf("reading what to render: %w", err)
+		}
+		if info.IsDir() {
+			return directory(path)
+		}
+	}
+	doc, err := document(path, stdin)
+	if err != nil {
+		return source{}, err
+	}
+	return manifest(path, doc)
+}
+
+func directory(path string) (source, error) {
+	names, err := fs.Glob(os.DirFS(path), "*.cue")
+	if err != nil {
+		return source{}, fmt.Errorf("listing %s: %w", path, err)
+	}
+	if len(names) == 0 {
+		return source{}, fmt.Errorf("wanted CUE files (*.cue) in %s, found none", path)
+	}
+	whole, err := filepath.Abs(path)
+	if err != nil {
+		return source{}, fmt.Errorf("finding the name of %s: %w", path, err)
+	}
+	s := source{files: map[string]string{}, name: filepath.Base(whole)}
+	for _, name := range names {
+		data, err := fs.ReadFile(os.DirFS(path), name)
+		if err != nil {
+			return source{}, fmt.Errorf("reading the template: %w", err)
+		}
+		s.files[name] = string(data)
+	}
+	return s, nil
+}
+
+func manifest(path string, doc []byte) (source, error) {
+	var meta metav1.TypeMeta
+	if err := yaml.Unmarshal(doc, &meta); err != nil {
+		return source{}, fmt.Errorf("reading %s: %w", path, err)
+	}
+	strict := func(into any) error {
+		if err := yaml.UnmarshalStrict(doc, into); err != nil {
+			return fmt.Errorf("reading the %s in %s: %w", meta.Kind, path, err)
+		}
+		return nil
+	}
+	if meta.APIVersion == v1alpha1.GroupVersion.String() {
+		switch meta.Kind {
+		case "Release":
+			release := &v1alpha1.Release{}
+			if err := strict(release); err != nil {
+				return source{}, err
+			}
+			if release.Name == "" {
+				return source{}, fmt.Errorf("wanted metadata.name in the Release in %s, found none", path)
+			}
+			return source{release: release}, nil
+		case "ReleaseTemplate":
+			var t v1alpha1.ReleaseTemplate
+			err := strict(&t)
+			return source{files: t.Spec.Files, name: t.Name, manifest: true}, err
+		case "TemplateRevision":
+			var t v1alpha1.TemplateRevision
+			err := strict(&t)
+			return source{files: t.Spec.Files, name: t.Spec.Template, manifest: true}, err
+		}
+	}
+	return source{}, fmt.Errorf("wanted a directory of CUE files, or a Release, ReleaseTemplate or TemplateRevision of %s; found kind %q of %q in %s",
+		v1alpha1.GroupVersion, meta.Kind, meta.APIVersion, path)
+}
+
+// document reads the one YAML or JSON document that a file holds.
+func document(path string, stdin io.Reader) ([]byte, error) {
+	var data []byte
+	var err error
+	if path == "-" {
+		path = "standard input"
+		data, err = io.ReadAll(stdin)
+	} else {
+		data, err = os.ReadFile(path) //nolint:gosec // The user names the file to read.
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	var documents [][]byte
+	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
+	for {
+		doc, err := reader.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", path, err)
+		}
+		if !blank(doc) {
+			documents = append(documents, doc)
+		}
+	}
+	if len(documents) > 1 {
+		return nil, fmt.Errorf("wanted one document in %s, found %d; split the file", path, len(documents))
+	}
+	if len(documents) == 0 {
+		return nil, nil
+	}
+	return documents[0], nil
+}
+
+// blank says whether a document has nothing but comments.
+func blank(doc []byte) bool {
+	for line := range strings.Lines(string(doc)) {
+		line = strings.TrimSpace(line)
+		if line != "" && line != "---" && !strings.HasPrefix(line, "#") {
+			return false
+		}
+	}
+	return true
+}
+
+func values(path string, stdin io.Reader) ([]byte, error) {
+	doc, err := document(path, stdin)
+	if err != nil {
+		return nil, err
+	}
+	if len(doc) == 0 {
+		return []byte("{}"), nil
+	}
+	data, err := yaml.YAMLToJSONStrict(doc)
+	if err != nil {
+		return nil, fmt.Errorf("reading the values in %s: %w", path, err)
+	}
+	if trimmed := bytes.TrimSpace(data); len(trimmed) == 0 || trimmed[0] != '{' {
+		return nil, fmt.Errorf("wanted a mapping of names to values in %s, found %.40s", path, trimmed)
+	}
+	return data, nil
+}
+
+// Render compiles the template and renders. The error is a *render.SourceError or a
+// *render.ValuesError where the input is at fault.
+func Render(in Input) (*render.Result, error) {
+	t, err := render.Compile(in.Files)
+	if err != nil {
+		return nil, fmt.Errorf("compiling the template: %w", err)
+	}
+	result, err := t.Render(in.Values, in.Context)
+	if err != nil {
+		return nil, fmt.Errorf("rendering: %w", err)
+	}
+	return result, nil
+}
+
+// Findings returns the mistakes that err reports, one a line, or nil where err is of
+// another kind.
+func Findings(err error) []string {
+	if wrong, ok := errors.AsType[*render.ValuesError](err); ok {
+		lines := make([]string, 0, len(wrong.Problems))
+		for _, p := range wrong.Problems {
+			lines = append(lines, oneLine(p.String()))
+		}
+		return lines
+	}
+	if broken, ok := errors.AsType[*render.SourceError](err); ok {
+		lines := make([]string, 0, len(broken.Lines))
+		for _, l := range broken.Lines {
+			lines = append(lines, oneLine(l))
+		}
+		return lines
+	}
+	return nil
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// Summary says in a line what was rendered.
+func Summary(r *render.Result) string {
+	steps := make([]string, 0, len(r.Strategy.Steps))
+	for _, s := range r.Strategy.Steps {
+		steps = append(steps, fmt.Sprint(s.Weight))
+	}
+	return fmt.Sprintf("revision %s: %d objects, %d replicas, %s %s %%", r.Revision, len(objects(r)), r.Replicas, r.Strategy.Type, strings.Join(steps, " -> "))
+}
+
+// Write writes the objects, sorted, as YAML documents or as one JSON List.
+func Write(w io.Writer, r *render.Result, format string) error {
+	all := objects(r)
+	if format == "json" {
+		items := make([]any, 0, len(all))
+		for _, o := range all {
+			items = append(items, o.Object)
+		}
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(map[string]any{"apiVersion": "v1", "kind": "List", "items": items}); err != nil {
+			return fmt.Errorf("writing JSON: %w", err)
+		}
+		return nil
+	}
+	for _, o := range all {
+		data, err := yaml.Marshal(o.Object)
+		if err != nil {
+			return fmt.Errorf("writing YAML: %w", err)
+		}
+		if _, err := fmt.Fprintf(w, "---\n%s", data); err != nil {
+			return fmt.Errorf("writing YAML: %w", err)
+		}
+	}
+	return nil
+}
+
+func objects(r *render.Result) []*unstructured.Unstructured {
+	all := slices.Concat(r.Shared, r.Set)
+	if r.Route != nil {
+		all = append(all, r.Route)
+	}
+	slices.SortFunc(all, func(a, b *unstructured.Unstructured) int {
+		return slices.Compare(
+			[]string{a.GetAPIVersion(), a.GetKind(), a.GetName()},
+			[]string{b.GetAPIVersion(), b.GetKind(), b.GetName()})
+	})
+	return all
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}

@@ -1,0 +1,44 @@
+// Command tidegate shows and steers releases that go through Tidegate, and renders them
+// without a cluster. Installed as kubectl-tidegate it is a plugin of kubectl.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	// Kubeconfigs name cloud providers' ways to log in.
+	_ "k8s.io/client-go/plugin/pkg/client/auth"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"tidegate.io/tidegate/cmd/tidegate/internal/command"
+	"tidegate.io/tidegate/cmd/tidegate/internal/term"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	log.SetLogger(logr.Discard())
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return command.Run(ctx, command.Env{
+		Name:     command.ProgramName(os.Args[0]),
+		In:       os.Stdin,
+		Out:      os.Stdout,
+		Err:      os.Stderr,
+		Terminal: term.IsTerminal(os.Stdout),
+		Size:     func() (int, int) { return term.Size(os.Stdout) },
+		Getenv:   os.Getenv,
+		Now:      time.Now,
+		Client: func(getter genericclioptions.RESTClientGetter, scheme *runtime.Scheme) (client.Client, error) {
+			return command.Connect(getter, scheme, os.Stderr)
+		},
+		Discovery: command.Discover,
+	}, os.Args[1:])
+}
