@@ -18,10 +18,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"tidegate.io/tidegate/policies/eval"
+	managedflow "tidegate.io/tidegate/policies/library/managed-flow"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 	"tidegate.io/tidegate/webhook/govern"
-
-	managedflow "tidegate.io/tidegate/policies/library/managed-flow"
 )
 
 // gate judges writes of governed kinds.
@@ -36,7 +35,7 @@ func (h *gate) judge(ctx context.Context, r admission.Request) answer {
 		return *refusal
 	}
 	request := policyRequest(r)
-	in, err := eval.RequestInput(v1alpha1.OnAdmission, request)
+	in, err := eval.RequestInput(v1alpha1.AtAdmission, request)
 	if err != nil {
 		return deny(ReasonMalformed, "wanted objects in JSON, found: %v; do: send the object as kubectl does", err)
 	}
@@ -63,7 +62,7 @@ func (h *gate) judge(ctx context.Context, r admission.Request) answer {
 		return answer{}
 	}
 	return h.policies(ctx, eval.Question{
-		Moment: v1alpha1.OnAdmission, Group: r.Kind.Group, Kind: r.Kind.Kind, Namespace: r.Namespace, Operation: request.Operation, Input: in,
+		Moment: v1alpha1.AtAdmission, Group: r.Kind.Group, Kind: r.Kind.Kind, Namespace: r.Namespace, Operation: request.Operation, Input: in,
 	})
 }
 

@@ -7,7 +7,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"tidegate.io/tidegate/policies/eval"
-
 	managedflow "tidegate.io/tidegate/policies/library/managed-flow"
 )
 

@@ -242,14 +242,16 @@ func TestInvariantI7OnlyTheManagerChangesWhatTidegateManages(t *testing.T) {
 		want []string
 	}{
 		"set image is refused with the release and the command": {
-			request{op: update, resource: deployments, name: "cart-0a1b2c3d4e", object: managed, old: managed}, 403,
+			request{op: update, resource: deployments, name: "cart-0a1b2c3d4e", object: managed, old: managed},
+			403,
 			[]string{`TG-GATE-BYPASS: deployments "cart-0a1b2c3d4e" in namespace "shop" is managed by Release "cart"; wanted: changes through the Release, found: UPDATE by "alice"; do: kubectl edit release cart -n shop`},
 		},
 		"a dry run has the same verdict": {
 			request{op: update, resource: deployments, name: "cart-0a1b2c3d4e", object: managed, old: managed, dryRun: true}, 403, []string{"TG-GATE-BYPASS"},
 		},
 		"scale is told the value to set, though a Scale has no labels": {
-			request{op: update, resource: deployments + "/scale", name: "cart-0a1b2c3d4e", object: scaled, old: scaled}, 403,
+			request{op: update, resource: deployments + "/scale", name: "cart-0a1b2c3d4e", object: scaled, old: scaled},
+			403,
 			[]string{`managed by Release "cart"`, `"replicas":7`},
 		},
 		"a listed autoscaler may scale": {
@@ -259,7 +261,8 @@ func TestInvariantI7OnlyTheManagerChangesWhatTidegateManages(t *testing.T) {
 			request{op: update, namespace: "strict", resource: deployments + "/scale", name: "cart-0a1b2c3d4e", user: "autoscaler", object: scaled, old: scaled}, 403, nil,
 		},
 		"a hand-written deployment is refused": {
-			request{op: create, resource: deployments, name: "mine", object: plain}, 403,
+			request{op: create, resource: deployments, name: "mine", object: plain},
+			403,
 			[]string{`deployments "mine" in namespace "shop" is governed and no Release manages it`, "create a Release"},
 		},
 		"a hand-written deployment called as a release names it": {

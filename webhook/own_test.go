@@ -25,7 +25,7 @@ func release(values string, template ...string) string {
 
 func TestReleaseIsJudgedByWhatItBecomes(t *testing.T) {
 	f := newFixture(t, interceptor.Funcs{})
-	if err := f.policies.Put(eval.Source{Name: "registries", On: []v1alpha1.PolicyMoment{v1alpha1.OnRelease}, Rego: `package p
+	if err := f.policies.Put(eval.Source{Name: "registries", At: []v1alpha1.PolicyMoment{v1alpha1.AtRelease}, Rego: `package p
 deny contains msg if {
 	input.request.kind.kind == "Deployment"
 	input.release.name == "cart"
@@ -62,7 +62,8 @@ deny contains msg if {
 		"an update that is deleting is judged when it changes something": {
 			update,
 			strings.Replace(release(`{"port": 70000}`), `"metadata": {`, `"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", `, 1),
-			release(good), 403, []string{"TG-VALUES-INVALID"},
+			release(good), 403,
+			[]string{"TG-VALUES-INVALID"},
 		},
 		"a large number that changes in its last digit is a change": {
 			update, release(`{"n": 9007199254740993}`), release(`{"n": 9007199254740992}`), 403, []string{"TG-VALUES-INVALID"},
@@ -113,7 +114,8 @@ func TestTemplate(t *testing.T) {
 	}{
 		"a mistake is refused with its lines": {
 			admissionv1.Create, "broken", "", 403,
-			[]string{"TG-TEMPLATE-BROKEN", "\n  web.cue:1:1: expected a package\n  web.cue:2:1: and more"}, nil,
+			[]string{"TG-TEMPLATE-BROKEN", "\n  web.cue:1:1: expected a package\n  web.cue:2:1: and more"},
+			nil,
 		},
 		"what would become of the releases is told": {
 			admissionv1.Update, "stricter", template("package web"), 200, nil, []string{

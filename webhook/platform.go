@@ -63,6 +63,21 @@ func (h *own) gate(r admission.Request) answer {
 	return answer{facts: map[string]string{"gate": g.Name}}
 }
 
+// selectorProblem says what is wrong with a selector of namespaces; none is well.
+func selectorProblem(selector *metav1.LabelSelector) string {
+	if selector == nil {
+		return ""
+	}
+	s, err := metav1.LabelSelectorAsSelector(selector)
+	switch {
+	case err != nil:
+		return fmt.Sprintf("wanted a label selector, found: %v", err)
+	case s.Empty():
+		return "wanted a label, found an empty selector, which would select every namespace; list matchLabels or matchExpressions"
+	}
+	return ""
+}
+
 func gateProblems(g *v1alpha1.Gate, managerNamespace string) []string {
 	var out []string
 	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
@@ -80,14 +95,8 @@ func gateProblems(g *v1alpha1.Gate, managerNamespace string) []string {
 			add("spec.namespaces.patterns[%d]: wanted lower-case letters, digits, - and at least one character besides *, found %q", i, p)
 		}
 	}
-	if scope.Selector != nil {
-		s, err := metav1.LabelSelectorAsSelector(scope.Selector)
-		switch {
-		case err != nil:
-			add("spec.namespaces.selector: wanted a label selector, found: %v", err)
-		case s.Empty():
-			add("spec.namespaces.selector: wanted a label, found an empty selector, which would select every namespace; list matchLabels or matchExpressions")
-		}
+	if problem := selectorProblem(scope.Selector); problem != "" {
+		add("spec.namespaces.selector: %s", problem)
 	}
 	for i, k := range g.Spec.Kinds {
 		for j, resource := range k.Resources {

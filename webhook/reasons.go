@@ -2,9 +2,8 @@ package webhook
 
 import (
 	"tidegate.io/tidegate/policies/eval"
-	"tidegate.io/tidegate/schemas/render"
-
 	managedflow "tidegate.io/tidegate/policies/library/managed-flow"
+	"tidegate.io/tidegate/schemas/render"
 )
 
 // Codes of the webhook's denials.

@@ -101,7 +101,7 @@ func (h *own) questions(r admission.Request, release *v1alpha1.Release, result *
 		request := policyRequest(r)
 		request.Kind = eval.GroupKind{Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind}
 		request.Resource, request.Name, request.Object, request.OldObject = eval.GroupResource{}, o.GetName(), raw, nil
-		in, err := eval.RequestInput(v1alpha1.OnRelease, request)
+		in, err := eval.RequestInput(v1alpha1.AtRelease, request)
 		if err == nil {
 			in, err = in.With("release", map[string]any{"name": release.Name, "namespace": release.Namespace, "template": release.Spec.Template.Name})
 		}
@@ -109,7 +109,7 @@ func (h *own) questions(r admission.Request, release *v1alpha1.Release, result *
 			return nil, fmt.Errorf("judging rendered %s %q: %w", o.GetKind(), o.GetName(), err)
 		}
 		out = append(out, eval.Question{
-			Moment: v1alpha1.OnRelease, Group: gvk.Group, Kind: gvk.Kind, Namespace: release.Namespace, Operation: request.Operation, Input: in,
+			Moment: v1alpha1.AtRelease, Group: gvk.Group, Kind: gvk.Kind, Namespace: release.Namespace, Operation: request.Operation, Input: in,
 		})
 	}
 	return out, nil

@@ -35,10 +35,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"tidegate.io/tidegate/policies/eval"
+	managedflow "tidegate.io/tidegate/policies/library/managed-flow"
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/webhook/gates"
-
-	managedflow "tidegate.io/tidegate/policies/library/managed-flow"
 )
 
 const (

@@ -122,44 +122,59 @@ func (o *options) addTo(fs *pflag.FlagSet) {
 
 // validate says everything that is wrong, each with the flag.
 func (o *options) validate() error {
-	var errs []error
-	wrong := func(flag, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("--%s: %s", flag, fmt.Sprintf(format, args...)))
-	}
+	return errors.Join(o.validateIdentity(), o.validateListeners(), o.validateRunning())
+}
+
+// wrong is an error about one flag.
+func wrong(flag, format string, args ...any) error {
+	return fmt.Errorf("--%s: %s", flag, fmt.Sprintf(format, args...))
+}
+
+func (o *options) validateIdentity() error {
 	if o.namespace == "" || strings.HasPrefix(o.namespace, "kube-") {
-		wrong("namespace", "wanted a namespace of the manager's own, found %q", o.namespace)
+		return wrong("namespace", "wanted a namespace of the manager's own, found %q", o.namespace)
 	}
+	return nil
+}
+
+func (o *options) validateListeners() error {
+	var errs []error
 	if o.webhookPort < 1 || o.webhookPort > 65535 {
-		wrong("webhook-port", "wanted a port from 1 to 65535, found %d", o.webhookPort)
+		errs = append(errs, wrong("webhook-port", "wanted a port from 1 to 65535, found %d", o.webhookPort))
 	}
 	if o.webhookURL != "" {
 		if _, err := certs.HostOf(o.webhookURL); err != nil {
-			wrong("webhook-url", "%v", err)
+			errs = append(errs, wrong("webhook-url", "%v", err))
 		}
 	}
-	if _, _, err := hostPort(o.metricsAddr); err != nil && o.metricsAddr != disabled {
-		wrong("metrics-bind-address", "%v", err)
+	if _, err := hostOf(o.metricsAddr); err != nil && o.metricsAddr != disabled {
+		errs = append(errs, wrong("metrics-bind-address", "%v", err))
 	}
-	if _, _, err := hostPort(o.probeAddr); err != nil {
-		wrong("health-probe-bind-address", "%v", err)
+	if _, err := hostOf(o.probeAddr); err != nil {
+		errs = append(errs, wrong("health-probe-bind-address", "%v", err))
 	}
 	if o.pprofAddr != disabled && !loopback(o.pprofAddr) {
-		wrong("pprof-bind-address", "wanted a loopback address such as 127.0.0.1:6060, since profiles are nobody else's, found %q", o.pprofAddr)
+		errs = append(errs, wrong("pprof-bind-address", "wanted a loopback address such as 127.0.0.1:6060, since profiles are nobody else's, found %q", o.pprofAddr))
 	}
+	return errors.Join(errs...)
+}
+
+func (o *options) validateRunning() error {
+	var errs []error
 	if o.leaseDuration <= o.renewDeadline || o.renewDeadline <= o.retryPeriod || o.retryPeriod <= 0 {
-		wrong("leader-elect-lease-duration", "wanted lease duration > renew deadline > retry period > 0, found %s, %s, %s", o.leaseDuration, o.renewDeadline, o.retryPeriod)
+		errs = append(errs, wrong("leader-elect-lease-duration", "wanted lease duration > renew deadline > retry period > 0, found %s, %s, %s", o.leaseDuration, o.renewDeadline, o.retryPeriod))
 	}
 	if o.shutdownDelay < 0 {
-		wrong("shutdown-delay", "wanted 0 or more, found %s", o.shutdownDelay)
+		errs = append(errs, wrong("shutdown-delay", "wanted 0 or more, found %s", o.shutdownDelay))
 	}
 	if o.concurrency < 1 {
-		wrong("concurrency", "wanted 1 or more, found %d", o.concurrency)
+		errs = append(errs, wrong("concurrency", "wanted 1 or more, found %d", o.concurrency))
 	}
 	if _, err := o.level(); err != nil {
-		wrong("log-level", "%v", err)
+		errs = append(errs, wrong("log-level", "%v", err))
 	}
 	if o.logFormat != "json" && o.logFormat != "text" {
-		wrong("log-format", "wanted json or text, found %q", o.logFormat)
+		errs = append(errs, wrong("log-format", "wanted json or text, found %q", o.logFormat))
 	}
 	return errors.Join(errs...)
 }
@@ -174,22 +189,21 @@ func (o *options) level() (slog.Level, error) {
 	return l, nil
 }
 
-// hostPort splits an address to listen on.
-func hostPort(addr string) (host string, port int, err error) {
+// hostOf returns the host of an address to listen on, empty for all.
+func hostOf(addr string) (string, error) {
 	host, text, err := net.SplitHostPort(addr)
 	if err != nil {
-		return "", 0, fmt.Errorf("wanted HOST:PORT or :PORT, found %q", addr)
+		return "", fmt.Errorf("wanted HOST:PORT or :PORT, found %q", addr)
 	}
-	port, err = strconv.Atoi(text)
-	if err != nil || port < 1 || port > 65535 {
-		return "", 0, fmt.Errorf("wanted a port from 1 to 65535, found %q", addr)
+	if port, err := strconv.Atoi(text); err != nil || port < 1 || port > 65535 {
+		return "", fmt.Errorf("wanted a port from 1 to 65535, found %q", addr)
 	}
-	return host, port, nil
+	return host, nil
 }
 
 // loopback reports whether only this machine reaches an address.
 func loopback(addr string) bool {
-	host, _, err := hostPort(addr)
+	host, err := hostOf(addr)
 	if err != nil {
 		return false
 	}

@@ -39,7 +39,7 @@ type Source struct {
 	// Enforcement says what a violation leads to; empty is deny.
 	Enforcement v1alpha1.Enforcement
 	// On lists the moments at which the policy is asked; empty is admission.
-	On []v1alpha1.PolicyMoment
+	At []v1alpha1.PolicyMoment
 	// Match narrows what the policy is asked about.
 	Match v1alpha1.PolicyMatch
 }
@@ -50,7 +50,7 @@ func FromDeployPolicy(p *v1alpha1.DeployPolicy) Source {
 		Name:        p.Name,
 		Rego:        p.Spec.Rego,
 		Enforcement: p.Spec.Enforcement,
-		On:          p.Spec.On,
+		At:          p.Spec.At,
 		Match:       p.Spec.Match,
 	}
 	if p.Spec.Parameters != nil {
@@ -190,8 +190,8 @@ func withDefaults(s Source) Source {
 	if s.Enforcement == "" {
 		s.Enforcement = v1alpha1.EnforcementDeny
 	}
-	if len(s.On) == 0 {
-		s.On = []v1alpha1.PolicyMoment{v1alpha1.OnAdmission}
+	if len(s.At) == 0 {
+		s.At = []v1alpha1.PolicyMoment{v1alpha1.AtAdmission}
 	}
 	return s
 }

@@ -182,7 +182,7 @@ func TestNewInputRefusesWhatIsNotOneDocument(t *testing.T) {
 }
 
 func TestJudgeAsksWhatMatches(t *testing.T) {
-	on := func(m ...v1alpha1.PolicyMoment) []v1alpha1.PolicyMoment { return m }
+	at := func(m ...v1alpha1.PolicyMoment) []v1alpha1.PolicyMoment { return m }
 	deployments := []v1alpha1.KindMatch{{Group: "apps", Kinds: []string{"Deployment"}}}
 	policies := map[string]eval.Source{
 		"all":         {},
@@ -192,8 +192,8 @@ func TestJudgeAsksWhatMatches(t *testing.T) {
 		"shop":        {Match: v1alpha1.PolicyMatch{Namespaces: []string{"shop"}}},
 		"team":        {Match: v1alpha1.PolicyMatch{Namespaces: []string{"team-*"}}},
 		"create":      {Match: v1alpha1.PolicyMatch{Operations: []string{"CREATE"}}},
-		"release":     {On: on(v1alpha1.OnRelease)},
-		"both":        {On: on(v1alpha1.OnAdmission, v1alpha1.OnRelease)},
+		"release":     {At: at(v1alpha1.AtRelease)},
+		"both":        {At: at(v1alpha1.AtAdmission, v1alpha1.AtRelease)},
 	}
 	set := make([]*eval.Policy, 0, len(policies))
 	for name, s := range policies {
@@ -205,15 +205,15 @@ func TestJudgeAsksWhatMatches(t *testing.T) {
 		want []string
 	}{
 		"a Deployment created in shop": {
-			eval.Question{Moment: v1alpha1.OnAdmission, Group: "apps", Kind: "Deployment", Namespace: "shop", Operation: "CREATE"},
+			eval.Question{Moment: v1alpha1.AtAdmission, Group: "apps", Kind: "Deployment", Namespace: "shop", Operation: "CREATE"},
 			[]string{"all", "anygroup", "anykind", "both", "create", "deployments", "shop"},
 		},
 		"a Service updated in team-a": {
-			eval.Question{Moment: v1alpha1.OnAdmission, Kind: "Service", Namespace: "team-a", Operation: "UPDATE"},
+			eval.Question{Moment: v1alpha1.AtAdmission, Kind: "Service", Namespace: "team-a", Operation: "UPDATE"},
 			[]string{"all", "both", "team"},
 		},
 		"a rendered Deployment": {
-			eval.Question{Moment: v1alpha1.OnRelease, Group: "apps", Kind: "Deployment", Namespace: "shop", Operation: "CREATE"},
+			eval.Question{Moment: v1alpha1.AtRelease, Group: "apps", Kind: "Deployment", Namespace: "shop", Operation: "CREATE"},
 			[]string{"both", "release"},
 		},
 	} {
@@ -254,7 +254,7 @@ func TestJudgeSortsByEnforcement(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := compile(t, eval.Source{Name: "p", Rego: tc.rego, Enforcement: tc.enforcement})
-			v := eval.NewSet(p).Judge(t.Context(), eval.Question{Moment: v1alpha1.OnAdmission, Input: input(t, `{}`)})
+			v := eval.NewSet(p).Judge(t.Context(), eval.Question{Moment: v1alpha1.AtAdmission, Input: input(t, `{}`)})
 			if len(v.Denials) != tc.denials || len(v.Warnings) != tc.warns || len(v.Dryrun) != tc.dryruns {
 				t.Errorf("wanted %d/%d/%d, got %+v", tc.denials, tc.warns, tc.dryruns, v)
 			}
@@ -289,7 +289,7 @@ func TestAPolicyThatTakesAllTheTimeRefusesOnlyWhatIsItsOwnToRefuse(t *testing.T)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
-			v := eval.NewSet(policies...).Judge(ctx, eval.Question{Moment: v1alpha1.OnAdmission, Input: input(t, `{}`)})
+			v := eval.NewSet(policies...).Judge(ctx, eval.Question{Moment: v1alpha1.AtAdmission, Input: input(t, `{}`)})
 			if !slices.Equal(names(v.Denials), tc.denials) || !slices.Equal(names(v.Dryrun), tc.dryruns) {
 				t.Errorf("got %+v", v)
 			}
@@ -304,7 +304,7 @@ func TestAPolicyThatTakesAllTheTimeRefusesOnlyWhatIsItsOwnToRefuse(t *testing.T)
 
 func TestStoreKeepsTheLastGoodVersion(t *testing.T) {
 	judge := func(s *eval.Store) []eval.Violation {
-		return s.Set().Judge(t.Context(), eval.Question{Moment: v1alpha1.OnAdmission, Input: input(t, `{}`)}).Denials
+		return s.Set().Judge(t.Context(), eval.Question{Moment: v1alpha1.AtAdmission, Input: input(t, `{}`)}).Denials
 	}
 	good := eval.Source{Name: "p", Rego: "package p\ndeny contains \"v1\" if true"}
 	bad := eval.Source{Name: "p", Rego: "package p\ndeny contains"}

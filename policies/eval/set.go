@@ -64,7 +64,7 @@ func NewSet(policies ...*Policy) *Set {
 	})
 	s := &Set{moments: map[v1alpha1.PolicyMoment]*index{}, size: len(policies)}
 	for _, p := range sorted {
-		for _, m := range p.source.On {
+		for _, m := range p.source.At {
 			ix := s.moments[m]
 			if ix == nil {
 				ix = &index{exact: map[groupKind][]*Policy{}}

@@ -204,6 +204,10 @@ func TestRound(t *testing.T) {
 	bad := Measurement{Metric: atMost("0.01"), Canary: arm(0.05, 412)}
 	good := Measurement{Metric: atMost("0.01"), Canary: arm(0, 412)}
 	few := Measurement{Metric: atMost("0.01"), Canary: arm(0, 37)}
+	named := func(m Measurement, name string) Measurement {
+		m.Metric.Name = name
+		return m
+	}
 	lost := Measurement{Metric: atMost("0.01"), Canary: Arm{none(v1alpha1.CauseSourceDown), none(v1alpha1.CauseSourceDown)}}
 	for name, c := range map[string]struct {
 		measured []Measurement
@@ -216,7 +220,9 @@ func TestRound(t *testing.T) {
 		"one fails and one is unknown, it fails":             {[]Measurement{lost, bad}, v1alpha1.VerdictFail, "error-ratio 5.0 %"},
 		"one is unknown and one inconclusive, it is unknown": {[]Measurement{few, lost}, v1alpha1.VerdictUnknown, "does not answer"},
 		"one is inconclusive, it is":                         {[]Measurement{good, few, good}, v1alpha1.VerdictInconclusive, "37 of 100 requests"},
-		"many say the first three":                           {[]Measurement{bad, bad, bad, bad, bad}, v1alpha1.VerdictFail, "and 2 more"},
+		"many say the first three": {
+			[]Measurement{bad, named(bad, "a"), named(bad, "b"), named(bad, "c"), named(bad, "d")}, v1alpha1.VerdictFail, "and 2 more",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -229,6 +235,16 @@ func TestRound(t *testing.T) {
 				t.Errorf("got %+v", r)
 			}
 		})
+	}
+}
+
+func TestRoundSaysTheNumbersOfAMetricOnce(t *testing.T) {
+	t.Parallel()
+	bad := Measurement{Metric: atMost("0.01"), Canary: arm(0.05, 412), Stable: stable(0.001, 4000)}
+	bad.Metric.Ratio = &v1alpha1.RatioJudge{Max: *quantity("1.5")}
+	r := Round([]Measurement{bad}, Occasion{Step: 1, Digest: "sha256:feed"})
+	if len(r.Findings) != 2 || r.Verdict != v1alpha1.VerdictFail || r.Message != r.Findings[0].Message {
+		t.Errorf("got %q of %+v", r.Message, r.Findings)
 	}
 }
 

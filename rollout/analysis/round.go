@@ -68,13 +68,17 @@ func weight(v v1alpha1.Verdict) int {
 // maxSaid is how many findings a round's sentence has.
 const maxSaid = 3
 
-// sentence joins the findings that made the verdict.
+// sentence joins the findings that made the verdict, one for each metric: a second judge
+// of the same numbers adds a line to the findings and nothing to the sentence.
 func sentence(v v1alpha1.Verdict, findings []v1alpha1.Finding) string {
 	var said []string
-	more := 0
+	more, metric := 0, ""
 	for _, f := range findings {
+		if f.Verdict != v || f.Metric == metric {
+			continue
+		}
+		metric = f.Metric
 		switch {
-		case f.Verdict != v:
 		case len(said) < maxSaid:
 			said = append(said, f.Message)
 		default:

@@ -47,12 +47,10 @@ func waitingf(code, format string, args ...any) error {
 // causeOf returns the code and sentence of a terminal or waiting error, and whether
 // somebody has to act on it. It returns nil for any other error, which may pass.
 func causeOf(err error) (cause *v1alpha1.Cause, stalled bool) {
-	var t *terminal
-	if errors.As(err, &t) {
+	if t, ok := errors.AsType[*terminal](err); ok {
 		return &t.cause, true
 	}
-	var w *waiting
-	if errors.As(err, &w) {
+	if w, ok := errors.AsType[*waiting](err); ok {
 		return &w.cause, false
 	}
 	return nil, false
@@ -60,12 +58,10 @@ func causeOf(err error) (cause *v1alpha1.Cause, stalled bool) {
 
 // renderFailure makes the error of a failed render one of this package's kinds.
 func renderFailure(revision string, err error) error {
-	var values *render.ValuesError
-	if errors.As(err, &values) {
+	if values, ok := errors.AsType[*render.ValuesError](err); ok {
 		return terminalf(values.Reason(), "the values do not fit template revision %s: %s", revision, values.Error())
 	}
-	var source *render.SourceError
-	if errors.As(err, &source) {
+	if source, ok := errors.AsType[*render.SourceError](err); ok {
 		return terminalf(source.Reason(),
 			"template revision %s cannot render these values: %s; ask the template's owner, or pin an earlier revision with spec.template.revision",
 			revision, source.Error())
@@ -75,16 +71,16 @@ func renderFailure(revision string, err error) error {
 
 // result is the one place where errors become what the queue does next.
 func result(requeueAfter time.Duration, err error) (reconcile.Result, error) {
-	var w *waiting
 	switch {
 	case err == nil:
 		return reconcile.Result{RequeueAfter: requeueAfter}, nil
-	case errors.As(err, &w):
-		return reconcile.Result{RequeueAfter: w.after}, nil
 	case apierrors.IsConflict(err), errors.Is(err, errOvertaken):
 		return reconcile.Result{RequeueAfter: conflictDelay}, nil
 	}
-	if cause, _ := causeOf(err); cause != nil {
+	if w, ok := errors.AsType[*waiting](err); ok {
+		return reconcile.Result{RequeueAfter: w.after}, nil
+	}
+	if _, ok := errors.AsType[*terminal](err); ok {
 		return reconcile.Result{}, nil
 	}
 	return reconcile.Result{}, err

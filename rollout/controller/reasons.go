@@ -31,7 +31,7 @@ const (
 // TG-ANALYSIS-FAIL becomes AnalysisFail.
 func conditionReason(code string) string {
 	var out strings.Builder
-	for _, word := range strings.Split(strings.TrimPrefix(code, "TG-"), "-") {
+	for word := range strings.SplitSeq(strings.TrimPrefix(code, "TG-"), "-") {
 		if word == "" {
 			continue
 		}

@@ -153,53 +153,70 @@ func (l *releaseLoop) progress(ctx context.Context, release *v1alpha1.Release) (
 // templateRevision chooses the revision of the template that the Release is rendered with.
 func (l *releaseLoop) templateRevision(ctx context.Context, release *v1alpha1.Release, rollouts []v1alpha1.Rollout) (*v1alpha1.TemplateRevision, error) {
 	ref := release.Spec.Template
+	revisions, latest, err := l.templateRevisions(ctx, ref.Name)
+	switch {
+	case err != nil:
+		return nil, err
+	case latest == nil:
+		return nil, waitingf(ReasonTemplateMissing,
+			"the Release wants template %q, which has no revision; see why with: kubectl get releasetemplate %s", ref.Name, ref.Name)
+	case ref.Revision != 0 && revisions[revisionName(ref.Name, ref.Revision)] == nil:
+		return nil, waitingf(ReasonTemplateMissing,
+			"spec.template.revision wants revision %d of template %q, and the latest is %d; set it to one that exists or remove it",
+			ref.Revision, ref.Name, latest.Spec.Number)
+	case ref.Revision != 0:
+		return revisions[revisionName(ref.Name, ref.Revision)], nil
+	case len(rollouts) == 0:
+		return latest, nil
+	}
+	newest := &rollouts[len(rollouts)-1]
+	used := revisions[newest.Spec.TemplateRevision]
+	if used == nil || newest.Spec.ReleaseGeneration != release.Generation {
+		// A person has applied the Release since.
+		return latest, nil
+	}
+	stays, err := l.staysBehind(ctx, ref.Name)
+	if err != nil {
+		return nil, err
+	}
+	if stays {
+		return used, nil
+	}
+	return latest, nil
+}
+
+// templateRevisions returns the revisions of a template by name, and the latest.
+func (l *releaseLoop) templateRevisions(ctx context.Context, template string) (map[string]*v1alpha1.TemplateRevision, *v1alpha1.TemplateRevision, error) {
 	var list v1alpha1.TemplateRevisionList
 	if err := l.client.List(ctx, &list); err != nil {
-		return nil, fmt.Errorf("listing the revisions of template %s: %w", ref.Name, err)
+		return nil, nil, fmt.Errorf("listing the revisions of template %s: %w", template, err)
 	}
 	var latest *v1alpha1.TemplateRevision
-	byName := map[string]*v1alpha1.TemplateRevision{}
+	out := map[string]*v1alpha1.TemplateRevision{}
 	for i := range list.Items {
 		r := &list.Items[i]
-		if r.Spec.Template != ref.Name || r.DeletionTimestamp != nil {
+		if r.Spec.Template != template || r.DeletionTimestamp != nil {
 			continue
 		}
-		byName[r.Name] = r
+		out[r.Name] = r
 		if latest == nil || r.Spec.Number > latest.Spec.Number {
 			latest = r
 		}
 	}
-	if latest == nil {
-		return nil, waitingf(ReasonTemplateMissing,
-			"the Release wants template %q, which has no revision; see why with: kubectl get releasetemplate %s", ref.Name, ref.Name)
-	}
-	if ref.Revision != 0 {
-		if pinned := byName[revisionName(ref.Name, ref.Revision)]; pinned != nil {
-			return pinned, nil
-		}
-		return nil, waitingf(ReasonTemplateMissing,
-			"spec.template.revision wants revision %d of template %q, and the latest is %d; set it to one that exists or remove it",
-			ref.Revision, ref.Name, latest.Spec.Number)
-	}
-	if len(rollouts) == 0 {
-		return latest, nil
-	}
-	newest := &rollouts[len(rollouts)-1]
-	kept := byName[newest.Spec.TemplateRevision]
-	if kept == nil || newest.Spec.ReleaseGeneration != release.Generation {
-		return latest, nil
-	}
-	var template v1alpha1.ReleaseTemplate
-	switch err := l.client.Get(ctx, client.ObjectKey{Name: ref.Name}, &template); {
+	return out, latest, nil
+}
+
+// staysBehind says whether Releases of the template keep the revision that they have. They
+// also do when the template is gone: nobody says any more how they follow it.
+func (l *releaseLoop) staysBehind(ctx context.Context, template string) (bool, error) {
+	var t v1alpha1.ReleaseTemplate
+	switch err := l.client.Get(ctx, client.ObjectKey{Name: template}, &t); {
 	case apierrors.IsNotFound(err):
-		// Nobody says any more how Releases follow it; what is in use stays in use.
-		return kept, nil
+		return true, nil
 	case err != nil:
-		return nil, fmt.Errorf("reading ReleaseTemplate %s: %w", ref.Name, err)
-	case template.Spec.Sync.Type == v1alpha1.SyncManual:
-		return kept, nil
+		return false, fmt.Errorf("reading ReleaseTemplate %s: %w", template, err)
 	}
-	return latest, nil
+	return t.Spec.Sync.Type == v1alpha1.SyncManual, nil
 }
 
 // create makes the Rollout. When its name is taken, another manager was faster (I6), and

@@ -8,9 +8,11 @@ import (
 	"strings"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -22,9 +24,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
@@ -234,8 +233,7 @@ func (r *templates) compile(ctx context.Context, digest string, files map[string
 	}
 	schema, err := r.opts.Compile(ctx, files)
 	if err != nil {
-		var source *render.SourceError
-		if errors.As(err, &source) {
+		if _, ok := errors.AsType[*render.SourceError](err); ok {
 			r.mistake.Add(digest, err)
 		}
 		return nil, err
@@ -357,7 +355,7 @@ func (r *templates) record(ctx context.Context, template *v1alpha1.ReleaseTempla
 	}
 	wanted := template.DeepCopy()
 	wanted.Status.ObservedGeneration = template.Generation
-	wanted.Status.Releases = int32(min(len(releases.Items), 1<<30)) //nolint:gosec // bounded
+	wanted.Status.Releases = int32(min(len(releases.Items), 1<<30))
 	if latest != nil {
 		wanted.Status.LatestRevision = latest.Name
 	}

@@ -5,10 +5,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
@@ -82,37 +81,44 @@ func TestRoute(t *testing.T) {
 		hostname string
 	}{
 		"a canary gets its weight and the stable revision the rest": {
-			Sides{stable, canary}, over, v1alpha1.RolloutProgressing, 5,
+			Sides{stable, canary},
+			over, v1alpha1.RolloutProgressing, 5,
 			[][]string{{"cart-aaaaaaaaaa=95", "cart-bbbbbbbbbb=5"}},
 			"old.example",
 		},
 		"a canary without weight is not named, since its Service may not be there": {
-			Sides{stable, canary}, over, v1alpha1.RolloutProgressing, 0,
+			Sides{stable, canary},
+			over, v1alpha1.RolloutProgressing, 0,
 			[][]string{{"cart-aaaaaaaaaa=100"}},
 			"old.example",
 		},
 		"a stable revision without weight is not named, since its Service will go": {
-			Sides{stable, canary}, over, v1alpha1.RolloutProgressing, 100,
+			Sides{stable, canary},
+			over, v1alpha1.RolloutProgressing, 100,
 			[][]string{{"cart-bbbbbbbbbb=100"}},
 			"old.example",
 		},
 		"the route becomes the new revision's own when it is promoted": {
-			Sides{stable, canary}, over, v1alpha1.RolloutPromoting, 100,
+			Sides{stable, canary},
+			over, v1alpha1.RolloutPromoting, 100,
 			[][]string{{"cart-bbbbbbbbbb=100"}},
 			"new.example",
 		},
 		"the route is the stable revision's again in an abort": {
-			Sides{stable, canary}, over, v1alpha1.RolloutAborting, 0,
+			Sides{stable, canary},
+			over, v1alpha1.RolloutAborting, 0,
 			[][]string{{"cart-aaaaaaaaaa=100"}},
 			"old.example",
 		},
 		"a first install has all of the traffic": {
-			Sides{nil, canary}, nil, v1alpha1.RolloutProgressing, 100,
+			Sides{nil, canary},
+			nil, v1alpha1.RolloutProgressing, 100,
 			[][]string{{"cart-bbbbbbbbbb=100"}},
 			"new.example",
 		},
 		"a first install without weight leaves no backend": {
-			Sides{nil, canary}, nil, v1alpha1.RolloutAborting, 0,
+			Sides{nil, canary},
+			nil, v1alpha1.RolloutAborting, 0,
 			[][]string{{}},
 			"new.example",
 		},
@@ -355,10 +361,10 @@ func TestUpToDate(t *testing.T) {
 			live := want.DeepCopy()
 			entry := metav1.ManagedFieldsEntry{
 				Manager: v1alpha1.FieldManager, Operation: metav1.ManagedFieldsOperationApply, APIVersion: "apps/v1",
-				FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)},
+				FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(fields),
 			}
 			if c.fields != "" {
-				entry.FieldsV1.Raw = []byte(c.fields)
+				entry.FieldsV1 = metav1.NewFieldsV1(c.fields)
 			}
 			if c.manager != "" {
 				entry.Manager = c.manager

@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -131,9 +132,7 @@ func weighted(ref map[string]any, weight int64) []any {
 		return nil
 	}
 	out := make(map[string]any, len(ref)+1)
-	for key, value := range ref {
-		out[key] = value
-	}
+	maps.Copy(out, ref)
 	out["weight"] = weight
 	return []any{out}
 }

@@ -2,7 +2,6 @@ package manifest
 
 import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 

@@ -19,13 +19,12 @@ import (
 	"strconv"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tidegate.io/tidegate/rollout/manifest"
@@ -297,7 +296,9 @@ func (r Reader) Route(ctx context.Context, rollout *v1alpha1.Rollout) (*unstruct
 // the Rollout's Release.
 func RouteKey(rollout *v1alpha1.Rollout) *unstructured.Unstructured {
 	key := &unstructured.Unstructured{}
-	key.SetGroupVersionKind(gatewayv1.SchemeGroupVersion.WithKind("HTTPRoute"))
+	key.SetGroupVersionKind(schema.GroupVersionKind{
+		Group: gatewayv1.GroupName, Version: gatewayv1.GroupVersion.Version, Kind: "HTTPRoute",
+	})
 	key.SetNamespace(rollout.Namespace)
 	key.SetName(rollout.Spec.Release)
 	return key

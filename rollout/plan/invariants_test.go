@@ -215,7 +215,7 @@ func i2OneAtATime(f facts) string {
 		(f.o.Older != "" || f.o.Newer != "" || f.o.StableMoved) {
 		return "I2: begins while another Rollout is there, or over what no longer serves"
 	}
-	if f.o.Status.Phase == v1alpha1.RolloutProgressing && f.d.Status.Phase != v1alpha1.RolloutAborting && f.o.Newer != "" {
+	if f.o.Newer != "" && f.o.Status.Phase == v1alpha1.RolloutProgressing && f.d.Status.AbortCause == nil {
 		return "I2: goes on though it is superseded"
 	}
 	return ""

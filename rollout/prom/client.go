@@ -18,10 +18,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/api"
+	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
-
-	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 
 	"tidegate.io/tidegate/rollout/analysis"
 	"tidegate.io/tidegate/schemas/v1alpha1"
@@ -214,8 +213,7 @@ func (c *Client) failed(err error) analysis.Sample {
 // rootCause drops the URL that net/http puts in front: it is long, the same each time,
 // and stands in the MetricSource.
 func rootCause(err error) string {
-	var urlErr *url.Error
-	if errors.As(err, &urlErr) {
+	if urlErr, ok := errors.AsType[*url.Error](err); ok {
 		return urlErr.Err.Error()
 	}
 	return err.Error()

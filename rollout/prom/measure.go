@@ -66,7 +66,7 @@ func (m *Measurer) asker(ctx context.Context, source string, now time.Time) (fun
 		}
 		sample := c.Query(ctx, expr, now)
 		if sample.Cause == v1alpha1.CauseSourceDown {
-			
+			down.note(sample)
 		}
 		return sample
 	}, nil

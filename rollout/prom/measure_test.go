@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -65,11 +66,7 @@ func newPrometheus(t *testing.T, answers ...[2]string) *prometheus {
 func (p *prometheus) asked() map[string]string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	out := map[string]string{}
-	for q, at := range p.queries {
-		out[q] = at
-	}
-	return out
+	return maps.Clone(p.queries)
 }
 
 func source(address string) *v1alpha1.MetricSource {

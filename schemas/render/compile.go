@@ -139,12 +139,12 @@ func instance(files map[string]string) (*build.Instance, error) {
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		f, err := parser.ParseFile(name, files[name], parser.ParseComments)
 		if err != nil {
-			lines = append(lines, cueError(err).(*SourceError).Lines...)
+			lines = append(lines, cueLines(err)...)
 			continue
 		}
 		lines = append(lines, checkSyntax(f)...)
 		if err := inst.AddSyntax(f); err != nil {
-			lines = append(lines, cueError(err).(*SourceError).Lines...)
+			lines = append(lines, cueLines(err)...)
 		}
 	}
 	if len(lines) > 0 {

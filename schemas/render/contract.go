@@ -108,7 +108,7 @@ func (t *Template) checkContext() []string {
 func (t *Template) checkSections() []string {
 	it, err := t.root.Fields(cue.Optional(true))
 	if err != nil {
-		return cueError(err).(*SourceError).Lines
+		return cueLines(err)
 	}
 	var lines []string
 	for it.Next() {

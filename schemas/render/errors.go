@@ -71,7 +71,10 @@ func sourceError(lines ...string) error {
 }
 
 // cueError makes a SourceError of an error of the CUE engine.
-func cueError(err error) error {
+func cueError(err error) error { return sourceError(cueLines(err)...) }
+
+// cueLines has a line for each mistake that an error of the CUE engine reports.
+func cueLines(err error) []string {
 	var lines []string
 	for _, e := range errors.Errors(errors.Sanitize(errors.Promote(err, ""))) {
 		line := errors.String(e)
@@ -82,7 +85,7 @@ func cueError(err error) error {
 			lines = append(lines, line)
 		}
 	}
-	return sourceError(lines...)
+	return lines
 }
 
 // position is the place in the template that e is about, or "".

@@ -88,7 +88,7 @@ func (t *Template) result(tree *values.Node, c Context, revision string) (*Resul
 	if err != nil {
 		return nil, err
 	}
-	if false && bytes.Contains(rollout, []byte(placeholder)) {
+	if bytes.Contains(objects, []byte(placeholder)) || bytes.Contains(rollout, []byte(placeholder)) {
 		return nil, sourceError("wanted objects without the reserved text " + placeholder + ", found it; the template must not spell it out")
 	}
 	read, lines := manifest.Read(objects, c.release(revision))

@@ -82,7 +82,7 @@ func TestRenderRefusesWhatATemplateMakes(t *testing.T) {
 		"a value that is left open":          {[]string{"replicas: values.replicas", "replicas: int"}, "objects.deployment.spec.replicas: incomplete value int"},
 		"the text for the revision":          {[]string{"image: values.image", "image: \"" + placeholder + "\""}, "wanted objects without the reserved text"},
 		"another type of strategy":           {[]string{`type: "canary"`, `type: "bluegreen"`}, `rollout.type: wanted "canary", found "bluegreen"`},
-		"a typo in the strategy":             {[]string{"weight: 10, analysis: true", "weight: 10, analisys: true"}, `rollout: wanted the fields of a strategy, found: unknown field "steps[0].analisys"`},
+		"a typo in the strategy":             {[]string{"weight: 10, analysis: true", "weight: 10, analyses: true"}, `rollout: wanted the fields of a strategy, found: unknown field "steps[0].analyses"`},
 		"no steps":                           {[]string{"[{weight: 10, analysis: true}, {weight: 100}]", "[]"}, "rollout.steps: wanted 1 to 50 steps, found 0"},
 		"weights that fall":                  {[]string{"{weight: 100}]", "{weight: 10}, {weight: 100}]"}, "rollout.steps[1].weight: wanted more than the 10 of the step before, found 10"},
 		"a weight of nothing":                {[]string{"weight: 10,", "weight: 0,"}, "rollout.steps[0].weight: wanted 1 to 100, found 0"},
@@ -261,6 +261,18 @@ func TestObjectsCarryNamespaceAndLabels(t *testing.T) {
 	pods, _, err := unstructured.NestedStringMap(r.Set[0].Object, "spec", "template", "metadata", "labels")
 	if err != nil || len(pods) != 2 || pods[v1alpha1.LabelRelease] != "cart" || pods[v1alpha1.LabelRevision] != r.Revision {
 		t.Errorf("wanted release and revision on the pods and nothing that may differ within a revision, found %v, %v", pods, err)
+	}
+}
+
+func TestValuesArriveAsWritten(t *testing.T) {
+	tpl := compile(t, edit(t,
+		"package plain", "package plain\n\nimport \"encoding/json\"",
+		"image!:   string", "image!: string\n\tany: _",
+		"kind:       \"Deployment\"", "kind: \"Deployment\"\n\tmetadata: annotations: any: json.Marshal(values.any)"))
+	const want = `{"a":[true,false,null,0,-7,1.25,-0.5,"",{"b":[]},{}],"k v":"\\(x) \"q\" é","z":12345678901234567890}`
+	r := render(t, tpl, `{"image": "a", "any": `+want+`}`, cart)
+	if got := r.Set[0].GetAnnotations()["any"]; got != want {
+		t.Errorf("wanted %s, found %s", want, got)
 	}
 }
 

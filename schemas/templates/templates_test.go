@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"cuelang.org/go/cue/format"
 
@@ -127,8 +128,7 @@ func TestWebRendersAsBefore(t *testing.T) {
 		"web-least.json": `{"image": "registry.example.com/shop/cart:1.4.2"}`,
 		"web-full.json": `{"image": "registry.example.com/shop/cart:1.4.2", "containerPort": 9000, "replicas": 6,
 			"resources": {"cpu": "1.5", "memory": "1Gi"}, "env": {"LOG_LEVEL": "debug", "A": "b"},
-			"hostnames": ["cart.example.com"], "gateway": {"name": "internal", "namespace": "mesh"}, "metricSource": "team",
-			"pace": {"window": "5s", "interval": "2s", "hold": "1s", "drainDelay": "3s", "minSamples": 20}}`,
+			"hostnames": ["cart.example.com"], "gateway": {"name": "internal", "namespace": "mesh"}}`,
 	} {
 		t.Run(file, func(t *testing.T) {
 			r, err := tpl.Render([]byte(values), cart)
@@ -160,8 +160,6 @@ func TestMistakesInTheValuesOfWeb(t *testing.T) {
 		"memory":                {`{"image": "a:1", "resources": {"memory": "128MB"}}`, `values.resources.memory: wanted an amount of memory such as "256Mi" or "1Gi", found "128MB"`},
 		"a number in env":       {`{"image": "a:1", "env": {"PORT": 1}}`, `values.env.PORT: wanted a string, found 1; put it in quotes: "1"`},
 		"a host name":           {`{"image": "a:1", "hostnames": ["ok.example.com", "not a host"]}`, `values.hostnames[1]: wanted a host name such as cart.example.com, found "not a host"`},
-		"a duration":            {`{"image": "a:1", "pace": {"window": 60}}`, `values.pace.window: wanted a duration above zero, such as "30s" or "5m", found 60`},
-		"a window of nothing":   {`{"image": "a:1", "pace": {"window": "0s"}}`, `values.pace.window: wanted a duration above zero, such as "30s" or "5m", found "0s"`},
 		"too many replicas":     {`{"image": "a:1", "replicas": 101}`, `values.replicas: wanted an integer from 1 to 100, found 101`},
 		"two mistakes":          {`{"replicas": 0}`, "values.image: wanted an image with a tag or a digest, such as registry.example.com/shop/cart:1.4.2, found nothing; set image\nvalues.replicas: wanted an integer from 1 to 100, found 0"},
 		"a path without slash":  {`{"image": "a:1", "healthPath": "healthz"}`, `values.healthPath: wanted a path that begins with /, such as /healthz, found "healthz"`},
@@ -194,5 +192,43 @@ func BenchmarkRenderWeb(b *testing.B) {
 		if _, err := tpl.Render([]byte(`{"image": "registry.example.com/shop/cart:1.4.2"}`), cart); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func TestThePlatformSetsThePaceInAFileOfItsOwn(t *testing.T) {
+	for name, c := range map[string]struct{ file, refused string }{
+		"a pace":              {`_platform: {metricSource: "thanos", pace: {window: "10s", minSamples: 7}}`, ""},
+		"a number for a time": {`_platform: pace: window: 60`, "window"},
+		"no time at all":      {`_platform: pace: window: "0s"`, "window"},
+		"a typo":              {`_platform: pace: windwo: "10s"`, "windwo"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			files, err := templates.Files("web")
+			if err != nil {
+				t.Fatal(err)
+			}
+			files["platform.cue"] = "package web\n" + c.file
+			tpl, err := render.Compile(files)
+			if err == nil {
+				err = tpl.Check()
+			}
+			if c.refused != "" {
+				if err == nil || !strings.Contains(err.Error(), c.refused) {
+					t.Fatalf("wanted a refusal that names %q, got %v", c.refused, err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := tpl.Render([]byte(`{"image": "shop/cart:1"}`), cart)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := r.Strategy.Analysis
+			if a.Source != "thanos" || a.Window.Duration != 10*time.Second || a.Metrics[0].MinSamples != 7 || a.Interval.Duration != 10*time.Second {
+				t.Errorf("got %+v", a)
+			}
+		})
 	}
 }

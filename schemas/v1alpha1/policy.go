@@ -1,9 +1,8 @@
 package v1alpha1
 
 import (
-	"k8s.io/apimachinery/pkg/runtime"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 )
 
 // DeployPolicy is a set of Rego rules that objects or Releases in governed namespaces
@@ -13,7 +12,7 @@ import (
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,shortName=dp,categories=tidegate
 // +kubebuilder:printcolumn:name="Enforcement",type=string,JSONPath=`.spec.enforcement`
-// +kubebuilder:printcolumn:name="On",type=string,JSONPath=`.spec.on`
+// +kubebuilder:printcolumn:name="At",type=string,JSONPath=`.spec.at`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
@@ -46,10 +45,10 @@ const (
 type PolicyMoment string
 
 const (
-	// OnAdmission asks about each raw object that is written in a governed namespace.
-	OnAdmission PolicyMoment = "admission"
-	// OnRelease asks about the objects that a Release renders, when it is applied.
-	OnRelease PolicyMoment = "release"
+	// AtAdmission asks about each raw object that is written in a governed namespace.
+	AtAdmission PolicyMoment = "admission"
+	// AtRelease asks about the objects that a Release renders, when it is applied.
+	AtRelease PolicyMoment = "release"
 )
 
 // DeployPolicySpec is what a platform team writes.
@@ -61,11 +60,12 @@ type DeployPolicySpec struct {
 	Rego string `json:"rego"`
 	// +kubebuilder:default=deny
 	Enforcement Enforcement `json:"enforcement,omitempty"`
-	// On lists the moments at which the policy is asked.
+	// At lists the moments at which the policy is asked. It is not called "on", which YAML 1.1
+	// reads as true.
 	// +kubebuilder:default={admission}
 	// +kubebuilder:validation:MinItems=1
 	// +listType=set
-	On []PolicyMoment `json:"on,omitempty"`
+	At []PolicyMoment `json:"at,omitempty"`
 	// Match narrows what the policy is asked about; empty matches everything governed.
 	// +optional
 	Match PolicyMatch `json:"match,omitempty"`

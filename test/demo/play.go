@@ -91,7 +91,7 @@ func (d *demo) publish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.say("web.cue is schemas/templates/web/web.cue; pace.cue narrows its pace to seconds")
+	d.say("the template is schemas/templates/web; its platform.cue here sets a pace of seconds")
 	if _, err := d.stage.Kubectl(ctx, stage.Admin, manifest, "apply", "--server-side", "-f", "-"); err != nil {
 		return err
 	}
@@ -358,14 +358,14 @@ func (d *demo) follow(ctx context.Context) (*v1alpha1.Release, error) {
 
 // verdict is one line about a round of analysis: the numbers of both revisions.
 func verdict(a *v1alpha1.AnalysisRound) string {
-	line := string(a.Verdict)
+	parts := []string{string(a.Verdict)}
 	for i, f := range a.Findings {
 		if i > 0 && f.Metric == a.Findings[i-1].Metric {
-			continue
+			continue // the other judge of the same numbers
 		}
-		line += fmt.Sprintf(", %s %s of %s requests (stable %s of %s)", f.Metric, f.Canary, f.CanarySamples, f.Stable, f.StableSamples)
+		parts = append(parts, fmt.Sprintf("%s %s of %s requests (stable %s of %s)", f.Metric, f.Canary, f.CanarySamples, f.Stable, f.StableSamples))
 	}
-	return line
+	return strings.Join(parts, ", ")
 }
 
 // settling is how long after an approval the gateway may take to serve by it.

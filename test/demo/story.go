@@ -46,7 +46,7 @@ func (s *story) paint(code, text string) string {
 func (s *story) printf(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fmt.Fprintf(s.out, format, args...)
+	_, _ = fmt.Fprintf(s.out, format, args...) // A terminal that is gone is no reason to stop.
 }
 
 // act prints a heading.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -152,7 +153,7 @@ func killedManagerEndsTheSame(t *testing.T, w *world) {
 	w.kill()
 
 	const seed = 7
-	random := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // a repeatable sequence, not a secret
+	random := rand.New(rand.NewPCG(seed, seed))
 	seen := w.watchWeights("v2")
 	w.apply("v2", 3)
 	kills := 0
@@ -442,8 +443,6 @@ type world struct {
 	measurer    *scriptedMeasurer
 	wire        *wire
 	stop        func()
-	// watched waits for the watchers of weights.
-	watchCtx context.Context
 }
 
 var worlds atomic.Int32
@@ -461,7 +460,6 @@ func newWorld(t *testing.T, admin *rest.Config) *world {
 	w := &world{
 		t: t, config: admin, client: c, namespace: fmt.Sprintf("shop-%d", n), template: fmt.Sprintf("web%d", n),
 		releaseName: "cart", renderer: &scriptedRenderer{}, measurer: &scriptedMeasurer{}, stop: func() {},
-		watchCtx: t.Context(),
 	}
 	w.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}})
 	w.create(&v1alpha1.ReleaseTemplate{
@@ -829,68 +827,73 @@ func (w *world) awaitGone(name string) {
 // needs are available, and the exposure was approved, on record, before.
 func (w *world) watchWeights(image string) func() []int32 {
 	w.t.Helper()
-	ctx, cancel := context.WithCancel(w.watchCtx)
+	ctx := w.t.Context()
 	watcher, err := w.client.Watch(ctx, &gatewayv1.HTTPRouteList{}, client.InNamespace(w.namespace))
 	if err != nil {
-		cancel()
 		w.t.Fatal(err)
 	}
+	w.t.Cleanup(watcher.Stop)
+	var mu sync.Mutex
 	var seen []int32
-	done := make(chan struct{})
+	var version string
 	go func() {
-		defer close(done)
 		for event := range watcher.ResultChan() {
 			route, ok := event.Object.(*gatewayv1.HTTPRoute)
 			if !ok {
 				continue
 			}
 			weight := weightOn(route, w.name(image))
-			if len(seen) == 0 && weight == 0 || len(seen) > 0 && seen[len(seen)-1] == weight {
-				continue
+			mu.Lock()
+			changed := len(seen) == 0 && weight > 0 || len(seen) > 0 && seen[len(seen)-1] != weight
+			if changed {
+				seen = append(seen, weight)
 			}
-			seen = append(seen, weight)
-			if weight > 0 {
+			mu.Unlock()
+			if changed && weight > 0 {
 				w.checkExposure(ctx, image, weight)
 			}
+			mu.Lock()
+			version = route.ResourceVersion
+			mu.Unlock()
 		}
 	}()
 	return func() []int32 {
-		// The last change is on its way still.
-		final := w.weight(image)
-		w.await("the watch has caught up", func() bool {
-			select {
-			case <-done:
-				return true
-			default:
-			}
-			return true
+		w.t.Helper()
+		w.await("the watch has seen the route as it is", func() bool {
+			now := w.route().ResourceVersion
+			mu.Lock()
+			defer mu.Unlock()
+			return version == now
 		})
-		watcher.Stop()
-		cancel()
-		<-done
-		if len(seen) > 0 && seen[len(seen)-1] != final {
-			seen = append(seen, final)
-		}
-		return seen
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(seen)
 	}
 }
 
+// checkExposure reads what must have been so before the weight was put on the route, and
+// in these cases still is.
 func (w *world) checkExposure(ctx context.Context, image string, weight int32) {
-	var d appsv1.Deployment
-	if err := w.client.Get(ctx, client.ObjectKey{Namespace: w.namespace, Name: w.name(image)}, &d); err != nil {
-		w.t.Errorf("I1: %d %% on a set that cannot be read: %v", weight, err)
-		return
-	}
-	if need := (*d.Spec.Replicas*weight + 99) / 100; d.Status.AvailableReplicas < min(need, 1) {
-		w.t.Errorf("I1: %d %% on %d available pods", weight, d.Status.AvailableReplicas)
-	}
 	var rollouts v1alpha1.RolloutList
-	if err := w.client.List(ctx, &rollouts, client.InNamespace(w.namespace)); err != nil {
-		w.t.Errorf("I4: the Rollouts cannot be read: %v", err)
+	var d appsv1.Deployment
+	err := errors.Join(
+		w.client.List(ctx, &rollouts, client.InNamespace(w.namespace)),
+		w.client.Get(ctx, client.ObjectKey{Namespace: w.namespace, Name: w.name(image)}, &d),
+	)
+	if err != nil {
+		if ctx.Err() == nil {
+			w.t.Errorf("reading what stands behind %d %%: %v", weight, err)
+		}
 		return
 	}
 	newest := slices.MaxFunc(rollouts.Items, func(a, b v1alpha1.Rollout) int { return cmp.Compare(a.Spec.Number, b.Spec.Number) })
-	if newest.Spec.Revision == w.revision(image) && newest.Status.AbortCause == nil && newest.Status.ApprovedWeight < weight {
+	if newest.Spec.Revision != w.revision(image) {
+		return
+	}
+	if need := (newest.Spec.Replicas*weight + 99) / 100; d.Status.AvailableReplicas < need {
+		w.t.Errorf("I1: %d %% on %d available pods, which need %d", weight, d.Status.AvailableReplicas, need)
+	}
+	if newest.Status.AbortCause == nil && newest.Status.ApprovedWeight < weight {
 		w.t.Errorf("I4: %d %% on the route, %d %% approved", weight, newest.Status.ApprovedWeight)
 	}
 }
@@ -1029,11 +1032,7 @@ func (r *scriptedRenderer) Render(_ context.Context, _ *v1alpha1.TemplateRevisio
 		v1alpha1.LabelTemplate: in.Template, v1alpha1.LabelManagedBy: v1alpha1.ManagedBy,
 	}
 	metadata := func(name string) map[string]any {
-		own := map[string]any{}
-		for k, v := range labels {
-			own[k] = v
-		}
-		return map[string]any{"name": name, "namespace": in.Namespace, "labels": own}
+		return map[string]any{"name": name, "namespace": in.Namespace, "labels": maps.Clone(labels)}
 	}
 	selector := map[string]any{v1alpha1.LabelRelease: in.Name, v1alpha1.LabelRevision: revision}
 	pod := map[string]any{"containers": []any{map[string]any{

@@ -122,6 +122,5 @@ func (m *Manager) ready(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, nil //nolint:nilerr // Not listening yet is an answer.
 	}
-	defer res.Body.Close()
-	return res.StatusCode == http.StatusOK, nil
+	return res.StatusCode == http.StatusOK, res.Body.Close()
 }

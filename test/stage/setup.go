@@ -133,8 +133,7 @@ func Template() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	delete(files, "tests.cue")
-	files["pace.cue"] = paceFile
+	files["platform.cue"] = platformFile
 	return documents(map[string]any{
 		"apiVersion": "tidegate.io/v1alpha1", "kind": "ReleaseTemplate",
 		"metadata": map[string]any{"name": "web"},
@@ -142,11 +141,11 @@ func Template() (string, error) {
 	})
 }
 
-// paceFile narrows the template's pacing; CUE unifies all files of a template.
-const paceFile = `package web
+// platformFile is the platform team's own file in the template; CUE unifies all files of one.
+const platformFile = `package web
 
 // The pace of a demonstration: seconds instead of minutes.
-#Variables: pace: {
+_platform: pace: {
 	window:     "10s"
 	interval:   "2s"
 	hold:       "0s"

@@ -96,7 +96,9 @@ func (s *Stage) up(ctx context.Context, o Options) error {
 		if err := step.do(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)
 		}
-		fmt.Fprintf(s.progress, "  %-82s %5.1f s\n", step.what, time.Since(began).Seconds())
+		if _, err := fmt.Fprintf(s.progress, "  %-82s %5.1f s\n", step.what, time.Since(began).Seconds()); err != nil {
+			return fmt.Errorf("reporting progress: %w", err)
+		}
 	}
 	return nil
 }

@@ -28,6 +28,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
@@ -59,6 +60,9 @@ type Options struct {
 	URL string
 	// Webhooks are the ValidatingWebhookConfigurations whose caBundle is kept.
 	Webhooks []string
+	// Clock tells whether the certificate has expired. The real one if nil; the rotation
+	// itself has its own.
+	Clock clock.PassiveClock
 	// Controller is the name of the rotation among the controllers of this process; one
 	// that runs several managers, as tests do, has to tell them apart.
 	Controller string
@@ -83,6 +87,9 @@ func (o *Options) complete() error {
 	}
 	if o.Service == "" {
 		o.Service = DefaultService
+	}
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
 	}
 	return nil
 }
@@ -129,7 +136,7 @@ func HostOf(webhookURL string) (string, error) {
 type Certs struct {
 	log      logr.Logger
 	secret   types.NamespacedName
-	now      func() time.Time
+	clock    clock.PassiveClock
 	injected <-chan struct{}
 	loaded   atomic.Pointer[pair]
 
@@ -182,7 +189,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) (*Certs, error) 
 	if err := rotator.AddRotator(mgr, cr); err != nil {
 		return nil, fmt.Errorf("adding the rotation of the webhook certificate: %w", err)
 	}
-	c := newCerts(mgr.GetLogger().WithName("certs"), key, injected, time.Now)
+	c := newCerts(mgr.GetLogger().WithName("certs"), key, injected, o.Clock)
 	informer, err := mgr.GetCache().GetInformer(ctx, &corev1.Secret{})
 	if err != nil {
 		return nil, fmt.Errorf("watching Secret %s: %w", key, err)
@@ -197,8 +204,8 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) (*Certs, error) 
 	return c, nil
 }
 
-func newCerts(log logr.Logger, secret types.NamespacedName, injected <-chan struct{}, now func() time.Time) *Certs {
-	return &Certs{log: log, secret: secret, injected: injected, now: now}
+func newCerts(log logr.Logger, secret types.NamespacedName, injected <-chan struct{}, now clock.PassiveClock) *Certs {
+	return &Certs{log: log, secret: secret, injected: injected, clock: now}
 }
 
 // markerDir returns a directory with an empty file named as the certificate.
@@ -248,7 +255,7 @@ func (c *Certs) Ready(*http.Request) error {
 	if p == nil {
 		return fmt.Errorf("no certificate has been read from Secret %s yet", c.secret)
 	}
-	if end := p.leaf.Leaf.NotAfter; c.now().After(end) {
+	if end := p.leaf.Leaf.NotAfter; c.clock.Now().After(end) {
 		return fmt.Errorf("the certificate in Secret %s expired at %s", c.secret, end.UTC().Format(time.RFC3339))
 	}
 	select {

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
 )
 
 var (
@@ -51,8 +52,8 @@ func served(t *testing.T, c *Certs) string {
 func TestTheServedCertificateFollowsTheSecret(t *testing.T) {
 	t.Parallel()
 	injected := make(chan struct{})
-	now := epoch
-	c := newCerts(logr.Discard(), where, injected, func() time.Time { return now })
+	clock := clocktesting.NewFakePassiveClock(epoch)
+	c := newCerts(logr.Discard(), where, injected, clock)
 	changes := 0
 	c.OnChange(func() { changes++ })
 
@@ -95,7 +96,7 @@ func TestTheServedCertificateFollowsTheSecret(t *testing.T) {
 		t.Errorf("after the rotation: serving %s after %d changes", got, changes)
 	}
 
-	now = epoch.Add(4 * time.Hour)
+	clock.SetTime(epoch.Add(4 * time.Hour))
 	if err := c.Ready(nil); err == nil || !strings.Contains(err.Error(), "expired") {
 		t.Errorf("ready with an expired certificate: %v", err)
 	}
@@ -116,7 +117,7 @@ func TestASecretThatCannotBeServedLeavesTheLastGoodOne(t *testing.T) {
 	for name, data := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newCerts(logr.Discard(), where, nil, func() time.Time { return epoch })
+			c := newCerts(logr.Discard(), where, nil, clocktesting.NewFakePassiveClock(epoch))
 			c.observe(secret(good))
 			c.observe(secret(data))
 			if got := served(t, c); got != "good.example" {

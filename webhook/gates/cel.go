@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -44,24 +44,24 @@ const (
 // policy is ring 1 for one Gate. An error in any expression denies (failurePolicy Fail),
 // so the namespaces that the cluster itself needs are kept out by the selector, before
 // any expression is evaluated.
-func policy(g *v1alpha1.Gate, s Selection, settled []string, o Options) *admissionv1.ValidatingAdmissionPolicy {
+func policy(g *v1alpha1.Gate, s Selection, settled []string, o Options) *admissionregistrationv1.ValidatingAdmissionPolicy {
 	kinds := append(govern.DefaultKinds(), govern.ExtraKinds(g)...)
-	named := make([]admissionv1.NamedRuleWithOperations, 0, len(kinds))
+	named := make([]admissionregistrationv1.NamedRuleWithOperations, 0, len(kinds))
 	for _, r := range rules(kinds) {
-		named = append(named, admissionv1.NamedRuleWithOperations{RuleWithOperations: r})
+		named = append(named, admissionregistrationv1.NamedRuleWithOperations{RuleWithOperations: r})
 	}
-	return &admissionv1.ValidatingAdmissionPolicy{
-		TypeMeta:   metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "ValidatingAdmissionPolicy"},
+	return &admissionregistrationv1.ValidatingAdmissionPolicy{
+		TypeMeta:   metav1.TypeMeta{APIVersion: admissionregistrationv1.SchemeGroupVersion.String(), Kind: "ValidatingAdmissionPolicy"},
 		ObjectMeta: metav1.ObjectMeta{Name: PolicyName(g.Name), Labels: labels(g.Name), OwnerReferences: owner(g)},
-		Spec: admissionv1.ValidatingAdmissionPolicySpec{
-			FailurePolicy: new(admissionv1.Fail),
-			MatchConstraints: &admissionv1.MatchResources{
-				MatchPolicy:       new(admissionv1.Equivalent),
+		Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
+			FailurePolicy: new(admissionregistrationv1.Fail),
+			MatchConstraints: &admissionregistrationv1.MatchResources{
+				MatchPolicy:       new(admissionregistrationv1.Equivalent),
 				NamespaceSelector: namespaceSelector(g, s, o.ManagerNamespace),
 				ObjectSelector:    &metav1.LabelSelector{},
 				ResourceRules:     named,
 			},
-			MatchConditions: []admissionv1.MatchCondition{{Name: "governable", Expression: governable(g, s, o)}},
+			MatchConditions: []admissionregistrationv1.MatchCondition{{Name: "governable", Expression: governable(g, s, o)}},
 			Variables:       variables(g, s, settled, o),
 			Validations:     validations(g),
 		},
@@ -142,7 +142,7 @@ func hasReleaseLabel(object string) string {
 
 // variables are evaluated only where they are used. `what` and `key` are the words that
 // the tables of package govern use.
-func variables(g *v1alpha1.Gate, s Selection, settled []string, o Options) []admissionv1.Variable {
+func variables(g *v1alpha1.Gate, s Selection, settled []string, o Options) []admissionregistrationv1.Variable {
 	labelled, server := groupResources(func(k govern.Kind) bool {
 		return k.Labelled && govern.Labelled(g, schema.GroupResource{Group: k.Group, Resource: k.Resource})
 	}),
@@ -154,48 +154,48 @@ func variables(g *v1alpha1.Gate, s Selection, settled []string, o Options) []adm
 		}
 	}
 	governed := "true"
-	vs := []admissionv1.Variable{}
+	vs := []admissionregistrationv1.Variable{}
 	if selector := g.Spec.Namespaces.Selector; selector != nil {
-		vs = append(vs, admissionv1.Variable{Name: "labels", Expression: "has(namespaceObject.metadata.labels) ? namespaceObject.metadata.labels : {}"})
+		vs = append(vs, admissionregistrationv1.Variable{Name: "labels", Expression: "has(namespaceObject.metadata.labels) ? namespaceObject.metadata.labels : {}"})
 		governed = byName(g, s) + " || (" + bySelector(selector) + ")"
 	}
 	writers := append([]string{o.Identity}, g.Spec.Writers...)
 	slices.Sort(writers)
 	return append(vs,
-		admissionv1.Variable{Name: "governed", Expression: governed},
-		admissionv1.Variable{Name: "user", Expression: "request.userInfo.username"},
-		admissionv1.Variable{Name: "sub", Expression: `has(request.subResource) ? request.subResource : ""`},
-		admissionv1.Variable{Name: "what", Expression: `request.resource.resource + (variables.sub != "" ? "/" + variables.sub : "")`},
+		admissionregistrationv1.Variable{Name: "governed", Expression: governed},
+		admissionregistrationv1.Variable{Name: "user", Expression: "request.userInfo.username"},
+		admissionregistrationv1.Variable{Name: "sub", Expression: `has(request.subResource) ? request.subResource : ""`},
+		admissionregistrationv1.Variable{Name: "what", Expression: `request.resource.resource + (variables.sub != "" ? "/" + variables.sub : "")`},
 		// The group is absent, not empty, for the core group.
-		admissionv1.Variable{Name: "group", Expression: `has(request.resource.group) ? request.resource.group : ""`},
-		admissionv1.Variable{Name: "key", Expression: `variables.group + "/" + variables.what + " " + request.operation`},
+		admissionregistrationv1.Variable{Name: "group", Expression: `has(request.resource.group) ? request.resource.group : ""`},
+		admissionregistrationv1.Variable{Name: "key", Expression: `variables.group + "/" + variables.what + " " + request.operation`},
 		// A collection is deleted, and an object with generateName created, without a name.
-		admissionv1.Variable{Name: "name", Expression: `has(request.name) && request.name != "" ? request.name : ` +
+		admissionregistrationv1.Variable{Name: "name", Expression: `has(request.name) && request.name != "" ? request.name : ` +
 			`oldObject != null && has(oldObject.metadata) && has(oldObject.metadata.name) ? string(oldObject.metadata.name) : ` +
 			`object != null && has(object.metadata) && has(object.metadata.name) ? string(object.metadata.name) : ` +
 			`object != null && has(object.metadata) && has(object.metadata.generateName) ? string(object.metadata.generateName) + "*" : ""`},
 		// Only for messages: no permission follows from a label.
-		admissionv1.Variable{Name: "release", Expression: hasReleaseLabel("oldObject") + ` ? string(oldObject.metadata.labels["tidegate.io/release"]) : ` +
+		admissionregistrationv1.Variable{Name: "release", Expression: hasReleaseLabel("oldObject") + ` ? string(oldObject.metadata.labels["tidegate.io/release"]) : ` +
 			hasReleaseLabel("object") + ` ? string(object.metadata.labels["tidegate.io/release"]) : ""`},
-		admissionv1.Variable{Name: "writer", Expression: "variables.user in " + list(slices.Compact(writers))},
-		admissionv1.Variable{Name: "controllers", Expression: controllers(g)},
-		admissionv1.Variable{Name: "cleaners", Expression: cleaners()},
-		admissionv1.Variable{Name: "builtin", Expression: `(variables.key in variables.controllers && variables.user in variables.controllers[variables.key]) || ` +
+		admissionregistrationv1.Variable{Name: "writer", Expression: "variables.user in " + list(slices.Compact(writers))},
+		admissionregistrationv1.Variable{Name: "controllers", Expression: controllers(g)},
+		admissionregistrationv1.Variable{Name: "cleaners", Expression: cleaners()},
+		admissionregistrationv1.Variable{Name: "builtin", Expression: `(variables.key in variables.controllers && variables.user in variables.controllers[variables.key]) || ` +
 			`(variables.sub == "" && request.operation in variables.cleaners && variables.user in variables.cleaners[request.operation])`},
 		// A node writes the status of, and deletes, the pods that are bound to it.
-		admissionv1.Variable{Name: "node", Expression: `variables.user.startsWith(` + nodePrefix + `) && has(request.userInfo.groups) && "system:nodes" in request.userInfo.groups && ` +
+		admissionregistrationv1.Variable{Name: "node", Expression: `variables.user.startsWith(` + nodePrefix + `) && has(request.userInfo.groups) && "system:nodes" in request.userInfo.groups && ` +
 			`variables.key in ["/pods DELETE", "/pods/status UPDATE"] && ` +
 			`oldObject != null && has(oldObject.spec.nodeName) && variables.user == ` + nodePrefix + ` + oldObject.spec.nodeName`},
 		// Status writes keep labels, which could lead a Service's traffic to the pod.
-		admissionv1.Variable{Name: "labelsKept", Expression: `variables.key != "/pods/status UPDATE" || (object != null && oldObject != null && ` + noLabels + `)`},
-		admissionv1.Variable{Name: "topic", Expression: fmt.Sprintf(
+		admissionregistrationv1.Variable{Name: "labelsKept", Expression: `variables.key != "/pods/status UPDATE" || (object != null && oldObject != null && ` + noLabels + `)`},
+		admissionregistrationv1.Variable{Name: "topic", Expression: fmt.Sprintf(
 			`variables.group == "" && request.resource.resource == "pods" && variables.sub in ["attach", "exec", "portforward", "proxy"] ? %q : `+
 				`variables.group == "" && variables.what == "pods/ephemeralcontainers" ? %q : `+
 				`variables.group == "" && variables.what == "pods/eviction" ? %q : `+
 				`(variables.group + "/" + variables.what) in %s || (variables.group + "/" + request.resource.resource) in %s ? %q : %q`,
 			topicExec, topicDebug, topicEviction, list(server), list(sub), topicPod, topicGap)},
-		admissionv1.Variable{Name: "settled", Expression: "request.namespace in " + list(slices.Sorted(slices.Values(settled)))},
-		admissionv1.Variable{Name: "own", Expression: `variables.sub == "" && (variables.group + "/" + variables.what) in ` + list(labelled) + ` && !` +
+		admissionregistrationv1.Variable{Name: "settled", Expression: "request.namespace in " + list(slices.Sorted(slices.Values(settled)))},
+		admissionregistrationv1.Variable{Name: "own", Expression: `variables.sub == "" && (variables.group + "/" + variables.what) in ` + list(labelled) + ` && !` +
 			hasReleaseLabel("object") + ` && !` + hasReleaseLabel("oldObject")},
 	)
 }
@@ -253,12 +253,12 @@ func cleaners() string {
 }
 
 // validations has one for each topic.
-func validations(g *v1alpha1.Gate) []admissionv1.Validation {
+func validations(g *v1alpha1.Gate) []admissionregistrationv1.Validation {
 	exec := slices.Sorted(slices.Values(g.Spec.Allow.Exec))
 	debug := slices.Sorted(slices.Values(g.Spec.Allow.Debug))
 	autoscalers := slices.Sorted(slices.Values(g.Spec.Allow.Autoscalers))
 	edit := fmt.Sprintf("kubectl edit gate %s", g.Name)
-	out := []admissionv1.Validation{
+	out := []admissionregistrationv1.Validation{
 		validation(topicExec, fmt.Sprintf(`variables.writer || (variables.sub != "proxy" && variables.user in %s)`, list(exec)),
 			ReasonExec, fmt.Sprintf("wanted: a user that allow.exec of Gate %q lists", g.Name),
 			quote("ask the platform team for it: "+edit)),
@@ -285,8 +285,8 @@ const release = `(variables.release != "" ? "kubectl edit release " + variables.
 // validation denies, in governed namespaces, what is about a topic and not permitted. A
 // message expression that fails would be replaced by the raw expression, which nobody
 // understands; so it is made of guarded variables only, and a plain message stands behind.
-func validation(topic, permitted, code, wanted, do string) admissionv1.Validation {
-	return admissionv1.Validation{
+func validation(topic, permitted, code, wanted, do string) admissionregistrationv1.Validation {
+	return admissionregistrationv1.Validation{
 		Expression: fmt.Sprintf(`!variables.governed || variables.topic != %q || %s`, topic, permitted),
 		Message:    code + ": " + wanted,
 		MessageExpression: strings.Join([]string{

@@ -27,7 +27,7 @@ import (
 	"slices"
 	"strings"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"tidegate.io/tidegate/schemas/v1alpha1"
@@ -97,9 +97,9 @@ type Selection struct {
 
 // Standing is what should stand at the API server.
 type Standing struct {
-	Policies []*admissionv1.ValidatingAdmissionPolicy
-	Bindings []*admissionv1.ValidatingAdmissionPolicyBinding
-	Webhook  *admissionv1.ValidatingWebhookConfiguration
+	Policies []*admissionregistrationv1.ValidatingAdmissionPolicy
+	Bindings []*admissionregistrationv1.ValidatingAdmissionPolicyBinding
+	Webhook  *admissionregistrationv1.ValidatingWebhookConfiguration
 	// Selections has an entry for each Gate, by name.
 	Selections map[string]Selection
 }
@@ -181,22 +181,22 @@ func labels(gate string) map[string]string {
 	return l
 }
 
-func binding(g *v1alpha1.Gate) *admissionv1.ValidatingAdmissionPolicyBinding {
-	return &admissionv1.ValidatingAdmissionPolicyBinding{
-		TypeMeta:   metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "ValidatingAdmissionPolicyBinding"},
+func binding(g *v1alpha1.Gate) *admissionregistrationv1.ValidatingAdmissionPolicyBinding {
+	return &admissionregistrationv1.ValidatingAdmissionPolicyBinding{
+		TypeMeta:   metav1.TypeMeta{APIVersion: admissionregistrationv1.SchemeGroupVersion.String(), Kind: "ValidatingAdmissionPolicyBinding"},
 		ObjectMeta: metav1.ObjectMeta{Name: PolicyName(g.Name), Labels: labels(g.Name), OwnerReferences: owner(g)},
-		Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
+		Spec: admissionregistrationv1.ValidatingAdmissionPolicyBindingSpec{
 			PolicyName:        PolicyName(g.Name),
-			ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
+			ValidationActions: []admissionregistrationv1.ValidationAction{admissionregistrationv1.Deny},
 		},
 	}
 }
 
 // webhook is ring 2. Every field that the API server would default is set, so that what
 // stands can be compared with what should.
-func webhook(gates []v1alpha1.Gate, selections map[string]Selection, o Options) *admissionv1.ValidatingWebhookConfiguration {
-	w := &admissionv1.ValidatingWebhookConfiguration{
-		TypeMeta:   metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "ValidatingWebhookConfiguration"},
+func webhook(gates []v1alpha1.Gate, selections map[string]Selection, o Options) *admissionregistrationv1.ValidatingWebhookConfiguration {
+	w := &admissionregistrationv1.ValidatingWebhookConfiguration{
+		TypeMeta:   metav1.TypeMeta{APIVersion: admissionregistrationv1.SchemeGroupVersion.String(), Kind: "ValidatingWebhookConfiguration"},
 		ObjectMeta: metav1.ObjectMeta{Name: WebhookName, Labels: labels("")},
 	}
 	if len(o.CABundle) == 0 {
@@ -214,7 +214,7 @@ func webhook(gates []v1alpha1.Gate, selections map[string]Selection, o Options) 
 	if len(all) > 0 {
 		w.Webhooks = append(w.Webhooks,
 			o.webhook(webhookKinds, all, rules(filter(govern.DefaultKinds(), full)), nil),
-			o.webhook("labelled.gates.tidegate.io", all, rules(filter(govern.DefaultKinds(), light)), []admissionv1.MatchCondition{{
+			o.webhook("labelled.gates.tidegate.io", all, rules(filter(govern.DefaultKinds(), light)), []admissionregistrationv1.MatchCondition{{
 				Name:       "labelled",
 				Expression: hasReleaseLabel("object") + " || " + hasReleaseLabel("oldObject"),
 			}}),
@@ -230,30 +230,30 @@ func webhook(gates []v1alpha1.Gate, selections map[string]Selection, o Options) 
 	return w
 }
 
-func (o Options) webhook(name string, namespaces []string, rules []admissionv1.RuleWithOperations, conditions []admissionv1.MatchCondition) admissionv1.ValidatingWebhook {
-	return admissionv1.ValidatingWebhook{
+func (o Options) webhook(name string, namespaces []string, rules []admissionregistrationv1.RuleWithOperations, conditions []admissionregistrationv1.MatchCondition) admissionregistrationv1.ValidatingWebhook {
+	return admissionregistrationv1.ValidatingWebhook{
 		Name:              name,
 		ClientConfig:      o.clientConfig(),
 		Rules:             rules,
-		FailurePolicy:     new(admissionv1.Fail),
-		MatchPolicy:       new(admissionv1.Equivalent),
+		FailurePolicy:     new(admissionregistrationv1.Fail),
+		MatchPolicy:       new(admissionregistrationv1.Equivalent),
 		NamespaceSelector: in(namespaces),
 		// Never by label of the object: its author would choose whether it is judged.
 		ObjectSelector:          &metav1.LabelSelector{},
-		SideEffects:             new(admissionv1.SideEffectClassNone),
+		SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
 		TimeoutSeconds:          new(webhookTimeout),
 		AdmissionReviewVersions: []string{"v1"},
 		MatchConditions:         conditions,
 	}
 }
 
-func (o Options) clientConfig() admissionv1.WebhookClientConfig {
-	c := admissionv1.WebhookClientConfig{CABundle: o.CABundle}
+func (o Options) clientConfig() admissionregistrationv1.WebhookClientConfig {
+	c := admissionregistrationv1.WebhookClientConfig{CABundle: o.CABundle}
 	if o.Service == nil {
 		c.URL = new(strings.TrimSuffix(o.URL, "/") + Path)
 		return c
 	}
-	c.Service = &admissionv1.ServiceReference{
+	c.Service = &admissionregistrationv1.ServiceReference{
 		Namespace: o.Service.Namespace, Name: o.Service.Name, Port: new(cmp.Or(o.Service.Port, 443)), Path: new(Path),
 	}
 	return c
@@ -271,25 +271,27 @@ func filter(kinds []govern.Kind, keep func(govern.Kind) bool) []govern.Kind {
 
 // rules has one rule for each group, in every version of it, so that no other version of
 // the same object is a way around.
-func rules(kinds []govern.Kind) []admissionv1.RuleWithOperations {
+func rules(kinds []govern.Kind) []admissionregistrationv1.RuleWithOperations {
 	byGroup := map[string][]string{}
 	for _, k := range kinds {
 		byGroup[k.Group] = append(byGroup[k.Group], k.Resource)
 	}
-	out := make([]admissionv1.RuleWithOperations, 0, len(byGroup))
+	out := make([]admissionregistrationv1.RuleWithOperations, 0, len(byGroup))
 	for group, resources := range byGroup {
 		slices.Sort(resources)
-		out = append(out, admissionv1.RuleWithOperations{
-			Operations: []admissionv1.OperationType{admissionv1.Create, admissionv1.Update, admissionv1.Delete, admissionv1.Connect},
-			Rule: admissionv1.Rule{
+		out = append(out, admissionregistrationv1.RuleWithOperations{
+			Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create, admissionregistrationv1.Update, admissionregistrationv1.Delete, admissionregistrationv1.Connect},
+			Rule: admissionregistrationv1.Rule{
 				APIGroups:   []string{group},
 				APIVersions: []string{"*"},
 				Resources:   slices.Compact(resources),
-				Scope:       new(admissionv1.NamespacedScope),
+				Scope:       new(admissionregistrationv1.NamespacedScope),
 			},
 		})
 	}
-	slices.SortFunc(out, func(a, b admissionv1.RuleWithOperations) int { return cmp.Compare(a.APIGroups[0], b.APIGroups[0]) })
+	slices.SortFunc(out, func(a, b admissionregistrationv1.RuleWithOperations) int {
+		return cmp.Compare(a.APIGroups[0], b.APIGroups[0])
+	})
 	return out
 }
 

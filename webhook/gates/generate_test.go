@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	admissionv1 "k8s.io/api/admissionregistration/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
@@ -60,8 +60,14 @@ func full() v1alpha1.GateSpec {
 }
 
 var world = []govern.Namespace{
-	{Name: "default"}, {Name: "kube-system"}, {Name: "tidegate-system"}, {Name: "shop"}, {Name: "team-b"}, {Name: "team-a"},
-	{Name: "web", Labels: map[string]string{"env": "prod", "tier": "a", "owner": "x"}}, {Name: "once"},
+	{Name: "default"},
+	{Name: "kube-system"},
+	{Name: "tidegate-system"},
+	{Name: "shop"},
+	{Name: "team-b"},
+	{Name: "team-a"},
+	{Name: "web", Labels: map[string]string{"env": "prod", "tier": "a", "owner": "x"}},
+	{Name: "once"},
 }
 
 func TestGenerateGolden(t *testing.T) {
@@ -198,11 +204,11 @@ func TestTheClusterCanAlwaysStart(t *testing.T) {
 					t.Errorf("webhook %s matches %s", h.Name, resource)
 				}
 			}
-			if slices.Contains(r.APIGroups, "*") || *r.Scope != admissionv1.NamespacedScope {
+			if slices.Contains(r.APIGroups, "*") || *r.Scope != admissionregistrationv1.NamespacedScope {
 				t.Errorf("webhook %s is too wide: %+v", h.Name, r)
 			}
 		}
-		if *h.FailurePolicy != admissionv1.Fail {
+		if *h.FailurePolicy != admissionregistrationv1.Fail {
 			t.Errorf("webhook %s fails open", h.Name)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -102,9 +102,9 @@ func (l *Loop) SetupWithManager(mgr ctrl.Manager) error {
 	b := ctrl.NewControllerManagedBy(mgr).Named("gates").
 		Watches(&v1alpha1.Gate{}, all).
 		Watches(&corev1.Namespace{}, all).
-		WatchesMetadata(&admissionv1.ValidatingAdmissionPolicy{}, all, builder.WithPredicates(mine)).
-		WatchesMetadata(&admissionv1.ValidatingAdmissionPolicyBinding{}, all, builder.WithPredicates(mine)).
-		WatchesMetadata(&admissionv1.ValidatingWebhookConfiguration{}, all, builder.WithPredicates(mine))
+		WatchesMetadata(&admissionregistrationv1.ValidatingAdmissionPolicy{}, all, builder.WithPredicates(mine)).
+		WatchesMetadata(&admissionregistrationv1.ValidatingAdmissionPolicyBinding{}, all, builder.WithPredicates(mine)).
+		WatchesMetadata(&admissionregistrationv1.ValidatingWebhookConfiguration{}, all, builder.WithPredicates(mine))
 	if l.CASecret.Name != "" {
 		b = b.Watches(&corev1.Secret{}, all, builder.WithPredicates(predicate.NewPredicateFuncs(func(o client.Object) bool {
 			return o.GetNamespace() == l.CASecret.Namespace && o.GetName() == l.CASecret.Name
@@ -198,7 +198,7 @@ func (l *Loop) authority(ctx context.Context) ([]byte, error) {
 // settled returns the namespaces for which ring 2 has stood for long enough, and after
 // how long there are more, or 0.
 func (l *Loop) settled(ctx context.Context) ([]string, time.Duration, error) {
-	var w admissionv1.ValidatingWebhookConfiguration
+	var w admissionregistrationv1.ValidatingWebhookConfiguration
 	if err := l.Live.Get(ctx, types.NamespacedName{Name: WebhookName}, &w); client.IgnoreNotFound(err) != nil {
 		return nil, 0, fmt.Errorf("reading the webhook configuration: %w", err)
 	}
@@ -227,7 +227,7 @@ func (l *Loop) settled(ctx context.Context) ([]string, time.Duration, error) {
 
 // inWebhook are the namespaces for which ring 2 stands as generated: all of its
 // catch-all webhooks must list them.
-func inWebhook(w *admissionv1.ValidatingWebhookConfiguration) []string {
+func inWebhook(w *admissionregistrationv1.ValidatingWebhookConfiguration) []string {
 	for _, h := range w.Webhooks {
 		if h.Name == webhookKinds && h.NamespaceSelector != nil && len(h.NamespaceSelector.MatchExpressions) == 1 {
 			return h.NamespaceSelector.MatchExpressions[0].Values
@@ -257,22 +257,22 @@ func (l *Loop) remember(ctx context.Context, gates []v1alpha1.Gate, s Standing) 
 // stand writes ring 1, then ring 2, then takes away what no Gate asks for.
 func (l *Loop) stand(ctx context.Context, gates []v1alpha1.Gate, s Standing) error {
 	for i := range s.Policies {
-		if err := l.ensure(ctx, s.Policies[i], &admissionv1.ValidatingAdmissionPolicy{}); err != nil {
+		if err := l.ensure(ctx, s.Policies[i], &admissionregistrationv1.ValidatingAdmissionPolicy{}); err != nil {
 			return err
 		}
-		if err := l.ensure(ctx, s.Bindings[i], &admissionv1.ValidatingAdmissionPolicyBinding{}); err != nil {
+		if err := l.ensure(ctx, s.Bindings[i], &admissionregistrationv1.ValidatingAdmissionPolicyBinding{}); err != nil {
 			return err
 		}
 	}
-	if err := l.ensure(ctx, s.Webhook, &admissionv1.ValidatingWebhookConfiguration{}); err != nil {
+	if err := l.ensure(ctx, s.Webhook, &admissionregistrationv1.ValidatingWebhookConfiguration{}); err != nil {
 		return err
 	}
 	names := make([]string, 0, len(gates))
 	for i := range gates {
 		names = append(names, PolicyName(gates[i].Name))
 	}
-	var bindings admissionv1.ValidatingAdmissionPolicyBindingList
-	var policies admissionv1.ValidatingAdmissionPolicyList
+	var bindings admissionregistrationv1.ValidatingAdmissionPolicyBindingList
+	var policies admissionregistrationv1.ValidatingAdmissionPolicyList
 	for _, list := range []client.ObjectList{&bindings, &policies} {
 		if err := l.Live.List(ctx, list, client.HasLabels{LabelGate}); err != nil {
 			return fmt.Errorf("listing admission objects: %w", err)
@@ -328,14 +328,14 @@ func same(want, live client.Object) bool {
 		return false
 	}
 	switch w := want.(type) {
-	case *admissionv1.ValidatingAdmissionPolicy:
-		l, ok := live.(*admissionv1.ValidatingAdmissionPolicy)
+	case *admissionregistrationv1.ValidatingAdmissionPolicy:
+		l, ok := live.(*admissionregistrationv1.ValidatingAdmissionPolicy)
 		return ok && equality.Semantic.DeepEqual(w.Spec, l.Spec)
-	case *admissionv1.ValidatingAdmissionPolicyBinding:
-		l, ok := live.(*admissionv1.ValidatingAdmissionPolicyBinding)
+	case *admissionregistrationv1.ValidatingAdmissionPolicyBinding:
+		l, ok := live.(*admissionregistrationv1.ValidatingAdmissionPolicyBinding)
 		return ok && equality.Semantic.DeepEqual(w.Spec, l.Spec)
-	case *admissionv1.ValidatingWebhookConfiguration:
-		l, ok := live.(*admissionv1.ValidatingWebhookConfiguration)
+	case *admissionregistrationv1.ValidatingWebhookConfiguration:
+		l, ok := live.(*admissionregistrationv1.ValidatingWebhookConfiguration)
 		return ok && equality.Semantic.DeepEqual(w.Webhooks, l.Webhooks)
 	}
 	return false

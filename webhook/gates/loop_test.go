@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -109,9 +109,9 @@ func (w *loopWorld) ready() string {
 	return meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionReady).Reason
 }
 
-func (w *loopWorld) webhooks() []admissionv1.ValidatingWebhook {
+func (w *loopWorld) webhooks() []admissionregistrationv1.ValidatingWebhook {
 	w.Helper()
-	var c admissionv1.ValidatingWebhookConfiguration
+	var c admissionregistrationv1.ValidatingWebhookConfiguration
 	w.must(w.Get(w.Context(), types.NamespacedName{Name: gates.WebhookName}, &c))
 	return c.Webhooks
 }
@@ -119,7 +119,7 @@ func (w *loopWorld) webhooks() []admissionv1.ValidatingWebhook {
 // settled is the list in ring 1 of the namespaces that ring 2 is relied upon for.
 func (w *loopWorld) settled() string {
 	w.Helper()
-	var p admissionv1.ValidatingAdmissionPolicy
+	var p admissionregistrationv1.ValidatingAdmissionPolicy
 	w.must(w.Get(w.Context(), types.NamespacedName{Name: gates.PolicyName("production")}, &p))
 	for _, v := range p.Spec.Variables {
 		if v.Name == "settled" {
@@ -203,7 +203,7 @@ func TestAGateThatBreaksKeepsWhatStood(t *testing.T) {
 	w.must(w.Update(t.Context(), g))
 	w.reconcile()
 	w.want("ready", w.ready(), "Invalid")
-	w.must(w.Get(t.Context(), types.NamespacedName{Name: gates.PolicyName("production")}, &admissionv1.ValidatingAdmissionPolicy{}))
+	w.must(w.Get(t.Context(), types.NamespacedName{Name: gates.PolicyName("production")}, &admissionregistrationv1.ValidatingAdmissionPolicy{}))
 	if ns := w.webhooks()[0].NamespaceSelector.MatchExpressions[0].Values; strings.Join(ns, " ") != "shop web" {
 		t.Errorf("ring 2 lists %v", ns)
 	}
@@ -214,7 +214,7 @@ func TestADeletedGateIsPruned(t *testing.T) {
 	w.reconcile()
 	w.must(w.Delete(t.Context(), production()))
 	w.reconcile()
-	for _, o := range []client.Object{&admissionv1.ValidatingAdmissionPolicy{}, &admissionv1.ValidatingAdmissionPolicyBinding{}} {
+	for _, o := range []client.Object{&admissionregistrationv1.ValidatingAdmissionPolicy{}, &admissionregistrationv1.ValidatingAdmissionPolicyBinding{}} {
 		if err := w.Get(t.Context(), types.NamespacedName{Name: gates.PolicyName("production")}, o); !apierrors.IsNotFound(err) {
 			t.Errorf("%T: wanted it gone, got %v", o, err)
 		}
@@ -227,8 +227,8 @@ func TestADeletedGateIsPruned(t *testing.T) {
 func TestInvariantI5RestCostsNoWrites(t *testing.T) {
 	w := newLoopWorld(t, production(), secret())
 	versions := func() string {
-		var hook admissionv1.ValidatingWebhookConfiguration
-		var policy admissionv1.ValidatingAdmissionPolicy
+		var hook admissionregistrationv1.ValidatingWebhookConfiguration
+		var policy admissionregistrationv1.ValidatingAdmissionPolicy
 		w.must(w.Get(t.Context(), types.NamespacedName{Name: gates.WebhookName}, &hook))
 		w.must(w.Get(t.Context(), types.NamespacedName{Name: gates.PolicyName("production")}, &policy))
 		return strings.Join([]string{hook.ResourceVersion, policy.ResourceVersion, w.gate().ResourceVersion}, " ")

@@ -24,6 +24,6 @@ func Source(parameters []byte) eval.Source {
 		Name:       Name,
 		Rego:       source,
 		Parameters: parameters,
-		On:         []v1alpha1.PolicyMoment{v1alpha1.OnAdmission, v1alpha1.OnRelease},
+		At:         []v1alpha1.PolicyMoment{v1alpha1.AtAdmission, v1alpha1.AtRelease},
 	}
 }

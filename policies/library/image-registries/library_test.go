@@ -10,9 +10,8 @@ import (
 
 	"tidegate.io/tidegate/policies/eval"
 	"tidegate.io/tidegate/policies/eval/regotest"
-	"tidegate.io/tidegate/schemas/v1alpha1"
-
 	imageregistries "tidegate.io/tidegate/policies/library/image-registries"
+	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
 func TestRego(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 
 	"tidegate.io/tidegate/policies/eval"
 	"tidegate.io/tidegate/policies/eval/regotest"
-
 	managedflow "tidegate.io/tidegate/policies/library/managed-flow"
 )
 

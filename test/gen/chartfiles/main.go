@@ -84,10 +84,10 @@ func bring(root, path string, content []byte) error {
 		}
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil { //nolint:gosec // a folder of the repository
+	if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
 		return fmt.Errorf("making the folder of a copy: %w", err)
 	}
-	if err := os.WriteFile(full, content, 0o644); err != nil { //nolint:gosec // a file of the repository
+	if err := os.WriteFile(full, content, 0o644); err != nil {
 		return fmt.Errorf("writing a copy: %w", err)
 	}
 	return nil
@@ -107,7 +107,7 @@ func wanted(root string) (map[string][]byte, error) {
 			if strings.Contains(name, "_test.") {
 				continue
 			}
-			content, err := os.ReadFile(original) //nolint:gosec // a file of the repository
+			content, err := os.ReadFile(original)
 			if err != nil {
 				return nil, fmt.Errorf("reading an original: %w", err)
 			}
@@ -132,7 +132,7 @@ func present(root string) (map[string][]byte, error) {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		content, err := os.ReadFile(path) //nolint:gosec // a file of the repository
+		content, err := os.ReadFile(path)
 		if err != nil {
 			return err
 		}

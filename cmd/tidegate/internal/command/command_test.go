@@ -409,8 +409,11 @@ func TestStatusWatchEndsWithTheRelease(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, play(c.scenes...), newRelease("shop", "cart", ""))
 			synctest.Test(t, func(t *testing.T) {
+				// Time is free in here; a watch that never ends must not be.
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
 				start := time.Now()
-				code := w.run(t.Context(), append([]string{"status", "cart", "-n", "shop", "--watch"}, c.args...)...)
+				code := w.run(ctx, append([]string{"status", "cart", "-n", "shop", "--watch"}, c.args...)...)
 				w.wantCode(code, c.code)
 				if took := time.Since(start); took != c.took {
 					t.Errorf("took %s, want %s", took, c.took)
@@ -426,7 +429,9 @@ func TestStatusWatchRedrawsATerminal(t *testing.T) {
 	w := newWorld(t, play(phase(v1alpha1.ReleaseProgressing, "step 1"), phase(v1alpha1.ReleaseServing, "done")), newRelease("shop", "cart", ""))
 	w.terminal, w.env = true, map[string]string{"NO_COLOR": "1"}
 	synctest.Test(t, func(t *testing.T) {
-		w.wantCode(w.run(t.Context(), "status", "cart", "-n", "shop", "-w"), ExitOK)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		w.wantCode(w.run(ctx, "status", "cart", "-n", "shop", "-w"), ExitOK)
 	})
 	wantPart(t, "out", w.out.String(), "`- step 1\x1b[K\n", "\x1b[2A", "`- done\x1b[K\n")
 }
@@ -434,7 +439,9 @@ func TestStatusWatchRedrawsATerminal(t *testing.T) {
 func TestStatusWatchPrintsADocumentForEachChange(t *testing.T) {
 	w := newWorld(t, play(phase(v1alpha1.ReleaseProgressing, "1"), phase(v1alpha1.ReleaseProgressing, "1"), phase(v1alpha1.ReleaseServing, "2")), newRelease("shop", "cart", ""))
 	synctest.Test(t, func(t *testing.T) {
-		w.wantCode(w.run(t.Context(), "status", "cart", "-n", "shop", "-w", "-o", "json"), ExitOK)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		w.wantCode(w.run(ctx, "status", "cart", "-n", "shop", "-w", "-o", "json"), ExitOK)
 	})
 	lines := strings.Split(strings.TrimSpace(w.out.String()), "\n")
 	if len(lines) != 2 {

@@ -8,12 +8,11 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/labels"
-
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tidegate.io/tidegate/schemas/v1alpha1"
@@ -286,8 +285,8 @@ func (r *Rendered) backend(o *Object, path string, ref gatewayv1.HTTPBackendRef,
 
 // typeMessage words a decoding error the way people write manifests.
 func typeMessage(err error) string {
-	var wrong *json.UnmarshalTypeError
-	if !errors.As(err, &wrong) {
+	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	if !ok {
 		return fmt.Sprintf("wanted values that Kubernetes can read: %v", err)
 	}
 	kind := wrong.Type.Kind().String()

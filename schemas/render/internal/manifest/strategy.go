@@ -11,9 +11,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
-	kjson "sigs.k8s.io/json"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kjson "sigs.k8s.io/json"
 
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
@@ -53,8 +52,7 @@ func Strategy(data []byte) (v1alpha1.Strategy, []string) {
 	wrong, err := kjson.UnmarshalStrict(data, &s)
 	if err != nil {
 		message := typeMessage(err)
-		var t *json.UnmarshalTypeError
-		if !errors.As(err, &t) {
+		if _, ok := errors.AsType[*json.UnmarshalTypeError](err); !ok {
 			message = "wanted a strategy: " + err.Error()
 		}
 		return s, []string{"rollout." + message}

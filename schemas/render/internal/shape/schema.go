@@ -7,6 +7,7 @@ import (
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/cuecontext"
 	"cuelang.org/go/cue/token"
 )
 
@@ -258,7 +259,7 @@ func Element(v cue.Value) (cue.Value, bool) {
 	if e.Exists() && e.Err() == nil {
 		return e, true
 	}
-	one := v.Unify(v.Context().BuildExpr(&ast.ListLit{Elts: []ast.Expr{ast.NewIdent("_")}}))
+	one := v.Unify(cuecontext.New().BuildExpr(&ast.ListLit{Elts: []ast.Expr{ast.NewIdent("_")}}))
 	e = one.LookupPath(cue.MakePath(cue.Index(0)))
 	return e, one.Err() == nil && e.Exists() && e.Err() == nil
 }

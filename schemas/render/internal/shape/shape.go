@@ -232,52 +232,59 @@ func opaque(e ast.Expr) Arm {
 }
 
 func readUnary(e *ast.UnaryExpr) []Arm {
-	if e.Op == token.MUL {
+	switch e.Op {
+	case token.MUL:
 		arms := read(e.X)
 		for i := range arms {
 			arms[i].preferred = true
 		}
 		return arms
-	}
-	lit, sign := e.X, ""
-	if neg, ok := lit.(*ast.UnaryExpr); ok && neg.Op == token.SUB {
-		lit, sign = neg.X, "-"
-	}
-	basic, ok := lit.(*ast.BasicLit)
-	if !ok {
-		return []Arm{opaque(e)}
-	}
-	if e.Op == token.SUB {
-		return []Arm{readLiteral(basic, "-")}
-	}
-	if basic.Kind == token.STRING {
-		s, err := literal.Unquote(basic.Value)
-		if err != nil {
-			return []Arm{opaque(e)}
-		}
-		switch e.Op {
-		case token.MAT:
-			return []Arm{{Kind: String, Patterns: []string{s}}}
-		case token.NMAT:
-			return []Arm{{Kind: String, AntiPatterns: []string{s}}}
-		case token.NEQ:
-			return []Arm{{Not: []string{jsonString(s)}}}
+	case token.SUB:
+		if l, ok := e.X.(*ast.BasicLit); ok {
+			return []Arm{readLiteral(l, "-")}
 		}
 		return []Arm{opaque(e)}
 	}
-	b := bound(sign+basic.Value, e.Op == token.GTR || e.Op == token.LSS)
-	if b == nil {
-		return []Arm{opaque(e)}
-	}
-	switch e.Op {
-	case token.GTR, token.GEQ:
-		return []Arm{{Kind: Number, Min: b}}
-	case token.LSS, token.LEQ:
-		return []Arm{{Kind: Number, Max: b}}
-	case token.NEQ:
-		return []Arm{{Not: []string{b.Text}}}
+	if a, ok := readComparison(e); ok {
+		return []Arm{a}
 	}
 	return []Arm{opaque(e)}
+}
+
+// readComparison reads a constraint such as >=1 or =~"^a".
+func readComparison(e *ast.UnaryExpr) (Arm, bool) {
+	x, sign := e.X, ""
+	if neg, ok := x.(*ast.UnaryExpr); ok && neg.Op == token.SUB {
+		x, sign = neg.X, "-"
+	}
+	l, ok := x.(*ast.BasicLit)
+	if !ok {
+		return Arm{}, false
+	}
+	if l.Kind == token.STRING {
+		s, err := literal.Unquote(l.Value)
+		switch {
+		case err != nil:
+		case e.Op == token.MAT:
+			return Arm{Kind: String, Patterns: []string{s}}, true
+		case e.Op == token.NMAT:
+			return Arm{Kind: String, AntiPatterns: []string{s}}, true
+		case e.Op == token.NEQ:
+			return Arm{Not: []string{jsonString(s)}}, true
+		}
+		return Arm{}, false
+	}
+	b := bound(sign+l.Value, e.Op == token.GTR || e.Op == token.LSS)
+	switch {
+	case b == nil:
+	case e.Op == token.GTR, e.Op == token.GEQ:
+		return Arm{Kind: Number, Min: b}, true
+	case e.Op == token.LSS, e.Op == token.LEQ:
+		return Arm{Kind: Number, Max: b}, true
+	case e.Op == token.NEQ:
+		return Arm{Not: []string{b.Text}}, true
+	}
+	return Arm{}, false
 }
 
 func bound(text string, open bool) *Bound {
@@ -327,50 +334,40 @@ func jsonString(s string) string {
 	return string(b)
 }
 
+// idents are the predeclared types.
+var idents = map[string]Arm{
+	"_":       {},
+	"null":    {Kind: Null, Literal: "null"},
+	"true":    {Kind: Bool, Literal: "true"},
+	"false":   {Kind: Bool, Literal: "false"},
+	"bool":    {Kind: Bool},
+	"string":  {Kind: String},
+	"bytes":   {Kind: String},
+	"number":  {Kind: Number},
+	"float":   {Kind: Number},
+	"float32": {Kind: Number},
+	"float64": {Kind: Number},
+	"int":     {Kind: Integer},
+	"int8":    integers("-128", "127"),
+	"int16":   integers("-32768", "32767"),
+	"int32":   integers("-2147483648", "2147483647"),
+	"int64":   integers("-9223372036854775808", "9223372036854775807"),
+	"int128":  {Kind: Integer},
+	"uint":    {Kind: Integer, Min: bound("0", false)},
+	"uint8":   integers("0", "255"),
+	"uint16":  integers("0", "65535"),
+	"uint32":  integers("0", "4294967295"),
+	"uint64":  integers("0", "18446744073709551615"),
+	"uint128": {Kind: Integer, Min: bound("0", false)},
+}
+
+func integers(lo, hi string) Arm {
+	return Arm{Kind: Integer, Min: bound(lo, false), Max: bound(hi, false)}
+}
+
 func readIdent(name string) Arm {
-	integer := func(lo, hi string) Arm {
-		a := Arm{Kind: Integer}
-		if lo != "" {
-			a.Min = bound(lo, false)
-		}
-		if hi != "" {
-			a.Max = bound(hi, false)
-		}
+	if a, ok := idents[name]; ok {
 		return a
-	}
-	switch name {
-	case "_":
-		return Arm{}
-	case "null":
-		return Arm{Kind: Null, Literal: "null"}
-	case "true", "false":
-		return Arm{Kind: Bool, Literal: name}
-	case "bool":
-		return Arm{Kind: Bool}
-	case "string", "bytes":
-		return Arm{Kind: String}
-	case "number", "float", "float32", "float64":
-		return Arm{Kind: Number}
-	case "int", "int128", "uint128":
-		return Arm{Kind: Integer}
-	case "uint":
-		return integer("0", "")
-	case "uint8":
-		return integer("0", "255")
-	case "uint16":
-		return integer("0", "65535")
-	case "uint32":
-		return integer("0", "4294967295")
-	case "uint64":
-		return integer("0", "18446744073709551615")
-	case "int8":
-		return integer("-128", "127")
-	case "int16":
-		return integer("-32768", "32767")
-	case "int32":
-		return integer("-2147483648", "2147483647")
-	case "int64":
-		return integer("-9223372036854775808", "9223372036854775807")
 	}
 	return Arm{Rules: []string{name}}
 }

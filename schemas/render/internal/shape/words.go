@@ -56,23 +56,23 @@ func (a Arm) text() string {
 }
 
 func (a Arm) words() string {
-	w := a.noun()
+	if len(a.Rules) > 0 && a.Kind == String && strings.HasPrefix(a.Rules[0], "a duration") {
+		return a.Rules[0]
+	}
+	parts := []string{a.noun()}
 	for _, p := range a.Patterns {
-		w += " matching " + p
+		parts = append(parts, "matching "+p)
 	}
 	for _, p := range a.AntiPatterns {
-		w += " not matching " + p
+		parts = append(parts, "not matching "+p)
 	}
 	if len(a.Not) > 0 {
-		w += " other than " + strings.Join(a.Not, ", ")
+		parts = append(parts, "other than "+strings.Join(a.Not, ", "))
 	}
-	switch {
-	case len(a.Rules) > 0 && a.Kind == String && strings.HasPrefix(a.Rules[0], "a duration"):
-		return a.Rules[0]
-	case len(a.Rules) > 0:
-		w += " with " + strings.Join(a.Rules, " and ")
+	if len(a.Rules) > 0 {
+		parts = append(parts, "with "+strings.Join(a.Rules, " and "))
 	}
-	return w
+	return strings.Join(parts, " ")
 }
 
 func (a Arm) noun() string {
