@@ -51,8 +51,7 @@ func (h *own) template(ctx context.Context, r admission.Request) answer {
 		return deny(render.ReasonTemplateBroken, "ReleaseTemplate %q: wanted at most %d bytes in spec.files, found %d; do: split the template", t.Name, maxTemplateBytes, size)
 	}
 	if err := h.Renderer.Check(ctx, t.Spec.Files); err != nil {
-		var source *render.SourceError
-		if errors.As(err, &source) {
+		if source, ok := errors.AsType[*render.SourceError](err); ok {
 			return deny(render.ReasonTemplateBroken, "ReleaseTemplate %q: wanted source that compiles and passes its own tests, found:%s", t.Name, itemized(source.Lines))
 		}
 		return fail(fmt.Errorf("checking template %q: %w", t.Name, err))

@@ -66,8 +66,7 @@ func TestCompileSaysWhatIsWrong(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := eval.Compile(eval.Source{Name: "p", Rego: tc.rego, Parameters: []byte(tc.parameters)})
-			var ce *eval.CompileError
-			if !errors.As(err, &ce) {
+			if _, ok := errors.AsType[*eval.CompileError](err); !ok {
 				t.Fatalf("wanted a CompileError, got %v", err)
 			}
 			if !strings.Contains(err.Error(), tc.want) {

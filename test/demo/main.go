@@ -39,7 +39,7 @@ func run(ctx context.Context) int {
 		return 1
 	}
 	s.act("Setting the stage")
-	st, err := stage.Up(ctx, stage.Options{Root: root, Progress: os.Stdout, Name: "demo"})
+	st, err := stage.Up(ctx, stage.Options{Root: root, Progress: os.Stdout})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		return 1

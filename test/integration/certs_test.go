@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -35,16 +35,16 @@ func TestCertificates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	never := admissionv1.SideEffectClassNone
+	never := admissionregistrationv1.SideEffectClassNone
 	url := "https://localhost:1/none"
 	for _, o := range []client.Object{
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: certsNamespace}},
 		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: certsNamespace, Name: certs.DefaultSecret}},
-		&admissionv1.ValidatingWebhookConfiguration{
+		&admissionregistrationv1.ValidatingWebhookConfiguration{
 			ObjectMeta: metav1.ObjectMeta{Name: "certs"},
-			Webhooks: []admissionv1.ValidatingWebhook{{
+			Webhooks: []admissionregistrationv1.ValidatingWebhook{{
 				Name: "certs.tidegate.io", SideEffects: &never, AdmissionReviewVersions: []string{"v1"},
-				ClientConfig: admissionv1.WebhookClientConfig{URL: &url},
+				ClientConfig: admissionregistrationv1.WebhookClientConfig{URL: &url},
 			}},
 		},
 	} {
@@ -72,7 +72,7 @@ func TestCertificates(t *testing.T) {
 			t.Fatalf("%d leaves within %s, wanted 4", len(seen), within)
 		case <-tick.C:
 		}
-		var hooks admissionv1.ValidatingWebhookConfiguration
+		var hooks admissionregistrationv1.ValidatingWebhookConfiguration
 		if err := c.Get(t.Context(), client.ObjectKey{Name: "certs"}, &hooks); err != nil {
 			t.Fatal(err)
 		}

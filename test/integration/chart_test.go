@@ -17,12 +17,16 @@ import (
 	"testing"
 	"time"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tidegate.io/tidegate/schemas/v1alpha1"
 	"tidegate.io/tidegate/test/cluster/binaries"
@@ -55,11 +59,12 @@ func TestChart(t *testing.T) {
 	c.webhookIsTrusted()
 	c.turnOnWhatIsShipped()
 	c.actorIsStamped()
+	c.releaseIsApplied()
 	c.upgradeKeepsTheCertificate()
 	c.metricsAreServed()
 
 	log := stop()
-	for _, line := range strings.Split(log, "\n") {
+	for line := range strings.SplitSeq(log, "\n") {
 		if strings.Contains(strings.ToLower(line), "forbidden") {
 			t.Errorf("the chart's RBAC lacks something: %s", line)
 		}
@@ -115,7 +120,7 @@ func (c *chartWorld) start() (stop func() string) {
 		c.Fatal(err)
 	}
 	var log lockedBuffer
-	cmd := exec.Command(c.manager, //nolint:noctx // ended by signal, below
+	cmd := exec.Command(c.manager,
 		"--kubeconfig", kubeconfig,
 		"--namespace", chartNamespace,
 		"--webhook-url", c.webhookURL(),
@@ -203,7 +208,7 @@ func (c *chartWorld) nothingPassesWithoutTheManager() {
 // webhookIsTrusted shows that the API server reaches the manager by the certificate.
 func (c *chartWorld) webhookIsTrusted() {
 	c.Helper()
-	var hooks admissionv1.ValidatingWebhookConfiguration
+	var hooks admissionregistrationv1.ValidatingWebhookConfiguration
 	if err := c.client.Get(c.Context(), client.ObjectKey{Name: "tidegate"}, &hooks); err != nil {
 		c.Fatal(err)
 	}
@@ -215,7 +220,7 @@ func (c *chartWorld) webhookIsTrusted() {
 		if len(h.ClientConfig.CABundle) == 0 || !bytes.Equal(h.ClientConfig.CABundle, secret.Data["ca.crt"]) {
 			c.Errorf("webhook %s does not carry the authority of the Secret", h.Name)
 		}
-		if h.FailurePolicy == nil || *h.FailurePolicy != admissionv1.Fail {
+		if h.FailurePolicy == nil || *h.FailurePolicy != admissionregistrationv1.Fail {
 			c.Errorf("webhook %s does not fail closed", h.Name)
 		}
 		for _, r := range h.Rules {
@@ -237,7 +242,7 @@ func (c *chartWorld) turnOnWhatIsShipped() {
 		"--set", "templates.web.create=true",
 		"--set", "metricSource.create=true", "--set", "metricSource.address="+c.cluster.State().PrometheusURL,
 		"--set", "gate.create=true", "--set", "gate.namespaces.names={governed}",
-		"--set", "policies.imageRegistries.create=true", "--set", "policies.imageRegistries.registries={shop}",
+		"--set", "policies.imageRegistries.create=true", "--set", "policies.imageRegistries.registries={docker.io/shop}",
 		"--wait", "--timeout", "60s")
 	for what, of := range map[string]struct {
 		object     client.Object
@@ -295,6 +300,39 @@ func (c *chartWorld) actorIsStamped() {
 	}
 }
 
+// releaseIsApplied shows that the manager may make what a Release becomes, as the
+// ServiceAccount that the chart gives rights to, in a namespace that it governs.
+func (c *chartWorld) releaseIsApplied() {
+	c.Helper()
+	release := &v1alpha1.Release{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "governed", Name: "cart"},
+		Spec: v1alpha1.ReleaseSpec{
+			Template: v1alpha1.TemplateReference{Name: "web"},
+			Values: &runtime.RawExtension{Raw: []byte(
+				`{"image": "shop/cart:1", "containerPort": 8080, "replicas": 2, "resources": {"cpu": "100m", "memory": "64Mi"}}`)},
+		},
+	}
+	if err := c.client.Create(c.Context(), release); err != nil {
+		c.Fatal(err)
+	}
+	missing := ""
+	c.await("the objects of the Release", func() bool {
+		missing = ""
+		for kind, list := range map[string]client.ObjectList{
+			"Deployment": &appsv1.DeploymentList{}, "Service": &corev1.ServiceList{},
+			"PodDisruptionBudget": &policyv1.PodDisruptionBudgetList{}, "HTTPRoute": &gatewayv1.HTTPRouteList{},
+		} {
+			if err := c.client.List(c.Context(), list, client.InNamespace("governed"), client.MatchingLabels{v1alpha1.LabelRelease: "cart"}); err != nil {
+				c.Fatal(err)
+			}
+			if meta.LenList(list) == 0 {
+				missing += " " + kind
+			}
+		}
+		return missing == ""
+	}, func() string { return "missing:" + missing })
+}
+
 // upgradeKeepsTheCertificate shows that Helm leaves alone what the manager fills in.
 func (c *chartWorld) upgradeKeepsTheCertificate() {
 	c.Helper()
@@ -329,7 +367,7 @@ func (c *chartWorld) releasesOutliveTheChart() {
 	if err := c.client.List(c.Context(), &list); err != nil {
 		c.Errorf("the kinds went with the chart: %v", err)
 	}
-	var hooks admissionv1.ValidatingWebhookConfiguration
+	var hooks admissionregistrationv1.ValidatingWebhookConfiguration
 	if err := c.client.Get(c.Context(), client.ObjectKey{Name: "tidegate"}, &hooks); !apierrors.IsNotFound(err) {
 		c.Errorf("the webhook configuration is still there: %v", err)
 	}

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -152,7 +152,7 @@ func TestChartGrantsNoWildcard(t *testing.T) {
 
 func TestChartWebhookMatchesTheNarrowestSet(t *testing.T) {
 	t.Parallel()
-	hooks := all[*admissionv1.ValidatingWebhookConfiguration](helmTemplate(t))
+	hooks := all[*admissionregistrationv1.ValidatingWebhookConfiguration](helmTemplate(t))
 	if len(hooks) != 1 || len(hooks[0].Webhooks) != 1 {
 		t.Fatalf("%+v", hooks)
 	}
@@ -160,7 +160,7 @@ func TestChartWebhookMatchesTheNarrowestSet(t *testing.T) {
 	if h.ClientConfig.Service == nil || h.ClientConfig.Service.Name != "tidegate-webhook" || *h.ClientConfig.Service.Path != "/tidegate" {
 		t.Errorf("%+v", h.ClientConfig)
 	}
-	if *h.FailurePolicy != admissionv1.Fail || *h.TimeoutSeconds > 10 {
+	if *h.FailurePolicy != admissionregistrationv1.Fail || *h.TimeoutSeconds > 10 {
 		t.Errorf("%+v", h)
 	}
 	e := h.NamespaceSelector.MatchExpressions
@@ -181,7 +181,7 @@ func TestChartWebhookMatchesTheNarrowestSet(t *testing.T) {
 		}
 	}
 
-	outside := all[*admissionv1.ValidatingWebhookConfiguration](helmTemplate(t, "manager.enabled=false", "webhook.url=https://localhost:9443/"))
+	outside := all[*admissionregistrationv1.ValidatingWebhookConfiguration](helmTemplate(t, "manager.enabled=false", "webhook.url=https://localhost:9443/"))
 	if c := outside[0].Webhooks[0].ClientConfig; c.Service != nil || *c.URL != "https://localhost:9443/tidegate" {
 		t.Errorf("%+v", c)
 	}
@@ -209,7 +209,7 @@ func TestChartRunsTheManagerRestricted(t *testing.T) {
 	}
 
 	// The manager knows every flag that the chart gives it: it fails at the kubeconfig.
-	cmd := exec.CommandContext(t.Context(), buildManager(t), append(slices.Clone(c.Args), "--kubeconfig=/does/not/exist")...) //nolint:gosec // as in the cluster
+	cmd := exec.CommandContext(t.Context(), buildManager(t), append(slices.Clone(c.Args), "--kubeconfig=/does/not/exist")...)
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), "/does/not/exist") {
 		t.Errorf("%v: %v\n%s", c.Args, err, out)

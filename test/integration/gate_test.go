@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -286,9 +287,7 @@ func barePod(namespace, name string) *corev1.Pod {
 func deployment(namespace, name string, labels map[string]string) *appsv1.Deployment {
 	selector := map[string]string{"app": name}
 	all := map[string]string{"app": name}
-	for k, v := range labels {
-		all[k] = v
-	}
+	maps.Copy(all, labels)
 	return &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: labels},
 		Spec: appsv1.DeploymentSpec{

@@ -60,7 +60,6 @@ func TestRollout(t *testing.T) {
 	if err := cluster.InstallCRDs(t.Context(), "../../charts/tidegate/resources/crds"); err != nil {
 		t.Fatal(err)
 	}
-	tmpNodes(t, cluster)
 	for name, run := range map[string]func(*testing.T, *world){
 		"a first install serves":                                       firstInstallServes,
 		"a good release is promoted step by step":                      goodReleaseIsPromoted,

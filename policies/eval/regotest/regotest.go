@@ -53,7 +53,8 @@ func Run(t *testing.T, dir string) {
 		SetDefaultRegoVersion(ast.RegoV1).
 		RaiseBuiltinErrors(true).
 		CapturePrintOutput(true).
-		Run(t.Context(), modules)
+		SetModules(modules).
+		RunTests(t.Context(), nil)
 	if err != nil {
 		t.Fatalf("running the tests of %s: %v", dir, err)
 	}
