@@ -51,8 +51,8 @@ type Traffic struct {
 	// Settled is true when the gateway has accepted the route's newest generation.
 	Settled bool
 	// UpToDate is true when the route, weights aside, is as it was rendered for the phase
-	// that the Rollout is in: by the stable Rollout in phases Aborting and Aborted, by this
-	// one otherwise.
+	// that the Rollout is in: by this Rollout from Promoting on, by the stable one before
+	// that and where it was aborted.
 	UpToDate bool
 }
 

@@ -241,7 +241,7 @@ func (c *chartWorld) turnOnWhatIsShipped() {
 	c.helm("upgrade", "tidegate", chartDir, "--namespace", chartNamespace, "--reuse-values",
 		"--set", "templates.web.create=true",
 		"--set", "metricSource.create=true", "--set", "metricSource.address="+c.cluster.State().PrometheusURL,
-		"--set", "gate.create=true", "--set", "gate.namespaces.names={governed}",
+		"--set", "gate.create=true", "--set", "gate.namespaces.names={governed}", "--set", "gate.writers={"+local.KwokUser+"}",
 		"--set", "policies.imageRegistries.create=true", "--set", "policies.imageRegistries.registries={docker.io/shop}",
 		"--wait", "--timeout", "60s")
 	for what, of := range map[string]struct {

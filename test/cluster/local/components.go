@@ -142,6 +142,9 @@ func (c *Cluster) kwok() *component {
 		return []string{
 			"--kubeconfig=" + c.userFile(Kwok), "--config=" + path, "--manage-all-nodes",
 			"--cidr=" + c.home.PodCIDR(), "--node-ip=" + c.home.NodeIP(),
+			// As a kubelet does: without leases the nodes, and the pods on them, count as lost
+			// a minute after the start.
+			"--node-lease-duration-seconds=40",
 		}, nil
 	}}
 }
