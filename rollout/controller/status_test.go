@@ -5,9 +5,12 @@ import (
 	"testing"
 	"time"
 
+	kstatus "github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"tidegate.io/tidegate/rollout/plan"
 	"tidegate.io/tidegate/schemas/render"
@@ -142,6 +145,27 @@ func TestReleaseStatus(t *testing.T) {
 			}
 			if got.ObservedGeneration != 5 {
 				t.Errorf("observed generation is %d", got.ObservedGeneration)
+			}
+
+			// What Flux, Helm and Argo CD make of it, by the library that they use.
+			want := kstatus.CurrentStatus
+			switch {
+			case c.want.Reconciling == "True":
+				want = kstatus.InProgressStatus
+			case c.want.Stalled == "True":
+				want = kstatus.FailedStatus
+			}
+			release.Status = got
+			object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(release)
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen, err := kstatus.Compute(&unstructured.Unstructured{Object: object})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen.Status != want {
+				t.Errorf("kstatus takes it for %s, wanted %s: %s", seen.Status, want, seen.Message)
 			}
 		})
 	}
