@@ -68,9 +68,9 @@ func (renderer) Render(_ context.Context, s webhook.Source, values []byte, c ren
 			{Path: "values.port", Message: "wanted 1 to 65535, found 70000"},
 		}}
 	}
-	revision := "0a1b2c3d4e"
+	revision, digest := "0a1b2c3d4e", "sha256:web"
 	if strings.Contains(s.Files["web.cue"], "other") {
-		revision = "ffffffffff"
+		revision, digest = "ffffffffff", "sha256:other"
 	}
 	deployment := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "apps/v1", "kind": "Deployment",
@@ -78,7 +78,7 @@ func (renderer) Render(_ context.Context, s webhook.Source, values []byte, c ren
 		"spec":     map[string]any{"template": map[string]any{"spec": map[string]any{"containers": []any{map[string]any{"image": v.Image}}}}},
 	}}
 	return &render.Result{
-		Revision: revision, Set: []*unstructured.Unstructured{deployment},
+		Revision: revision, Digest: digest, Set: []*unstructured.Unstructured{deployment},
 		Strategy: v1alpha1.Strategy{Analysis: &v1alpha1.Analysis{Source: "main"}},
 	}, nil
 }
@@ -110,13 +110,13 @@ func objects() []client.Object {
 		return &v1alpha1.Release{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name},
 			Spec:       v1alpha1.ReleaseSpec{Template: v1alpha1.TemplateReference{Name: "web", Revision: pin}, Values: &runtime.RawExtension{Raw: []byte(values)}},
-			Status:     v1alpha1.ReleaseStatus{Revision: "0a1b2c3d4e"},
+			Status:     v1alpha1.ReleaseStatus{Revision: "0a1b2c3d4e", Rollout: name + "-2"},
 		}
 	}
 	rollout := func(name string, phase v1alpha1.RolloutPhase) *v1alpha1.Rollout {
 		return &v1alpha1.Rollout{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name},
-			Spec: v1alpha1.RolloutSpec{Release: "cart", Strategy: v1alpha1.Strategy{Steps: []v1alpha1.Step{
+			Spec: v1alpha1.RolloutSpec{Release: "cart", Revision: "0a1b2c3d4e", Digest: "sha256:web", Strategy: v1alpha1.Strategy{Steps: []v1alpha1.Step{
 				{Weight: 5}, {Weight: 50, Approval: true}, {Weight: 100},
 			}}},
 			Status: v1alpha1.RolloutStatus{Phase: phase},
@@ -163,9 +163,9 @@ func newScheme(t testing.TB) *runtime.Scheme {
 	return s
 }
 
-func newFixture(t testing.TB, funcs interceptor.Funcs) fixture {
+func newFixture(t testing.TB, funcs interceptor.Funcs, extra ...client.Object) fixture {
 	t.Helper()
-	reader := fake.NewClientBuilder().WithScheme(newScheme(t)).WithObjects(objects()...).WithInterceptorFuncs(funcs).Build()
+	reader := fake.NewClientBuilder().WithScheme(newScheme(t)).WithObjects(append(objects(), extra...)...).WithInterceptorFuncs(funcs).Build()
 	f := fixture{metrics: webhook.NewMetrics(), policies: eval.NewStore()}
 	handlers, err := webhook.New(webhook.Config{
 		Reader: reader, Policies: f.policies, Renderer: renderer{}, Authorizer: rbac{}, Identity: manager, ManagerNamespace: "tidegate-system",
@@ -230,6 +230,7 @@ const (
 	scaled   = `{"kind": "Scale", "metadata": {"name": "cart-0a1b2c3d4e"}, "spec": {"replicas": 7}}`
 	labelled = `{"kind": "Service", "metadata": {"name": "x", "labels": {"tidegate.io/release": "cart"}}}`
 	unmarked = `{"kind": "Service", "metadata": {"name": "x"}}`
+	budget   = `{"kind": "PodDisruptionBudget", "metadata": {"name": "x"}}`
 )
 
 func TestInvariantI7OnlyTheManagerChangesWhatTidegateManages(t *testing.T) {
@@ -269,7 +270,7 @@ func TestInvariantI7OnlyTheManagerChangesWhatTidegateManages(t *testing.T) {
 			request{op: create, resource: deployments, name: "cart", object: `{"metadata": {"name": "cart"}}`}, 403, []string{`managed by Release "cart"`},
 		},
 		"a label that claims a release that is not there is not believed": {
-			request{op: create, resource: deployments, name: "x", object: `{"metadata": {"name": "x", "labels": {"tidegate.io/release": "nothing"}}}`}, 403, []string{"no Release manages it"},
+			request{op: create, resource: deployments, name: "x", object: `{"metadata": {"name": "x", "labels": {"tidegate.io/release": "nothing"}}}`}, 403, []string{"the label tidegate.io/release, which is Tidegate's alone to set", "do: create a Release"},
 		},
 		"generateName": {
 			request{op: create, resource: deployments, object: `{"metadata": {"generateName": "web-"}}`}, 403, []string{`"web-*"`},
@@ -301,8 +302,45 @@ func TestInvariantI7OnlyTheManagerChangesWhatTidegateManages(t *testing.T) {
 		"a writer of one of two gates does not": {
 			request{op: create, resource: deployments, namespace: "strict", name: "x", user: "system:own-agent", object: plain}, 403, nil,
 		},
-		"an unmarked service is the team's own": {
-			request{op: create, resource: "/services", name: "x", object: unmarked}, 200, nil,
+		"an unmarked service could only go around the weights": {
+			request{op: create, resource: "/services", name: "x", object: unmarked},
+			403,
+			[]string{`services "x" in namespace "shop" is governed and no Release manages it; wanted: Services, routes and autoscalers to be made by a Release only`, "or use a namespace that no Gate governs"},
+		},
+		"an unmarked route could": {
+			request{op: create, resource: "gateway.networking.k8s.io/httproutes", name: "x", object: unmarked}, 403, []string{`httproutes "x"`, "to be made by a Release only"},
+		},
+		"an unmarked autoscaler could": {
+			request{op: create, resource: "autoscaling/horizontalpodautoscalers", name: "x", object: unmarked}, 403, []string{`horizontalpodautoscalers "x"`, "to be made by a Release only"},
+		},
+		"an unmarked service is changed by nobody either": {
+			request{op: update, resource: "/services", name: "x", object: unmarked, old: unmarked}, 403, nil,
+		},
+		"the garbage collector deletes an unmarked service": {
+			request{op: del, resource: "/services", name: "x", user: gc, old: unmarked}, 200, nil,
+		},
+		"the service controller updates an unmarked service": {
+			request{op: update, resource: "/services", name: "x", user: "system:serviceaccount:kube-system:service-controller", object: unmarked, old: unmarked}, 200, nil,
+		},
+		"an unmarked config map is the team's own": {
+			request{op: create, resource: "/configmaps", name: "x", object: unmarked}, 200, nil,
+		},
+		"an unmarked disruption budget is the team's own": {
+			request{op: create, resource: "policy/poddisruptionbudgets", name: "x", object: budget}, 200, nil,
+		},
+		"a mark on what is made by hand is Tidegate's to set": {
+			request{op: create, resource: "/configmaps", name: "x", object: labelled},
+			403,
+			[]string{`configmaps "x" in namespace "shop" carries the label tidegate.io/release, which is Tidegate's alone to set; wanted: objects with this label to be made by a Release only, found: CREATE by "alice"; do: remove the label tidegate.io/release, or create a Release`},
+		},
+		"a marked config map is not": {
+			request{op: update, resource: "/configmaps", name: "x", object: labelled, old: labelled}, 403, []string{`managed by Release "cart"`},
+		},
+		"the mark cannot be taken off a config map": {
+			request{op: update, resource: "/configmaps", name: "x", object: unmarked, old: labelled}, 403, nil,
+		},
+		"the mark cannot be put on a config map": {
+			request{op: update, resource: "/configmaps", name: "x", object: labelled, old: unmarked}, 403, nil,
 		},
 		"a marked service is not": {
 			request{op: update, resource: "/services", name: "x", object: labelled, old: labelled}, 403, []string{`managed by Release "cart"`},
@@ -316,20 +354,20 @@ func TestInvariantI7OnlyTheManagerChangesWhatTidegateManages(t *testing.T) {
 		"a marked service cannot be deleted": {
 			request{op: del, resource: "/services", name: "x", old: labelled}, 403, nil,
 		},
-		"an unmarked one can": {
-			request{op: del, resource: "/services", name: "x", old: unmarked}, 200, nil,
+		"an unmarked config map can": {
+			request{op: del, resource: "/configmaps", name: "x", old: unmarked}, 200, nil,
 		},
 		"a delete that brings no old object is refused": {
-			request{op: del, resource: "/services", name: "x"}, 403, nil,
+			request{op: del, resource: "/configmaps", name: "x"}, 403, nil,
 		},
 		"null is no object": {
-			request{op: create, resource: "/services", name: "x", object: "null"}, 403, nil,
+			request{op: create, resource: "/configmaps", name: "x", object: "null"}, 403, nil,
 		},
 		"an object that is no object": {
-			request{op: create, resource: "/services", name: "x", object: `[1]`}, 403, nil,
+			request{op: create, resource: "/configmaps", name: "x", object: `[1]`}, 403, nil,
 		},
 		"labels of another type": {
-			request{op: create, resource: "/services", name: "x", object: `{"metadata": {"labels": "tidegate.io/release"}}`}, 500, nil,
+			request{op: create, resource: "/configmaps", name: "x", object: `{"metadata": {"labels": "tidegate.io/release"}}`}, 500, nil,
 		},
 		"text that is no JSON": {
 			request{op: create, resource: deployments, name: "x", object: `{"a":`}, 403, []string{"TG-REQUEST-MALFORMED"},

@@ -1,11 +1,16 @@
 package webhook_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
 	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"tidegate.io/tidegate/policies/eval"
@@ -119,12 +124,12 @@ func TestTemplate(t *testing.T) {
 		},
 		"what would become of the releases is told": {
 			admissionv1.Update, "stricter", template("package web"), 200, nil, []string{
-				"of 2 releases of template web: 1 unchanged, 0 roll, 1 would break and keep what they have",
+				"of 2 releases of template web: 1 unchanged, 0 change in place, 0 roll, 1 would break and keep what they have",
 				"would break: shop/old: values.image: wanted a string, found nothing; set it",
 			},
 		},
 		"releases that would roll are counted": {
-			admissionv1.Update, "other", template("package web"), 200, nil, []string{"of 2 releases of template web: 0 unchanged, 2 roll, 0 would break and keep what they have"},
+			admissionv1.Update, "other", template("package web"), 200, nil, []string{"of 2 releases of template web: 0 unchanged, 0 change in place, 2 roll, 0 would break and keep what they have"},
 		},
 		"an update of nothing is not looked at":    {admissionv1.Update, "broken", template("broken"), 200, nil, nil},
 		"an engine that fails is no verdict":       {admissionv1.Create, "engine", "", 500, []string{"TG-WEBHOOK-ERROR"}, nil},
@@ -145,6 +150,80 @@ func TestTemplate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A Release is compared with its newest Rollout: what it is rendered to now may be the same
+// set of pods with another route, or with another number of them.
+func TestTemplateImpactIsOnWhatStands(t *testing.T) {
+	const revision, digest = "0a1b2c3d4e", "sha256:web"
+	follower := func(name string, phase v1alpha1.RolloutPhase, revision, digest string, generation int64) []client.Object {
+		return []client.Object{
+			&v1alpha1.Release{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "mall", Name: name, Generation: 4},
+				Spec: v1alpha1.ReleaseSpec{
+					Template: v1alpha1.TemplateReference{Name: "mall"}, Values: &runtime.RawExtension{Raw: []byte(`{"image": "a"}`)},
+				},
+				Status: v1alpha1.ReleaseStatus{Revision: revision, Rollout: name + "-1"},
+			},
+			&v1alpha1.Rollout{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "mall", Name: name + "-1"},
+				Spec:       v1alpha1.RolloutSpec{Release: name, Number: 1, Revision: revision, Digest: digest, ReleaseGeneration: generation},
+				Status:     v1alpha1.RolloutStatus{Phase: phase},
+			},
+		}
+	}
+	fresh := follower("fresh", "", "", "", 0)[:1]
+	fresh[0].(*v1alpha1.Release).Status = v1alpha1.ReleaseStatus{}
+	lost := follower("lost", "", revision, "", 0)[:1]
+	for name, tc := range map[string]struct {
+		objects []client.Object
+		want    string
+	}{
+		"the same digest is unchanged": {
+			follower("a", v1alpha1.RolloutSucceeded, revision, digest, 4), "1 unchanged, 0 change in place, 0 roll",
+		},
+		"the same revision with another digest changes in place": {
+			follower("a", v1alpha1.RolloutSucceeded, revision, "sha256:older", 4), "0 unchanged, 1 change in place, 0 roll",
+		},
+		"another revision rolls": {
+			follower("a", v1alpha1.RolloutSucceeded, "eeeeeeeeee", "sha256:older", 4), "0 unchanged, 0 change in place, 1 roll",
+		},
+		"a revision that was rejected is not tried again": {
+			follower("a", v1alpha1.RolloutAborted, revision, "sha256:older", 4), "1 unchanged, 0 change in place, 0 roll",
+		},
+		"a revision that was rejected before the Release was applied anew is": {
+			follower("a", v1alpha1.RolloutAborted, revision, "sha256:older", 3), "0 unchanged, 1 change in place, 0 roll",
+		},
+		"a Release without a Rollout rolls":          {fresh, "0 unchanged, 0 change in place, 1 roll"},
+		"a Release whose Rollout is not there rolls": {lost, "0 unchanged, 0 change in place, 1 roll"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, interceptor.Funcs{}, tc.objects...)
+			raw := strings.Replace(template("package mall"), `"name":"web"`, `"name":"mall"`, 1)
+			got := f.Tidegate.Handle(t.Context(), request{
+				op: admissionv1.Create, resource: group + "releasetemplates", user: "alice", object: raw,
+			}.admission())
+			check(t, got, 200)
+			want := "of 1 releases of template mall: " + tc.want + ", 0 would break and keep what they have"
+			if strings.Join(got.Warnings, "\n") != want {
+				t.Errorf("warnings:\n%s\nwanted:\n%s", strings.Join(got.Warnings, "\n"), want)
+			}
+		})
+	}
+	t.Run("a Rollout that cannot be read is no verdict", func(t *testing.T) {
+		f := newFixture(t, interceptor.Funcs{
+			Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+				if _, ok := obj.(*v1alpha1.Rollout); ok {
+					return errors.New("no answer")
+				}
+				return c.Get(ctx, key, obj, opts...)
+			},
+		})
+		got := f.Tidegate.Handle(t.Context(), request{
+			op: admissionv1.Create, resource: group + "releasetemplates", user: "alice", object: template("package web"),
+		}.admission())
+		check(t, got, 500, "no answer")
+	})
 }
 
 func TestTidegatesOwnKindsAreItsOwn(t *testing.T) {

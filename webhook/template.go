@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"tidegate.io/tidegate/schemas/render"
@@ -84,7 +86,7 @@ func (h *own) impact(ctx context.Context, t *v1alpha1.ReleaseTemplate) ([]string
 	if err != nil {
 		return nil, err
 	}
-	var unchanged, roll, looked int
+	var unchanged, inPlace, roll, looked int
 	var broken []string
 	all = slices.DeleteFunc(all, func(r v1alpha1.Release) bool { return r.Spec.Template.Revision != 0 })
 	for i := range all {
@@ -94,6 +96,10 @@ func (h *own) impact(ctx context.Context, t *v1alpha1.ReleaseTemplate) ([]string
 			break
 		}
 		looked++
+		newest, err := h.newestRollout(ctx, r)
+		if err != nil {
+			return nil, err
+		}
 		result, err := h.Renderer.Render(ctx, Source{Files: t.Spec.Files}, rawValues(r.Spec.Values), renderContext(r))
 		switch {
 		case err != nil && ctx.Err() != nil:
@@ -101,8 +107,10 @@ func (h *own) impact(ctx context.Context, t *v1alpha1.ReleaseTemplate) ([]string
 		case err != nil:
 			first, _, _ := strings.Cut(err.Error(), "\n")
 			broken = append(broken, fmt.Sprintf("would break: %s/%s: %s", r.Namespace, r.Name, first))
-		case result.Revision == r.Status.Revision:
+		case stands(r, newest, result):
 			unchanged++
+		case newest != nil && result.Revision == newest.Spec.Revision:
+			inPlace++
 		default:
 			roll++
 		}
@@ -110,19 +118,49 @@ func (h *own) impact(ctx context.Context, t *v1alpha1.ReleaseTemplate) ([]string
 	if len(all) == 0 {
 		return nil, nil
 	}
-	summary := fmt.Sprintf("of %d releases of template %s: %d unchanged, %d roll, %d would break and keep what they have", len(all), t.Name, unchanged, roll, len(broken))
+	summary := fmt.Sprintf("of %d releases of template %s: %d unchanged, %d change in place, %d roll, %d would break and keep what they have",
+		len(all), t.Name, unchanged, inPlace, roll, len(broken))
 	if left := len(all) - looked; left > 0 {
 		summary += fmt.Sprintf("; %d were not looked at", left)
 	}
-	warnings := []string{summary}
-	for i, b := range broken {
-		if i == maxNamed {
-			warnings = append(warnings, fmt.Sprintf("and %d more would break", len(broken)-maxNamed))
-			break
-		}
-		warnings = append(warnings, b)
+	return append([]string{summary}, firstOf(broken)...), nil
+}
+
+// firstOf names the first releases that would break, and how many more would.
+func firstOf(broken []string) []string {
+	if len(broken) <= maxNamed {
+		return broken
 	}
-	return warnings, nil
+	return append(slices.Clone(broken[:maxNamed]), fmt.Sprintf("and %d more would break", len(broken)-maxNamed))
+}
+
+// newestRollout returns what a Release asked for last, nil when it has no Rollout.
+func (h *own) newestRollout(ctx context.Context, r *v1alpha1.Release) (*v1alpha1.Rollout, error) {
+	if r.Status.Rollout == "" {
+		return nil, nil //nolint:nilnil // none is an answer
+	}
+	var newest v1alpha1.Rollout
+	switch err := h.Reader.Get(ctx, types.NamespacedName{Namespace: r.Namespace, Name: r.Status.Rollout}, &newest); {
+	case apierrors.IsNotFound(err):
+		return nil, nil //nolint:nilnil // none is an answer
+	case err != nil:
+		return nil, fmt.Errorf("reading Rollout %s/%s: %w", r.Namespace, r.Status.Rollout, err)
+	}
+	return &newest, nil
+}
+
+// stands says whether the newest Rollout of a Release stays the newest with what its spec
+// renders to now. A revision that was rejected is not tried again by itself, whatever is
+// rendered around it.
+func stands(r *v1alpha1.Release, newest *v1alpha1.Rollout, result *render.Result) bool {
+	switch {
+	case newest == nil:
+		return false
+	case newest.Spec.Digest == result.Digest:
+		return true
+	}
+	return newest.Status.Phase == v1alpha1.RolloutAborted && newest.Spec.ReleaseGeneration == r.Generation &&
+		newest.Spec.Revision == result.Revision
 }
 
 func (h *own) unusedTemplate(ctx context.Context, r admission.Request) answer {

@@ -13,10 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"tidegate.io/tidegate/rollout/controller"
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
-	"tidegate.io/tidegate/webhook"
 )
 
 // renderer renders with compiled templates that it shares with the webhook.
@@ -36,28 +34,6 @@ func (r renderer) Render(ctx context.Context, revision *v1alpha1.TemplateRevisio
 		raw = values.Raw
 	}
 	return template.Render(raw, in)
-}
-
-// webhookRenderer renders for the webhook, with the same compiled templates.
-type webhookRenderer struct{ compiled *render.Cache }
-
-// Check implements webhook.Renderer. What is not published yet is compiled aside: it must
-// push nothing that serves out of the cache.
-func (r webhookRenderer) Check(ctx context.Context, files map[string]string) error {
-	_, err := controller.CompileTemplate(ctx, files)
-	return err
-}
-
-// Render implements webhook.Renderer.
-func (r webhookRenderer) Render(ctx context.Context, s webhook.Source, values []byte, c render.Context) (*render.Result, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("rendering: %w", err)
-	}
-	template, err := r.compiled.Get(s.Files)
-	if err != nil {
-		return nil, err
-	}
-	return template.Render(values, c)
 }
 
 // templateLoader compiles the newest revision of every template when this replica starts,

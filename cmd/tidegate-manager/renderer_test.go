@@ -33,13 +33,13 @@ const values = `{"image": "shop/cart:1", "containerPort": 8080, "replicas": 2, "
 func TestTheWebhookAndTheControllersRenderTheSame(t *testing.T) {
 	t.Parallel()
 	files, compiled := webFiles(t), new(render.Cache)
-	if err := (webhookRenderer{compiled}).Check(t.Context(), files); err != nil {
+	if err := (webhook.TemplateRenderer{Compiled: compiled}).Check(t.Context(), files); err != nil {
 		t.Fatal(err)
 	}
 	if compiled.Len() != 0 {
 		t.Error("a template that is not published yet took room in the cache")
 	}
-	one, err := webhookRenderer{compiled}.Render(t.Context(), webhook.Source{Files: files}, []byte(values), facts)
+	one, err := webhook.TemplateRenderer{Compiled: compiled}.Render(t.Context(), webhook.Source{Files: files}, []byte(values), facts)
 	if err != nil {
 		t.Fatal(err)
 	}

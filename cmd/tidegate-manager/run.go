@@ -257,7 +257,7 @@ func addWebhook(mgr manager.Manager, o *options, identity string, store *eval.St
 	handlers, err := webhook.New(webhook.Config{
 		Reader:           mgr.GetClient(),
 		Policies:         store,
-		Renderer:         webhookRenderer{compiled},
+		Renderer:         webhook.TemplateRenderer{Compiled: compiled},
 		Authorizer:       webhook.ReviewAuthorizer{Client: mgr.GetClient()},
 		Identity:         identity,
 		ManagerNamespace: o.namespace,

@@ -23,12 +23,12 @@ type wish struct {
 	result           *render.Result
 }
 
-// nextRollout decides whether the wish needs another Rollout, given all there are, by
-// number. It returns what to create, or nil and nil when the newest Rollout is the wish,
-// or a waiting error that says why not now.
-func nextRollout(w wish, rollouts []v1alpha1.Rollout) (*v1alpha1.Rollout, error) {
+// nextRollout decides whether the wish needs another Rollout, given those of the Release,
+// by number, and the number that another one would have. It returns what to create, or nil
+// and nil when the newest Rollout stands, or a waiting error that says why not now.
+func nextRollout(w wish, rollouts []v1alpha1.Rollout, number int64) (*v1alpha1.Rollout, error) {
 	if len(rollouts) == 0 {
-		return newRollout(w, rollouts), nil
+		return newRollout(w, rollouts, number), nil
 	}
 	newest := &rollouts[len(rollouts)-1]
 	generation := w.release.Generation
@@ -48,13 +48,35 @@ func nextRollout(w wish, rollouts []v1alpha1.Rollout) (*v1alpha1.Rollout, error)
 			"the spec now renders to revision %s, with the inputs that gave %s when Rollout %s was judged; nothing is applied. Apply the Release with a change to have the new output judged",
 			w.result.Revision, newest.Spec.Revision, newest.Name)
 
+	// This very revision was rejected, and nobody has applied the Release since. Publishing
+	// a template that renders something else around it is no reason to expose it again.
+	case rejected(newest) && generation == newest.Spec.ReleaseGeneration && newest.Spec.Revision == w.result.Revision:
+		return nil, nil //nolint:nilnil // nothing to create is an answer
+
 	// The old set is going, so that the newest revision is what the next one will be over.
-	// It takes no longer than the drain delay; a promotion that hangs is superseded.
-	case newest.Status.Phase == v1alpha1.RolloutPromoting && !newest.Status.Paused && newest.Status.Weight == 100:
+	case aboutToEnd(newest):
 		return nil, waitingf(ReasonRolloutQueued, "revision %s waits until the promotion of %s has ended",
 			w.result.Revision, newest.Spec.Revision)
 	}
-	return newRollout(w, rollouts), nil
+	return newRollout(w, rollouts, number), nil
+}
+
+// aboutToEnd says whether a promotion will have ended within the drain delay. One that does
+// not get there, since it is paused or the gateway does not accept the route, may hang: it
+// is not waited for, and a newer Rollout supersedes it.
+func aboutToEnd(newest *v1alpha1.Rollout) bool {
+	s := newest.Status
+	return s.Phase == v1alpha1.RolloutPromoting && !s.Paused && s.Weight == 100 && s.Reason != plan.ReasonHoldRoute
+}
+
+// rejected says whether a Rollout was aborted for what it is, by whoever: not because
+// another one took over, and not before it was tried.
+func rejected(rollout *v1alpha1.Rollout) bool {
+	if rollout.Status.Phase != v1alpha1.RolloutAborted {
+		return false
+	}
+	cause := rollout.Status.AbortCause
+	return cause == nil || cause.Code != plan.ReasonAbortOutdated && cause.Code != plan.ReasonAbortSuperseded
 }
 
 // again says whether another attempt at what the newest Rollout is about is asked for: a
@@ -69,8 +91,7 @@ func again(newest *v1alpha1.Rollout, generation int64) bool {
 }
 
 // newRollout pins the wish.
-func newRollout(w wish, rollouts []v1alpha1.Rollout) *v1alpha1.Rollout {
-	number := nextNumber(w.release, rollouts)
+func newRollout(w wish, rollouts []v1alpha1.Rollout, number int64) *v1alpha1.Rollout {
 	out := &v1alpha1.Rollout{
 		Spec: v1alpha1.RolloutSpec{
 			Release:           w.release.Name,

@@ -52,6 +52,16 @@ func TestNextRollout(t *testing.T) {
 	cause := func(code string) func(*v1alpha1.Rollout) {
 		return func(r *v1alpha1.Rollout) { r.Status.AbortCause = &v1alpha1.Cause{Code: code} }
 	}
+	// rerendered is one revision with something else around it, as a new template gives it.
+	rerendered := func(w wish) wish {
+		w.result.Digest += "-rerendered"
+		return w
+	}
+	rejectedWith := func(causes ...func(*v1alpha1.Rollout)) []v1alpha1.Rollout {
+		return []v1alpha1.Rollout{
+			attempt(1, "one", v1alpha1.RolloutSucceeded), attempt(2, "two", v1alpha1.RolloutAborted, causes...),
+		}
+	}
 	whole := func(r *v1alpha1.Rollout) { r.Status.Weight = 100 }
 	for name, c := range map[string]struct {
 		wish     wish
@@ -105,6 +115,28 @@ func TestNextRollout(t *testing.T) {
 			},
 			create: "cart-3 over cart-1",
 		},
+		"a template that renders something else around a rejected revision does not expose it again": {
+			wish: rerendered(asked(2, "two", "web-2")), rollouts: rejectedWith(cause(plan.ReasonAnalysisFail)),
+		},
+		"nor one that was rejected without a cause": {
+			wish: rerendered(asked(2, "two", "web-2")), rollouts: rejectedWith(),
+		},
+		"a template that changes the rejected revision is rolled out": {
+			wish: asked(2, "mended", "web-2"), rollouts: rejectedWith(cause(plan.ReasonAnalysisFail)),
+			create: "cart-3 over cart-1",
+		},
+		"a rejected revision with something else around it is tried again when it is applied anew": {
+			wish: rerendered(asked(3, "two", "web-2")), rollouts: rejectedWith(cause(plan.ReasonAnalysisFail)),
+			create: "cart-3 over cart-1",
+		},
+		"what never began is not rejected": {
+			wish: rerendered(asked(2, "two", "web-2")), rollouts: rejectedWith(cause(plan.ReasonAbortOutdated)),
+			create: "cart-3 over cart-1",
+		},
+		"what was superseded is not rejected": {
+			wish: rerendered(asked(2, "two", "web-2")), rollouts: rejectedWith(cause(plan.ReasonAbortSuperseded)),
+			create: "cart-3 over cart-1",
+		},
 		"values that were put back after an abort go over themselves": {
 			wish: asked(3, "one", "web-1"),
 			rollouts: []v1alpha1.Rollout{
@@ -118,6 +150,14 @@ func TestNextRollout(t *testing.T) {
 				attempt(1, "one", v1alpha1.RolloutSucceeded), attempt(2, "two", v1alpha1.RolloutPromoting, whole),
 			},
 			code: ReasonRolloutQueued,
+		},
+		"a promotion whose route the gateway does not accept is superseded": {
+			wish: asked(3, "three", "web-1"),
+			rollouts: []v1alpha1.Rollout{
+				attempt(1, "one", v1alpha1.RolloutSucceeded),
+				attempt(2, "two", v1alpha1.RolloutPromoting, whole, func(r *v1alpha1.Rollout) { r.Status.Reason = plan.ReasonHoldRoute }),
+			},
+			create: "cart-3 over cart-1",
 		},
 		"a promotion that somebody paused is superseded": {
 			wish: asked(3, "three", "web-1"),
@@ -141,7 +181,7 @@ func TestNextRollout(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := nextRollout(c.wish, c.rollouts)
+			got, err := nextRollout(c.wish, c.rollouts, nextNumber(c.wish.release, c.rollouts))
 			create := ""
 			if got != nil {
 				create = got.Name + " over "

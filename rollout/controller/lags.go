@@ -25,6 +25,13 @@ type lags struct {
 	since map[client.ObjectKey]time.Time
 }
 
+// forget is for a Rollout of which nothing is decided any more.
+func (l *lags) forget(key client.ObjectKey) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.since, key)
+}
+
 // wait says whether to look again rather than to decide now. What people ask for is
 // decided on at once.
 func (l *lags) wait(key client.ObjectKey, world *observe.World, now time.Time) bool {

@@ -8,6 +8,7 @@ import (
 
 	"tidegate.io/tidegate/rollout/observe"
 	"tidegate.io/tidegate/rollout/plan"
+	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
 func TestADecisionWaitsForALagOnlySoLong(t *testing.T) {
@@ -37,5 +38,29 @@ func TestADecisionWaitsForALagOnlySoLong(t *testing.T) {
 		if got := l.wait(key, c.world, start.Add(c.after)); got != c.want {
 			t.Errorf("after %s: waits %t, want %t", c.after, got, c.want)
 		}
+	}
+}
+
+func TestLagsForgetRolloutsThatAreGone(t *testing.T) {
+	t.Parallel()
+	rollout := attempt(2, "two", v1alpha1.RolloutProgressing, ofRelease("uid-1"))
+	key := client.ObjectKeyFromObject(&rollout)
+	for name, cached := range map[string][]client.Object{
+		"a Rollout that is gone":                           nil,
+		"a Rollout that is gone and still is in the cache": {&rollout},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			loop := &rolloutLoop{client: newCluster(t, cached...), reader: observe.Reader{Live: newCluster(t)}}
+			if !loop.lags.wait(key, &observe.World{Lagging: true}, time.Unix(1000, 0)) {
+				t.Fatal("a lag is not waited for")
+			}
+			if _, err := loop.step(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+			if len(loop.lags.since) != 0 {
+				t.Errorf("remembered: %v", loop.lags.since)
+			}
+		})
 	}
 }

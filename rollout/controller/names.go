@@ -19,8 +19,9 @@ func revisionName(template string, n int64) string {
 	return fmt.Sprintf("%s-%d", template, n)
 }
 
-// nextNumber is one that no Rollout of the Release has had. The status remembers the
-// newest, were all of them deleted.
+// nextNumber is one that no Rollout of the Release has had, given all that bear its name:
+// those that a former Release of this name left behind have their names still. The status
+// remembers the newest, were all of them deleted.
 func nextNumber(release *v1alpha1.Release, rollouts []v1alpha1.Rollout) int64 {
 	var last int64
 	for i := range rollouts {

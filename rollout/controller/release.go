@@ -116,10 +116,11 @@ func (l *releaseLoop) Reconcile(ctx context.Context, req reconcile.Request) (rec
 // as it could be made when there is an error.
 func (l *releaseLoop) progress(ctx context.Context, release *v1alpha1.Release) (report, error) {
 	var rep report
-	var err error
-	if rep.rollouts, err = observe.Rollouts(ctx, l.client, release.Namespace, release.Name); err != nil {
+	all, err := observe.Rollouts(ctx, l.client, release.Namespace, release.Name)
+	if err != nil {
 		return rep, err
 	}
+	rep.rollouts = observe.Controlled(all, release.UID)
 	revision, err := l.templateRevision(ctx, release, rep.rollouts)
 	if err != nil {
 		return rep, err
@@ -132,14 +133,15 @@ func (l *releaseLoop) progress(ctx context.Context, release *v1alpha1.Release) (
 	}
 	rep.revision, rep.templateRevision = result.Revision, revision.Name
 	w := wish{release: release, templateRevision: revision.Name, result: result}
-	if wanted, err := nextRollout(w, rep.rollouts); wanted == nil {
+	if wanted, err := nextRollout(w, rep.rollouts, nextNumber(release, all)); wanted == nil {
 		return rep, err
 	}
 	// The cache says that one is missing. Before it is made, ask the API server.
-	if rep.rollouts, err = observe.Rollouts(ctx, l.live, release.Namespace, release.Name); err != nil {
+	if all, err = observe.Rollouts(ctx, l.live, release.Namespace, release.Name); err != nil {
 		return rep, err
 	}
-	wanted, err := nextRollout(w, rep.rollouts)
+	rep.rollouts = observe.Controlled(all, release.UID)
+	wanted, err := nextRollout(w, rep.rollouts, nextNumber(release, all))
 	if wanted == nil {
 		return rep, err
 	}
@@ -287,7 +289,7 @@ func (l *releaseLoop) prune(ctx context.Context, release *v1alpha1.Release, roll
 	if err != nil {
 		return err
 	}
-	for _, old := range prunable(live) {
+	for _, old := range prunable(observe.Controlled(live, release.UID)) {
 		err := l.client.Delete(ctx, &old, client.Preconditions{UID: &old.UID, ResourceVersion: &old.ResourceVersion})
 		if client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("deleting old Rollout %s/%s: %w", old.Namespace, old.Name, err)

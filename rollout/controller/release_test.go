@@ -1,13 +1,24 @@
 package controller
 
 import (
+	"context"
 	"fmt"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	testclock "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"tidegate.io/tidegate/rollout/manifest"
+	"tidegate.io/tidegate/rollout/observe"
+	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -78,5 +89,138 @@ func TestTemplateRevision(t *testing.T) {
 				t.Errorf("got %s, want %s", got.Name, c.want)
 			}
 		})
+	}
+}
+
+// always renders to the same.
+type always render.Result
+
+func (a always) Render(context.Context, *v1alpha1.TemplateRevision, *runtime.RawExtension, render.Context) (*render.Result, error) {
+	result := render.Result(a)
+	return &result, nil
+}
+
+// newCluster has the objects, and selects Rollouts and commands as the API server does.
+func newCluster(t *testing.T, objects ...client.Object) client.WithWatch {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
+		WithStatusSubresource(&v1alpha1.Release{}, &v1alpha1.Rollout{}).
+		WithIndex(&v1alpha1.Rollout{}, observe.FieldRelease, func(o client.Object) []string {
+			return []string{o.(*v1alpha1.Rollout).Spec.Release}
+		}).
+		WithIndex(&v1alpha1.RolloutCommand{}, observe.FieldRollout, func(o client.Object) []string {
+			return []string{o.(*v1alpha1.RolloutCommand).Spec.Rollout}
+		}).
+		Build()
+}
+
+func ofRelease(uid types.UID) func(*v1alpha1.Rollout) {
+	return func(r *v1alpha1.Rollout) {
+		owner := &v1alpha1.Release{ObjectMeta: metav1.ObjectMeta{Name: r.Spec.Release, UID: uid}}
+		r.OwnerReferences = []metav1.OwnerReference{manifest.Owner(owner)}
+		r.UID = types.UID(r.Name)
+	}
+}
+
+// kubectl delete release --cascade=orphan leaves the Rollouts, which bear the names that
+// those of the next Release of the name would have.
+func TestRolloutsOfAFormerReleaseDoNotCount(t *testing.T) {
+	t.Parallel()
+	release := &v1alpha1.Release{ObjectMeta: metav1.ObjectMeta{Name: "cart", Namespace: "shop", UID: "new", Generation: 1}}
+	release.Spec.Template.Name = "web"
+	objects := []client.Object{release, &v1alpha1.TemplateRevision{
+		ObjectMeta: metav1.ObjectMeta{Name: "web-1"}, Spec: v1alpha1.TemplateRevisionSpec{Template: "web", Number: 1},
+	}}
+	// More than are kept; the last two go on, one of them with no owner at all.
+	for n := range int64(14) {
+		former := attempt(n+1, "same", v1alpha1.RolloutSucceeded, ofRelease("old"))
+		switch n {
+		case 12:
+			former.Status.Phase = v1alpha1.RolloutPromoting
+		case 13:
+			former.Status.Phase, former.OwnerReferences = v1alpha1.RolloutProgressing, nil
+		}
+		objects = append(objects, &former)
+	}
+	c := newCluster(t, objects...)
+	loop := &releaseLoop{
+		client: c, live: c, renderer: always{Revision: "rev-same", Digest: "sha256:same", Replicas: 3},
+		recorder: events.NewFakeRecorder(10), clock: testclock.NewFakePassiveClock(time.Unix(100, 0)),
+	}
+	key := client.ObjectKeyFromObject(release)
+	for range 2 {
+		if _, err := loop.Reconcile(t.Context(), reconcile.Request{NamespacedName: key}); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	all, err := observe.Rollouts(t.Context(), c, "shop", "cart")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := observe.Controlled(all, "new")
+	if len(all) != 15 || len(own) != 1 || own[0].Name != "cart-15" || own[0].Spec.Stable != nil {
+		t.Errorf("wanted the 14 that were there and cart-15 over nothing, found %d, and of the Release %+v", len(all), own)
+	}
+	var after v1alpha1.Release
+	if err := c.Get(t.Context(), key, &after); err != nil {
+		t.Fatal(err)
+	}
+	got := []any{after.Status.ObservedGeneration, after.Status.Rollout, after.Status.StableRollout, after.Status.Phase}
+	if diff := cmp.Diff([]any{int64(1), "cart-15", "", v1alpha1.ReleaseProgressing}, got); diff != "" {
+		t.Errorf("status (-want +got):\n%s", diff)
+	}
+
+	rollouts := &rolloutLoop{client: c, reader: observe.Reader{Live: c}}
+	subject, err := rollouts.gather(t.Context(), client.ObjectKey{Namespace: "shop", Name: "cart-15"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(subject.Siblings) != 1 || subject.Siblings[0].Name != "cart-15" {
+		t.Errorf("the siblings are %d", len(subject.Siblings))
+	}
+	if got := rollouts.ofSibling(t.Context(), &own[0]); len(got) != 1 || got[0].Name != "cart-15" {
+		t.Errorf("what is looked at is %v", got)
+	}
+	if got := rollouts.ofSibling(t.Context(), &all[13]); len(got) != 0 {
+		t.Errorf("for a Rollout that is nobody's, what is looked at is %v", got)
+	}
+}
+
+// A Rollout that has ended and is the newest of its Release goes on looking after what
+// serves, whatever bears a higher number without being of the Release.
+func TestARolloutIsNotOverForOneOfAnotherRelease(t *testing.T) {
+	t.Parallel()
+	mine, other := attempt(1, "one", v1alpha1.RolloutSucceeded, ofRelease("mine")), attempt(2, "two", v1alpha1.RolloutSucceeded, ofRelease("other"))
+	c := newCluster(t, &mine, &other)
+	loop := &rolloutLoop{client: c, reader: observe.Reader{Live: c}}
+	if over, err := loop.over(t.Context(), client.ObjectKeyFromObject(&mine)); over || err != nil {
+		t.Errorf("over: %t, %v", over, err)
+	}
+}
+
+func TestPruneLeavesTheRolloutsOfAFormerRelease(t *testing.T) {
+	t.Parallel()
+	former := attempt(1, "former", v1alpha1.RolloutAborted, ofRelease("old"))
+	objects, own := []client.Object{&former}, []v1alpha1.Rollout{}
+	for n := range int64(11) {
+		r := attempt(n+2, "own", v1alpha1.RolloutAborted, ofRelease("new"))
+		own, objects = append(own, r), append(objects, &r)
+	}
+	c := newCluster(t, objects...)
+	release := &v1alpha1.Release{ObjectMeta: metav1.ObjectMeta{Name: "cart", Namespace: "shop", UID: "new"}}
+	if err := (&releaseLoop{client: c, live: c}).prune(t.Context(), release, own); err != nil {
+		t.Fatal(err)
+	}
+	left, err := observe.Rollouts(t.Context(), c, "shop", "cart")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(left) != 11 || left[0].Name != "cart-1" || left[1].Name != "cart-3" {
+		t.Errorf("wanted all but cart-2, found %d from %s on", len(left), left[0].Name)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -95,7 +96,11 @@ func (l *rolloutLoop) ofSibling(ctx context.Context, obj client.Object) []reconc
 	if !ok {
 		return nil
 	}
-	return l.awake(ctx, rollout.Namespace, rollout.Spec.Release)
+	owner := metav1.GetControllerOf(rollout)
+	if owner == nil {
+		return nil
+	}
+	return l.awake(ctx, rollout.Namespace, rollout.Spec.Release, owner.UID)
 }
 
 // ofOwned finds the Rollouts that an object of a Release matters to.
@@ -104,17 +109,18 @@ func (l *rolloutLoop) ofOwned(ctx context.Context, obj client.Object) []reconcil
 	if owner == nil || owner.Kind != "Release" || owner.APIVersion != v1alpha1.GroupVersion.String() {
 		return nil
 	}
-	return l.awake(ctx, obj.GetNamespace(), owner.Name)
+	return l.awake(ctx, obj.GetNamespace(), owner.Name, owner.UID)
 }
 
 // awake returns the Rollouts of a Release that may have something to do: those that have
 // not ended, and the newest.
-func (l *rolloutLoop) awake(ctx context.Context, namespace, release string) []reconcile.Request {
-	rollouts, err := observe.Rollouts(ctx, l.client, namespace, release)
+func (l *rolloutLoop) awake(ctx context.Context, namespace, release string, uid types.UID) []reconcile.Request {
+	all, err := observe.Rollouts(ctx, l.client, namespace, release)
 	if err != nil {
 		log.FromContext(ctx).Error(err, "Cannot list the Rollouts of a Release", "release", release)
 		return nil
 	}
+	rollouts := observe.Controlled(all, uid)
 	var out []reconcile.Request
 	for i := range rollouts {
 		if i == len(rollouts)-1 || !rollouts[i].Status.Phase.Terminal() {
@@ -131,11 +137,11 @@ func (l *rolloutLoop) Reconcile(ctx context.Context, req reconcile.Request) (rec
 }
 
 func (l *rolloutLoop) step(ctx context.Context, key client.ObjectKey) (time.Duration, error) {
-	if over, err := l.over(ctx, key); over || err != nil {
-		return 0, err
-	}
-	subject, err := l.gather(ctx, key)
+	subject, err := l.subject(ctx, key)
 	if subject == nil {
+		if err == nil {
+			l.lags.forget(key)
+		}
 		return 0, err
 	}
 	var hold error
@@ -178,6 +184,14 @@ func (l *rolloutLoop) step(ctx context.Context, key client.ObjectKey) (time.Dura
 	return sooner(decision.RequeueAfter, actionDelay(decision.Actions)), nil
 }
 
+// subject reads what a decision is about, or nil where there is nothing to decide.
+func (l *rolloutLoop) subject(ctx context.Context, key client.ObjectKey) (*observe.Subject, error) {
+	if over, err := l.over(ctx, key); over || err != nil {
+		return nil, err
+	}
+	return l.gather(ctx, key)
+}
+
 // over says, from the cache, that a Rollout has ended, is not the newest and has no
 // command to answer. None of that can turn back, so that a stale cache does no harm, and
 // a manager that starts need not read the whole history of the cluster.
@@ -189,7 +203,13 @@ func (l *rolloutLoop) over(ctx context.Context, key client.ObjectKey) (bool, err
 	if !rollout.Status.Phase.Terminal() {
 		return false, nil
 	}
+	owner := metav1.GetControllerOf(&rollout)
+	if owner == nil {
+		// Its Release was deleted without it.
+		return true, nil
+	}
 	siblings, err := observe.Rollouts(ctx, l.client, key.Namespace, rollout.Spec.Release)
+	siblings = observe.Controlled(siblings, owner.UID)
 	if err != nil || len(siblings) == 0 || siblings[len(siblings)-1].Spec.Number <= rollout.Spec.Number {
 		return false, err
 	}
@@ -216,7 +236,7 @@ func (l *rolloutLoop) gather(ctx context.Context, key client.ObjectKey) (*observ
 	case err != nil:
 		return nil, fmt.Errorf("reading Release %s/%s: %w", key.Namespace, rollout.Spec.Release, err)
 	}
-	siblings, err := l.reader.Siblings(ctx, key.Namespace, release.Name)
+	siblings, err := l.reader.Siblings(ctx, &release)
 	if err != nil {
 		return nil, err
 	}

@@ -318,6 +318,7 @@ func TestUpToDate(t *testing.T) {
 		fields  string
 		manager string
 		change  func(*unstructured.Unstructured)
+		wanted  func(*unstructured.Unstructured)
 		want    bool
 	}{
 		"an object as it was applied is up to date": {want: true},
@@ -331,6 +332,19 @@ func TestUpToDate(t *testing.T) {
 		}},
 		"an object applied from something else is not": {change: func(u *unstructured.Unstructured) {
 			u.SetAnnotations(map[string]string{AnnotationAppliedDigest: "sha256:other"})
+		}},
+		"an empty list, of which the API server keeps nothing, is no difference": {want: true, wanted: func(u *unstructured.Unstructured) {
+			containers, _, err := unstructured.NestedSlice(u.Object, "spec", "template", "spec", "containers")
+			if err != nil {
+				t.Fatal(err)
+			}
+			containers[0].(map[string]any)["env"] = []any{}
+			if err := unstructured.SetNestedSlice(u.Object, containers, "spec", "template", "spec", "containers"); err != nil {
+				t.Fatal(err)
+			}
+			if err := unstructured.SetNestedMap(u.Object, map[string]any{}, "spec", "strategy"); err != nil {
+				t.Fatal(err)
+			}
 		}},
 		"an object that is being deleted is not": {change: func(u *unstructured.Unstructured) {
 			now := metav1.Now()
@@ -372,6 +386,9 @@ func TestUpToDate(t *testing.T) {
 			live.SetManagedFields([]metav1.ManagedFieldsEntry{entry})
 			if c.change != nil {
 				c.change(live)
+			}
+			if c.wanted != nil {
+				c.wanted(want)
 			}
 			if got := UpToDate(live, want); got != c.want {
 				t.Errorf("up to date is %t, want %t", got, c.want)

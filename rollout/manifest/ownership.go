@@ -34,6 +34,9 @@ func ownsAll(live, want *unstructured.Unstructured) bool {
 			}
 		default:
 			child, found := owned["f:"+key]
+			if !found && hollow(value) {
+				continue
+			}
 			if !found || !owns(child, value) {
 				return false
 			}
@@ -50,7 +53,7 @@ func ownsMetadata(node any, metadata map[string]any) bool {
 	}
 	for _, key := range []string{"labels", "annotations", "ownerReferences"} {
 		value, wanted := metadata[key]
-		if !wanted {
+		if !wanted || hollow(value) {
 			continue
 		}
 		if child, found := owned["f:"+key]; !found || !owns(child, value) {
@@ -92,6 +95,9 @@ func owns(node, value any) bool {
 	case map[string]any:
 		for key, field := range v {
 			child, found := children["f:"+key]
+			if !found && hollow(field) {
+				continue
+			}
 			if !found || !owns(child, field) {
 				return false
 			}
@@ -107,6 +113,20 @@ func owns(node, value any) bool {
 	default:
 		return true
 	}
+}
+
+// hollow says whether a value holds nothing: the API server drops such fields of its own
+// kinds, such as an empty list of environment variables, and then nobody owns them.
+func hollow(value any) bool {
+	switch v := value.(type) {
+	case nil:
+		return true
+	case map[string]any:
+		return len(v) == 0
+	case []any:
+		return len(v) == 0
+	}
+	return false
 }
 
 // ownsElement finds the owned element of a keyed list or a set that is element.

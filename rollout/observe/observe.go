@@ -21,9 +21,11 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -74,11 +76,26 @@ type Reader struct {
 }
 
 // Siblings returns all Rollouts of a Release, by number.
-func (r Reader) Siblings(ctx context.Context, namespace, release string) ([]v1alpha1.Rollout, error) {
-	return Rollouts(ctx, r.Live, namespace, release)
+func (r Reader) Siblings(ctx context.Context, release *v1alpha1.Release) ([]v1alpha1.Rollout, error) {
+	all, err := Rollouts(ctx, r.Live, release.Namespace, release.Name)
+	return Controlled(all, release.UID), err
 }
 
-// Rollouts returns all Rollouts of a Release as from has them, by number.
+// Controlled returns those of rollouts whose controller has the uid. The others belonged
+// to a former Release of the same name, which was deleted without them: nobody moves them,
+// so they must not be waited for, and what they brought into service is nobody's.
+func Controlled(rollouts []v1alpha1.Rollout, uid types.UID) []v1alpha1.Rollout {
+	var out []v1alpha1.Rollout
+	for i := range rollouts {
+		if owner := metav1.GetControllerOf(&rollouts[i]); owner != nil && owner.UID == uid {
+			out = append(out, rollouts[i])
+		}
+	}
+	return out
+}
+
+// Rollouts returns all Rollouts that name the Release as from has them, by number. Not all
+// need be of the Release that there is now; see Controlled.
 func Rollouts(ctx context.Context, from client.Reader, namespace, release string) ([]v1alpha1.Rollout, error) {
 	var list v1alpha1.RolloutList
 	if err := from.List(ctx, &list, client.InNamespace(namespace), client.MatchingFields{FieldRelease: release}); err != nil {
@@ -158,6 +175,8 @@ func stableMoved(rollout *v1alpha1.Rollout, siblings []v1alpha1.Rollout) bool {
 }
 
 // Unanswered returns the unanswered commands about rollout as from has them, oldest first.
+// A command that is older than rollout is about a former Rollout of the same name, and is
+// never obeyed. Times are whole seconds, so one of the same second counts.
 func Unanswered(ctx context.Context, from client.Reader, rollout *v1alpha1.Rollout) ([]plan.Command, error) {
 	var list v1alpha1.RolloutCommandList
 	if err := from.List(ctx, &list, client.InNamespace(rollout.Namespace),
@@ -170,7 +189,7 @@ func Unanswered(ctx context.Context, from client.Reader, rollout *v1alpha1.Rollo
 	var out []plan.Command
 	for i := range list.Items {
 		c := &list.Items[i]
-		if c.Status.Outcome != "" {
+		if c.Status.Outcome != "" || c.CreationTimestamp.Before(&rollout.CreationTimestamp) {
 			continue
 		}
 		out = append(out, plan.Command{

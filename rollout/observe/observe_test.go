@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -374,5 +375,50 @@ func TestCommandsThatCannotBeReadAreNotTakenForNone(t *testing.T) {
 	s.fail["list"] = errors.New("connection refused")
 	if world, err := s.observe(); err == nil {
 		t.Errorf("there is an observation without commands: %+v", world)
+	}
+}
+
+// A Release that was deleted and applied again has Rollouts of the same names again.
+func TestCommandsOlderThanTheRolloutAreNotObeyed(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	born := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	s.subject.Rollout.CreationTimestamp = metav1.NewTime(born)
+	for name, after := range map[string]time.Duration{"former": -time.Second, "same": 0, "later": time.Second} {
+		s.extra = append(s.extra, &v1alpha1.RolloutCommand{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop", CreationTimestamp: metav1.NewTime(born.Add(after))},
+			Spec:       v1alpha1.RolloutCommandSpec{Rollout: "cart-2", Action: v1alpha1.CommandAbort},
+		})
+	}
+	world, err := s.observe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, c := range world.Commands {
+		names = append(names, c.Name)
+	}
+	if want := []string{"same", "later"}; !slices.Equal(names, want) {
+		t.Errorf("the commands are %v, want %v", names, want)
+	}
+}
+
+func TestControlled(t *testing.T) {
+	t.Parallel()
+	rollout := func(name string, uid types.UID) v1alpha1.Rollout {
+		r := v1alpha1.Rollout{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		if uid != "" {
+			owner := &v1alpha1.Release{ObjectMeta: metav1.ObjectMeta{Name: "cart", UID: uid}}
+			r.OwnerReferences = []metav1.OwnerReference{manifest.Owner(owner)}
+		}
+		return r
+	}
+	mentioned := rollout("cart-4", "uid-1")
+	mentioned.OwnerReferences[0].Controller = nil
+	got := observe.Controlled([]v1alpha1.Rollout{
+		rollout("cart-1", "uid-0"), rollout("cart-2", ""), rollout("cart-3", "uid-1"), mentioned, rollout("cart-5", "uid-1"),
+	}, "uid-1")
+	if len(got) != 2 || got[0].Name != "cart-3" || got[1].Name != "cart-5" {
+		t.Errorf("got %+v", got)
 	}
 }

@@ -15,6 +15,7 @@ var promotingGuards = []guard{
 	supersededLate,
 	failedAnalysis,
 	overdue,
+	routeRefused,
 	podsLost,
 	approvalStale,
 	blind,
@@ -53,7 +54,8 @@ func retires(t *turn) ruling {
 
 func supersededLate(t *turn) ruling {
 	carried, known := t.carried()
-	if t.o.Newer == "" || !t.st.Paused && (!known || carried == 100) {
+	refused := t.o.Traffic.Knowledge == Present && !t.o.Traffic.Settled
+	if t.o.Newer == "" || !t.st.Paused && !refused && (!known || carried == 100) {
 		return silence
 	}
 	return superseded(t)

@@ -159,14 +159,15 @@ func (t *turn) canaryWant() int32 {
 	return want
 }
 
-// clocks keeps the moments since when the two sets have been short of pods, and since
-// when the old one has been without traffic.
+// clocks keeps the moments since when the two sets have been short of pods, since when
+// the old one has been without traffic, and since when the gateway has refused the route.
 func (t *turn) clocks() {
 	st := &t.st
 	open := st.Phase == v1alpha1.RolloutProgressing || st.Phase == v1alpha1.RolloutPromoting && !st.Retiring
 	st.WaitingSince = t.shortSince(st.WaitingSince, open && !st.Paused, t.o.Canary, t.canaryWant())
 	st.StableShortSince = t.shortSince(st.StableShortSince,
 		t.kind == kindCanary && (open || st.Phase == v1alpha1.RolloutAborting), t.o.Stable, t.stableWhole)
+	st.RouteUnsettledSince = t.refusedSince(open)
 	if st.StableShortSince != nil {
 		t.wake(st.StableShortSince.Add(t.deadline()))
 	}
@@ -189,4 +190,21 @@ func (t *turn) shortSince(was *metav1.MicroTime, matters bool, s Set, want int32
 		return t.stamp()
 	}
 	return was
+}
+
+// refusedSince is since when the gateway has not accepted the route that carries what is
+// approved. What is unknown changes nothing.
+func (t *turn) refusedSince(open bool) *metav1.MicroTime {
+	since, tr := t.st.RouteUnsettledSince, t.o.Traffic
+	switch {
+	case !open:
+		return nil
+	case tr.Knowledge == Unknown:
+		return since
+	case tr.Knowledge == Absent || tr.Settled || tr.CanaryWeight != t.st.ApprovedWeight:
+		return nil
+	case since == nil:
+		return t.stamp()
+	}
+	return since
 }

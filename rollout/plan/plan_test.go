@@ -243,6 +243,35 @@ func TestNext(t *testing.T) {
 			}),
 			phase: v1alpha1.RolloutSucceeded, step: 3, reason: ReasonSucceeded, says: "with 8 pods",
 		},
+		"a promotion that no gateway accepts is aborted at the deadline": {
+			o: promoting(0).with(func(o *Observation) {
+				o.Traffic.Settled = false
+				o.Status.RouteUnsettledSince = at(-time.Hour)
+			}),
+			phase: v1alpha1.RolloutAborting, step: 3, reason: ReasonAbortRoute, says: "kubectl describe httproute", actions: []Action{weigh(0)}, after: look,
+		},
+		"a promotion that no gateway accepts yet waits": {
+			o: promoting(0).with(func(o *Observation) {
+				o.Traffic.Settled = false
+				o.Status.RouteUnsettledSince = at(-second)
+			}),
+			phase: v1alpha1.RolloutPromoting, step: 3, reason: ReasonHoldRoute, says: "not accepted", after: look,
+		},
+		"a promotion that no gateway accepts gives way to a newer Rollout": {
+			o: promoting(0).with(func(o *Observation) {
+				o.Traffic.Settled = false
+				o.Newer = "cart-9"
+			}),
+			phase: v1alpha1.RolloutAborting, step: 3, reason: ReasonAbortSuperseded, says: "cart-9", actions: []Action{weigh(0)}, after: look,
+		},
+		"a first install that no gateway accepts is deleted at the deadline": {
+			o: first(8, routeAt(100)).with(func(o *Observation) {
+				o.Status.ApprovedWeight, o.Status.ApprovedAt = 100, at(-time.Hour)
+				o.Traffic.Settled = false
+				o.Status.RouteUnsettledSince = at(-time.Hour)
+			}),
+			phase: v1alpha1.RolloutAborting, reason: ReasonAbortRoute, says: "no gateway has accepted", actions: []Action{weigh(0)}, after: look,
+		},
 		"an abort waits for the gateway": {
 			o:     aborting(0).with(func(o *Observation) { o.Traffic.Settled = false }),
 			phase: v1alpha1.RolloutAborting, step: 2, reason: ReasonAnalysisFail, says: "not accepted", after: look,

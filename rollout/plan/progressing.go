@@ -22,6 +22,7 @@ var progressingGuards = []guard{
 	superseded,
 	failedAnalysis,
 	overdue,
+	routeRefused,
 	podsLost,       // I1: less exposure before anything else
 	approvalStale,  // I2: an approval is of its moment
 	blind,          // I2: from here on every fact is known
@@ -41,6 +42,7 @@ var progressingGuards = []guard{
 var soloGuards = []guard{
 	superseded,
 	overdue,
+	routeRefused,
 	blind,
 	behindOlder,
 	soloApproved,
@@ -109,6 +111,16 @@ func overdue(t *turn) ruling {
 	}
 	return t.abort(ReasonAbortDeadline, "revision %s had %s pods available %s after it began to wait for them",
 		t.o.Spec.Revision, t.pods(), t.deadline())
+}
+
+// routeRefused gives up on a route that the gateway does not accept: what it says of
+// parents or hosts is wrong, and the route from before was accepted.
+func routeRefused(t *turn) ruling {
+	if t.st.RouteUnsettledSince == nil || !t.passed(t.st.RouteUnsettledSince, t.deadline()) {
+		return silence
+	}
+	return t.abort(ReasonAbortRoute, "no gateway has accepted the route with %d %% for revision %s within %s; see why with: kubectl describe httproute %s",
+		t.st.ApprovedWeight, t.o.Spec.Revision, t.deadline(), t.o.Spec.Release)
 }
 
 func podsLost(t *turn) ruling {
@@ -254,8 +266,8 @@ func heldByPods(t *turn) ruling {
 	if t.o.Canary.full(want) {
 		return silence
 	}
-	return hold(ReasonHoldPods, "%s, holding: %s pods are available and up to date, %d are needed for %d %%",
-		t.where(), t.pods(), want, t.weightOf(next))
+	return hold(ReasonHoldPods, "%s, holding: %s pods are available, %d are needed for %d %%; %s",
+		t.where(), t.pods(), want, t.weightOf(next), t.podsRemedy())
 }
 
 func heldByStable(t *turn) ruling {
@@ -290,8 +302,8 @@ func soloApproved(t *turn) ruling {
 			return heldByPause(t)
 		}
 		if !t.o.Canary.full(t.whole) {
-			return hold(ReasonHoldPods, "first install of revision %s, holding: %s pods are available and up to date",
-				t.o.Spec.Revision, t.pods())
+			return hold(ReasonHoldPods, "first install of revision %s, holding: %s pods are available; %s",
+				t.o.Spec.Revision, t.pods(), t.podsRemedy())
 		}
 	}
 	t.approve(0, 100)
@@ -312,6 +324,14 @@ func soloSucceeds(t *turn) ruling {
 // pods is "2 of 3".
 func (t *turn) pods() string {
 	return fmt.Sprintf("%d of %d", t.o.Canary.available(), t.canaryWant())
+}
+
+// podsRemedy says what is missing of the canary set, or how to find out.
+func (t *turn) podsRemedy() string {
+	if s := t.o.Canary; s.Knowledge == Present && !s.UpToDate {
+		return "its objects are not as they were rendered yet"
+	}
+	return "see them with: kubectl get pods -l " + v1alpha1.LabelRevision + "=" + t.o.Spec.Revision
 }
 
 // stableName is the revision of the stable set, for messages.

@@ -61,6 +61,8 @@ const (
 	ReasonAbortCommand = "TG-ABORT-COMMAND"
 	// ReasonAbortSuperseded is: a newer Rollout of the Release takes over.
 	ReasonAbortSuperseded = "TG-ABORT-SUPERSEDED"
+	// ReasonAbortRoute is: no gateway accepted the route in time.
+	ReasonAbortRoute = "TG-ABORT-ROUTE"
 	// ReasonAbortDeadline is: the new set did not get enough available pods in time.
 	ReasonAbortDeadline = "TG-ABORT-DEADLINE"
 	// ReasonAbortOutdated is: what the Rollout pinned as stable no longer serves.

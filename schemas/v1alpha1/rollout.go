@@ -130,6 +130,10 @@ type RolloutStatus struct {
 	// deadline counts from it.
 	// +optional
 	WaitingSince *metav1.MicroTime `json:"waitingSince,omitempty"`
+	// RouteUnsettledSince is since when the gateway has not accepted the route that carries
+	// the approved weight; the progress deadline counts from it too.
+	// +optional
+	RouteUnsettledSince *metav1.MicroTime `json:"routeUnsettledSince,omitempty"`
 	// StableShortSince is when the stable set was first seen with fewer available pods
 	// than it should have. Exposure does not rise meanwhile, for at most the progress
 	// deadline: a stable set that stays broken must not keep its own cure out.

@@ -1162,6 +1162,10 @@ func (in *RolloutStatus) DeepCopyInto(out *RolloutStatus) {
 		in, out := &in.WaitingSince, &out.WaitingSince
 		*out = (*in).DeepCopy()
 	}
+	if in.RouteUnsettledSince != nil {
+		in, out := &in.RouteUnsettledSince, &out.RouteUnsettledSince
+		*out = (*in).DeepCopy()
+	}
 	if in.StableShortSince != nil {
 		in, out := &in.StableShortSince, &out.StableShortSince
 		*out = (*in).DeepCopy()

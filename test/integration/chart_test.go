@@ -330,7 +330,11 @@ func (c *chartWorld) releaseIsApplied() {
 			}
 		}
 		return missing == ""
-	}, func() string { return "missing:" + missing })
+	}, func() string {
+		state, _ := c.cluster.Kubectl(c.Context(), "get", "releases,rollouts,deployments,replicasets,pods", "-n", "governed", "-o", "wide")
+		events, _ := c.cluster.Kubectl(c.Context(), "get", "events", "-n", "governed")
+		return "missing:" + missing + "\n" + state + events
+	})
 }
 
 // upgradeKeepsTheCertificate shows that Helm leaves alone what the manager fills in.

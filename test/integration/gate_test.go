@@ -15,6 +15,7 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -486,10 +487,36 @@ func (w *gateWorld) bypasses(t *testing.T) {
 		}),
 		"a service with Tidegate's label": bypass(func(ctx context.Context, c client.Client) error {
 			return c.Create(ctx, service("shop", "mine", ofCart))
+		}, "which is Tidegate's alone to set", "do: create a Release"),
+		"a service of one's own over Tidegate's pods": bypass(func(ctx context.Context, c client.Client) error {
+			s := service("shop", "sneaky", nil)
+			s.Spec.Selector = map[string]string{"app": gateCart}
+			return c.Create(ctx, s)
+		}, `services "sneaky" in namespace "shop" is governed and no Release manages it`, "to be made by a Release only", "a namespace that no Gate governs"),
+		"a service without a selector": bypass(func(ctx context.Context, c client.Client) error {
+			s := service("shop", "sneaky", nil)
+			s.Spec.Selector = nil
+			return c.Create(ctx, s)
+		}),
+		"an autoscaler of one's own": bypass(func(ctx context.Context, c client.Client) error {
+			return c.Create(ctx, &autoscalingv2.HorizontalPodAutoscaler{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "sneaky"},
+				Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+					ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: gateCart}, MaxReplicas: 9,
+				},
+			})
+		}, `horizontalpodautoscalers "sneaky"`, "to be made by a Release only"),
+		"an autoscaler of one's own in the older version": bypass(func(ctx context.Context, c client.Client) error {
+			return c.Create(ctx, &autoscalingv1.HorizontalPodAutoscaler{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "sneaky"},
+				Spec: autoscalingv1.HorizontalPodAutoscalerSpec{
+					ScaleTargetRef: autoscalingv1.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: gateCart}, MaxReplicas: 9,
+				},
+			})
 		}),
 		"a config map with Tidegate's label": bypass(func(ctx context.Context, c client.Client) error {
 			return c.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "mine", Labels: ofCart}})
-		}),
+		}, "which is Tidegate's alone to set", "do: remove the label tidegate.io/release, or create a Release"),
 
 		"a bare pod": inPod(func(ctx context.Context, c client.Client) error {
 			return c.Create(ctx, barePod("shop", "bare"))
@@ -504,7 +531,7 @@ func (w *gateWorld) bypasses(t *testing.T) {
 		}),
 		"a replicaset": inPod(func(ctx context.Context, c client.Client) error {
 			return c.Create(ctx, set("mine"))
-		}, `replicasets "mine" in namespace "shop"`),
+		}, `replicasets "mine" in namespace "shop"`, "do: create a Release", "Tidegate's alone to set"),
 		"a replicaset with a forged owner": inPod(func(ctx context.Context, c client.Client) error { return c.Create(ctx, owned(set("mine"))) }),
 		"the template of the live replicaset": inPod(func(ctx context.Context, c client.Client) error {
 			return c.Patch(ctx, rs.DeepCopy(), jsonPatch(`[{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "evil"}]`))
@@ -521,7 +548,8 @@ func (w *gateWorld) bypasses(t *testing.T) {
 		"a pod template": inPod(func(ctx context.Context, c client.Client) error {
 			return c.Create(ctx, &corev1.PodTemplate{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "x"}, Template: deployment("shop", "x", nil).Spec.Template})
 		}),
-		"deleting a pod": inPod(func(ctx context.Context, c client.Client) error { return c.Delete(ctx, pod.DeepCopy()) }, `found: DELETE by`, "kubectl edit release cart -n shop"),
+		"deleting a pod": inPod(func(ctx context.Context, c client.Client) error { return c.Delete(ctx, pod.DeepCopy()) }, `found: DELETE by`,
+			"to have a pod replaced, evict it: ", "kubectl create --raw /api/v1/namespaces/shop/pods/"+pod.Name+"/eviction -f -", "kubectl edit release cart -n shop"),
 		"deleting the collection of pods": inPod(func(ctx context.Context, c client.Client) error {
 			return c.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace("shop"))
 		}),
@@ -630,7 +658,10 @@ func (w *gateWorld) nodes(t *testing.T) {
 
 func (w *gateWorld) ownThings(t *testing.T) {
 	for name, do := range map[string]func() error{
-		"a service": func() error { return w.alice.Create(t.Context(), service("shop", "mine", nil)) },
+		"a service in a namespace that is not governed": func() error { return w.alice.Create(t.Context(), service("playground", "mine", nil)) },
+		"a disruption budget": func() error {
+			return w.alice.Create(t.Context(), &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "mine"}})
+		},
 		"a config map": func() error {
 			return w.alice.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "mine"}})
 		},
@@ -647,8 +678,13 @@ func (w *gateWorld) ownThings(t *testing.T) {
 			}
 		})
 	}
-	if err := w.alice.Delete(t.Context(), service("shop", "mine", nil)); err != nil {
-		t.Errorf("deleting one's own service: %v", err)
+	for what, o := range map[string]client.Object{
+		"config map":        &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "mine"}},
+		"disruption budget": &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "mine"}},
+	} {
+		if err := w.alice.Delete(t.Context(), o); err != nil {
+			t.Errorf("deleting one's own %s: %v", what, err)
+		}
 	}
 	w.available("playground", "mine", 2)
 }

@@ -61,7 +61,7 @@ func (s *Stage) StartManager(ctx context.Context) (*Manager, error) {
 			// A manager that was killed is waited for no longer than this.
 			"--leader-elect-lease-duration", "4s", "--leader-elect-renew-deadline", "3s", "--leader-elect-retry-period", "500ms",
 		},
-		Env:     []string{"PATH=/usr/bin:/bin", "HOME=" + s.Cluster.Dir(), "TMPDIR=" + os.TempDir()},
+		Env:     []string{"PATH=/usr/bin:/bin", "HOME=" + s.Cluster.Dir(), "TMPDIR=" + s.Cluster.Dir()},
 		Dir:     s.Cluster.Dir(),
 		LogPath: s.ManagerLog(),
 	})

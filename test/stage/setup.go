@@ -247,6 +247,12 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: team-shop}]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: team-catalog}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: tidegate-catalog-view}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: team-shop}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata: {name: team, namespace: playground}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit}

@@ -164,6 +164,9 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) (*Certs, error) 
 	if err != nil {
 		return nil, err
 	}
+	if err := mgr.Add(cleanup(marker)); err != nil {
+		return nil, fmt.Errorf("having the certificate's marker removed at the end: %w", err)
+	}
 	injected := make(chan struct{})
 	key := types.NamespacedName{Namespace: o.Namespace, Name: o.Secret}
 	cr := &rotator.CertRotator{
@@ -220,6 +223,21 @@ func markerDir() (string, error) {
 		return "", fmt.Errorf("writing the certificate's marker: %w", err)
 	}
 	return dir, nil
+}
+
+// cleanup removes a directory when the manager stops.
+type cleanup string
+
+// NeedLeaderElection says that every replica has such a directory.
+func (cleanup) NeedLeaderElection() bool { return false }
+
+// Start implements manager.Runnable.
+func (c cleanup) Start(ctx context.Context) error {
+	<-ctx.Done()
+	if err := os.RemoveAll(string(c)); err != nil {
+		return fmt.Errorf("removing the certificate's marker: %w", err)
+	}
+	return nil
 }
 
 // OnChange calls f whenever another authority or leaf is served from then on. f must not

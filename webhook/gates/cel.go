@@ -266,12 +266,12 @@ func validations(g *v1alpha1.Gate) []admissionregistrationv1.Validation {
 			ReasonDebug, fmt.Sprintf("wanted: a user that allow.debug of Gate %q lists", g.Name),
 			quote("ask the platform team for it: "+edit)),
 		validation(topicPod, `variables.writer || ((variables.builtin || variables.node) && variables.labelsKept)`,
-			ReasonPod, "may be written by the built-in controllers only; wanted: changes through a Release", release),
+			ReasonPod, "may be written by the built-in controllers only; wanted: changes through a Release", podRemedy(g)),
 		validation(topicGap, fmt.Sprintf(`variables.settled || variables.writer || variables.builtin || variables.own || (variables.sub == "scale" && request.operation == "UPDATE" && variables.user in %s)`, list(autoscalers)),
 			ReasonGap, "wanted: the webhook set up for this namespace, which takes some seconds after a Gate or a namespace is made",
 			quote(fmt.Sprintf("try again; if it persists: kubectl describe gate %s", g.Name))),
 	}
-	if allowed := g.Spec.Allow.Eviction; allowed != nil && !*allowed {
+	if !allowsEviction(g) {
 		out = append(out, validation(topicEviction, "variables.writer",
 			ReasonEviction, fmt.Sprintf("wanted: no evictions, as allow.eviction of Gate %q says", g.Name),
 			quote("ask the platform team for it: "+edit)))
@@ -279,8 +279,30 @@ func validations(g *v1alpha1.Gate) []admissionregistrationv1.Validation {
 	return out
 }
 
-// release is a CEL expression: what to do about a pod.
-const release = `(variables.release != "" ? "kubectl edit release " + variables.release + " -n " + request.namespace : "create a Release, which makes the pods: kubectl explain release.spec")`
+// release is a CEL expression: what to do about a pod. On what is made by hand the label
+// tells nothing about who manages it.
+const release = `(variables.release != "" && request.operation == "CREATE" ? "create a Release, which makes the pods: kubectl explain release.spec; ` +
+	`the label ` + v1alpha1.LabelRelease + ` is Tidegate's alone to set" : ` +
+	`variables.release != "" ? "kubectl edit release " + variables.release + " -n " + request.namespace : ` +
+	`"create a Release, which makes the pods: kubectl explain release.spec")`
+
+// evict is a CEL expression: who deletes a pod mostly wants another in its place. kubectl
+// has no verb for it.
+const evict = `"to have a pod replaced, evict it: echo '{\"apiVersion\":\"policy/v1\",\"kind\":\"Eviction\",\"metadata\":{\"name\":\"" + variables.name + "\"}}' | ` +
+	`kubectl create --raw /api/v1/namespaces/" + request.namespace + "/pods/" + variables.name + "/eviction -f -, or all of a node: kubectl drain; to change what runs: "`
+
+// podRemedy is a CEL expression: release, and before it, where the Gate allows evictions
+// and a pod is deleted, evict.
+func podRemedy(g *v1alpha1.Gate) string {
+	if !allowsEviction(g) {
+		return release
+	}
+	return `(variables.key == "/pods DELETE" ? ` + evict + ` : "") + ` + release
+}
+
+func allowsEviction(g *v1alpha1.Gate) bool {
+	return g.Spec.Allow.Eviction == nil || *g.Spec.Allow.Eviction
+}
 
 // validation denies, in governed namespaces, what is about a topic and not permitted. A
 // message expression that fails would be replaced by the raw expression, which nobody

@@ -105,6 +105,33 @@ func TestGenerateGolden(t *testing.T) {
 	}
 }
 
+// TestEvictionIsNamedWhereItIsAllowed is about the message alone.
+func TestEvictionIsNamedWhereItIsAllowed(t *testing.T) {
+	for name, tc := range map[string]struct {
+		allow *bool
+		want  bool
+	}{
+		"by default":        {nil, true},
+		"where allowed":     {new(true), true},
+		"not where refused": {new(false), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec := byNames("shop")
+			spec.Allow.Eviction = tc.allow
+			s, err := gates.Generate([]v1alpha1.Gate{named("production", spec)}, world, nil, options())
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := slices.ContainsFunc(s.Policies[0].Spec.Validations, func(v admissionregistrationv1.Validation) bool {
+				return strings.Contains(v.MessageExpression, "to have a pod replaced, evict it")
+			})
+			if got != tc.want {
+				t.Errorf("the eviction is named: wanted %v, got %v", tc.want, got)
+			}
+		})
+	}
+}
+
 func write(t *testing.T, b *strings.Builder, o any) {
 	t.Helper()
 	raw, err := yaml.Marshal(o)

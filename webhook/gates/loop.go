@@ -49,6 +49,10 @@ const (
 // configuration.
 const DefaultSettle = 3 * time.Second
 
+// conflictPause is how long the cache is given to see what somebody else wrote, where the
+// loop would have written over it.
+const conflictPause = 100 * time.Millisecond
+
 // Loop keeps at the API server what Generate says, and writes the status of Gates. It
 // looks at all Gates and namespaces at once, since they share one webhook configuration,
 // and so must run once: on the leader.
@@ -113,10 +117,20 @@ func (l *Loop) SetupWithManager(mgr ctrl.Manager) error {
 	return b.Complete(l)
 }
 
-// Reconcile brings what stands in line with what should, in an order that leaves no hole:
-// what a selector chose is recorded, then ring 1 is written, then ring 2, and only when
-// ring 2 has settled does ring 1 leave its kinds to it.
+// Reconcile brings what stands in line with what should. That somebody else wrote
+// meanwhile is no error: everything is looked at anew in a moment.
 func (l *Loop) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
+	result, err := l.align(ctx)
+	if apierrors.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: conflictPause}, nil
+	}
+	return result, err
+}
+
+// align goes in an order that leaves no hole: what a selector chose is recorded, then
+// ring 1 is written, then ring 2, and only when ring 2 has settled does ring 1 leave its
+// kinds to it.
+func (l *Loop) align(ctx context.Context) (reconcile.Result, error) {
 	var gates v1alpha1.GateList
 	if err := l.Client.List(ctx, &gates); err != nil {
 		return reconcile.Result{}, fmt.Errorf("listing gates: %w", err)

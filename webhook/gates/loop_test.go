@@ -1,6 +1,7 @@
 package gates_test
 
 import (
+	"context"
 	"encoding/pem"
 	"strings"
 	"testing"
@@ -12,11 +13,13 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	testclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"tidegate.io/tidegate/schemas/v1alpha1"
@@ -221,6 +224,34 @@ func TestADeletedGateIsPruned(t *testing.T) {
 	}
 	if n := len(w.webhooks()); n != 0 {
 		t.Errorf("%d webhooks are left", n)
+	}
+}
+
+func TestAConflictIsTriedAgainAndIsNoError(t *testing.T) {
+	gr := schema.GroupResource{Group: "tidegate.io", Resource: "gates"}
+	for name, tc := range map[string]struct {
+		err  error
+		want bool // an error
+	}{
+		"somebody else wrote meanwhile": {apierrors.NewConflict(gr, "production", nil), false},
+		"a write that is refused":       {apierrors.NewForbidden(gr, "production", nil), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newLoopWorld(t, production(), secret())
+			c, ok := w.Client.(client.WithWatch)
+			if !ok {
+				t.Fatal("the fake client cannot be intercepted")
+			}
+			w.loop.Client = interceptor.NewClient(c, interceptor.Funcs{
+				SubResourceUpdate: func(context.Context, client.Client, string, client.Object, ...client.SubResourceUpdateOption) error {
+					return tc.err
+				},
+			})
+			r, err := w.loop.Reconcile(t.Context(), reconcile.Request{})
+			if (err != nil) != tc.want || (r.RequeueAfter > 0) == tc.want {
+				t.Errorf("got %+v, %v", r, err)
+			}
+		})
 	}
 }
 

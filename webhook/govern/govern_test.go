@@ -94,6 +94,9 @@ func TestControllersDoTheirOwnWorkOnly(t *testing.T) {
 		"the namespace controller deletes deployments":            {"apps", "deployments", "", govern.Delete, sa + "namespace-controller", true},
 		"the namespace controller updates no deployments":         {"apps", "deployments", "", govern.Update, sa + "namespace-controller", false},
 		"the garbage collector releases anything":                 {"gateway.networking.k8s.io", "httproutes", "", govern.Update, sa + "generic-garbage-collector", true},
+		"the garbage collector deletes services":                  {"", "services", "", govern.Delete, sa + "generic-garbage-collector", true},
+		"the namespace controller deletes autoscalers":            {"autoscaling", "horizontalpodautoscalers", "", govern.Delete, sa + "namespace-controller", true},
+		"the service controller updates services":                 {"", "services", "", govern.Update, sa + "service-controller", true},
 		"the garbage collector makes nothing":                     {"apps", "deployments", "", govern.Create, sa + "generic-garbage-collector", false},
 		"the garbage collector writes no status":                  {"apps", "deployments", "status", govern.Update, sa + "generic-garbage-collector", false},
 		"the deployment controller writes deployment status":      {"apps", "deployments", "status", govern.Update, sa + "deployment-controller", true},
@@ -170,11 +173,26 @@ func TestExtraKinds(t *testing.T) {
 	if govern.Labelled(g, schema.GroupResource{Resource: "configmaps"}) {
 		t.Error("a kind that the Gate names is governed wholly")
 	}
-	if !govern.Labelled(g, schema.GroupResource{Resource: "services"}) {
-		t.Error("services are governed where labelled")
+	if !govern.Labelled(g, schema.GroupResource{Group: "policy", Resource: "poddisruptionbudgets"}) {
+		t.Error("disruption budgets are governed where labelled")
 	}
 	if govern.Labelled(g, schema.GroupResource{Group: "example.com", Resource: "unknown"}) {
 		t.Error("an unknown resource is governed always")
+	}
+}
+
+func TestWhatReachesPodsIsGovernedWithoutTheLabel(t *testing.T) {
+	g := gate(v1alpha1.NamespaceScope{Names: []string{"shop"}})
+	for gr, labelled := range map[schema.GroupResource]bool{
+		{Resource: "services"}: false,
+		{Group: "autoscaling", Resource: "horizontalpodautoscalers"}: false,
+		{Group: "gateway.networking.k8s.io", Resource: "httproutes"}: false,
+		{Resource: "configmaps"}:                                     true,
+		{Group: "policy", Resource: "poddisruptionbudgets"}:          true,
+	} {
+		if got := govern.Labelled(g, gr); got != labelled {
+			t.Errorf("%s: governed where labelled only: wanted %v, got %v", gr, labelled, got)
+		}
 	}
 }
 

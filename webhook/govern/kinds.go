@@ -64,9 +64,12 @@ var defaultKinds = []Kind{
 	{Group: "batch", Resource: "cronjobs", Ring: RingWebhook},
 	{Group: "batch", Resource: "jobs", Ring: RingWebhook},
 
-	{Group: "", Resource: "services", Ring: RingWebhook, Labelled: true},
-	{Group: "autoscaling", Resource: "horizontalpodautoscalers", Ring: RingWebhook, Labelled: true},
-	{Group: "gateway.networking.k8s.io", Resource: "httproutes", Ring: RingWebhook, Labelled: true},
+	// All pods of a governed namespace are Tidegate's, so whatever chooses, reaches or
+	// scales pods there could only go around the weights, whether it is labelled or not.
+	{Group: "", Resource: "services", Ring: RingWebhook},
+	{Group: "autoscaling", Resource: "horizontalpodautoscalers", Ring: RingWebhook},
+	{Group: "gateway.networking.k8s.io", Resource: "httproutes", Ring: RingWebhook},
+
 	{Group: "policy", Resource: "poddisruptionbudgets", Ring: RingWebhook, Labelled: true},
 
 	{Group: "", Resource: "configmaps", Ring: RingWebhook, Labelled: true, Light: true},

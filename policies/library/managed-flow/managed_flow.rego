@@ -52,11 +52,12 @@ labelled if "tidegate.io/release" in object.keys(input.request.oldObject.metadat
 
 deny contains {"code": "TG-GATE-BYPASS", "msg": msg, "fix": fix, "details": {"release": release}} if {
 	not allow
-	msg := sprintf("%s %s in namespace %q %s; wanted: changes through the Release, found: %s by %q", [
+	msg := sprintf("%s %s in namespace %q %s; wanted: %s, found: %s by %q", [
 		resource,
 		name,
 		input.request.namespace,
 		management,
+		wanted,
 		input.request.operation,
 		input.request.userInfo.username,
 	])
@@ -88,11 +89,50 @@ release := input.owner.release
 
 default management := "is governed and no Release manages it"
 
-management := sprintf("is managed by Release %q", [release]) if release != ""
+management := "carries the label tidegate.io/release, which is Tidegate's alone to set" if {
+	claimed
+} else := sprintf("is managed by Release %q", [release]) if {
+	release != ""
+}
 
-default fix := "create a Release; it makes the objects: kubectl explain release.spec, kubectl get releasetemplates"
+# What somebody makes with Tidegate's label on it only claims that a Release manages it.
+claimed if {
+	input.request.operation == "CREATE"
+	"tidegate.io/release" in object.keys(input.request.object.metadata.labels)
+}
 
-fix := sprintf("kubectl patch release %s -n %s --type merge -p '{\"spec\":{\"values\":{\"replicas\":%v}}}'", [
+default wanted := "changes through the Release"
+
+wanted := "objects with this label to be made by a Release only" if {
+	claimed
+} else := "Services, routes and autoscalers to be made by a Release only, since others would go around its weights" if {
+	release == ""
+	around
+}
+
+# All pods of a governed namespace are Tidegate's: whatever chooses, reaches or scales
+# pods goes around the weights.
+around if {
+	some kind in [
+		{"group": "", "resource": "services"},
+		{"group": "autoscaling", "resource": "horizontalpodautoscalers"},
+		{"group": "gateway.networking.k8s.io", "resource": "httproutes"},
+	]
+	input.request.resource.group == kind.group
+	input.request.resource.resource == kind.resource
+}
+
+create := "create a Release; it makes the objects: kubectl explain release.spec, kubectl get releasetemplates"
+
+fix := sprintf("remove the label tidegate.io/release, or %s", [create]) if {
+	claimed
+	input.scope == "labelled"
+} else := create if {
+	claimed
+} else := sprintf("%s; or use a namespace that no Gate governs: kubectl get gates", [create]) if {
+	release == ""
+	around
+} else := sprintf("kubectl patch release %s -n %s --type merge -p '{\"spec\":{\"values\":{\"replicas\":%v}}}'", [
 	release,
 	input.request.namespace,
 	input.request.object.spec.replicas,
@@ -110,4 +150,4 @@ fix := sprintf("kubectl patch release %s -n %s --type merge -p '{\"spec\":{\"val
 	input.request.operation == "DELETE"
 } else := sprintf("kubectl edit release %s -n %s", [release, input.request.namespace]) if {
 	release != ""
-}
+} else := create

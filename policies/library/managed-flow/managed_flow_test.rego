@@ -110,34 +110,34 @@ test_generate_name_is_denied if {
 	contains(violation.fix, "create a Release")
 }
 
-service := with_request(object.union(update, {"scope": "labelled"}), {"resource": {"group": "", "version": "v1", "resource": "services"}})
+budget := with_request(object.union(update, {"scope": "labelled"}), {"resource": {"group": "policy", "version": "v1", "resource": "poddisruptionbudgets"}})
 
 unlabelled := {"metadata": {"name": "mine", "namespace": "shop"}}
 
-test_an_unlabelled_service_is_the_teams_own if {
-	allowed(json.patch(service, [
+test_an_unlabelled_budget_is_the_teams_own if {
+	allowed(json.patch(budget, [
 		{"op": "replace", "path": "/request/object", "value": unlabelled},
 		{"op": "replace", "path": "/request/oldObject", "value": unlabelled},
 	]))
 }
 
 test_the_label_can_be_neither_removed_nor_added_by_hand if {
-	denied(service)
-	denied(json.patch(service, [{"op": "replace", "path": "/request/object", "value": unlabelled}]))
-	denied(json.patch(service, [{"op": "replace", "path": "/request/oldObject", "value": unlabelled}]))
+	denied(budget)
+	denied(json.patch(budget, [{"op": "replace", "path": "/request/object", "value": unlabelled}]))
+	denied(json.patch(budget, [{"op": "replace", "path": "/request/oldObject", "value": unlabelled}]))
 }
 
 test_a_labelled_request_without_its_objects_is_denied if {
-	denied(json.patch(service, [{"op": "remove", "path": "/request/object"}, {"op": "remove", "path": "/request/oldObject"}]))
-	denied(json.patch(service, [{"op": "replace", "path": "/request/object", "value": unlabelled}, {"op": "remove", "path": "/request/oldObject"}]))
-	denied(json.patch(service, [
+	denied(json.patch(budget, [{"op": "remove", "path": "/request/object"}, {"op": "remove", "path": "/request/oldObject"}]))
+	denied(json.patch(budget, [{"op": "replace", "path": "/request/object", "value": unlabelled}, {"op": "remove", "path": "/request/oldObject"}]))
+	denied(json.patch(budget, [
 		{"op": "replace", "path": "/request/operation", "value": "DELETE"},
 		{"op": "replace", "path": "/request/object", "value": unlabelled},
 		{"op": "remove", "path": "/request/oldObject"},
 	]))
 }
 
-test_an_unknown_operation_is_denied if denied(json.patch(service, [
+test_an_unknown_operation_is_denied if denied(json.patch(budget, [
 	{"op": "replace", "path": "/request/operation", "value": "CONNECT"},
 	{"op": "replace", "path": "/request/object", "value": unlabelled},
 	{"op": "replace", "path": "/request/oldObject", "value": unlabelled},
@@ -148,6 +148,56 @@ test_an_unlabelled_deployment_is_governed_all_the_same if {
 		{"op": "replace", "path": "/request/object", "value": unlabelled},
 		{"op": "replace", "path": "/request/oldObject", "value": unlabelled},
 	]))
+}
+
+created(group, resource, scope, object) := {
+	"gate": gate,
+	"controllers": [],
+	"scope": scope,
+	"owner": {"release": ""},
+	"request": {
+		"operation": "CREATE",
+		"resource": {"group": group, "version": "v1", "resource": resource},
+		"name": object.metadata.name,
+		"namespace": "shop",
+		"userInfo": {"username": "alice"},
+		"object": object,
+	},
+}
+
+test_a_service_made_by_hand_is_told_why if {
+	doc := created("", "services", "always", unlabelled)
+	denied(doc)
+	some violation in managed_flow.deny with input as doc
+	contains(violation.msg, `services "mine" in namespace "shop" is governed and no Release manages it; wanted: Services, routes and autoscalers`)
+	contains(violation.fix, "a namespace that no Gate governs")
+}
+
+test_routes_and_autoscalers_made_by_hand_are_told_why if {
+	every kind in [["gateway.networking.k8s.io", "httproutes"], ["autoscaling", "horizontalpodautoscalers"]] {
+		doc := created(kind[0], kind[1], "always", unlabelled)
+		denied(doc)
+		some violation in managed_flow.deny with input as doc
+		contains(violation.msg, "others would go around its weights")
+	}
+}
+
+test_a_label_on_what_is_made_by_hand_is_not_believed if {
+	every scope in ["always", "labelled"] {
+		doc := object.union(created("", "configmaps", scope, deployment), {"owner": {"release": "cart"}})
+		denied(doc)
+		some violation in managed_flow.deny with input as doc
+		contains(violation.msg, "carries the label tidegate.io/release, which is Tidegate's alone to set; wanted: objects with this label")
+		not contains(violation.fix, "kubectl edit")
+		contains(violation.fix, "create a Release")
+	}
+}
+
+test_removing_the_label_is_advised_where_it_helps if {
+	every scope, helps in {"always": false, "labelled": true} {
+		some violation in managed_flow.deny with input as created("", "configmaps", scope, deployment)
+		contains(violation.fix, "remove the label") == helps
+	}
 }
 
 test_nothing_is_not_allowed if not managed_flow.allow with input as {}

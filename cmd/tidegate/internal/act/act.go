@@ -138,7 +138,9 @@ func misfit(format string, args ...any) error {
 // Answered says which.
 func Await(ctx context.Context, c client.Reader, command *v1alpha1.RolloutCommand, limit time.Duration) (_ *v1alpha1.RolloutCommand, answered bool, _ error) {
 	latest := command
-	err := wait.PollUntilContextTimeout(ctx, interval, limit, true, func(ctx context.Context) (bool, error) {
+	// A request that is under way when the time is over is let end: cut short, it would give
+	// an error of its own in place of "no answer yet".
+	err := wait.PollUntilContextTimeout(ctx, interval, limit, true, func(context.Context) (bool, error) {
 		var read v1alpha1.RolloutCommand
 		if err := c.Get(ctx, client.ObjectKeyFromObject(command), &read); err != nil {
 			return false, err
