@@ -183,13 +183,14 @@ func TestExtraKinds(t *testing.T) {
 
 func TestWhatReachesPodsIsGovernedWithoutTheLabel(t *testing.T) {
 	g := gate(v1alpha1.NamespaceScope{Names: []string{"shop"}})
-	for gr, labelled := range map[schema.GroupResource]bool{
-		{Resource: "services"}: false,
-		{Group: "autoscaling", Resource: "horizontalpodautoscalers"}: false,
-		{Group: "gateway.networking.k8s.io", Resource: "httproutes"}: false,
-		{Resource: "configmaps"}:                                     true,
-		{Group: "policy", Resource: "poddisruptionbudgets"}:          true,
+	for resource, labelled := range map[string]bool{
+		"services":                             false,
+		"horizontalpodautoscalers.autoscaling": false,
+		"httproutes.gateway.networking.k8s.io": false,
+		"configmaps":                           true,
+		"poddisruptionbudgets.policy":          true,
 	} {
+		gr := schema.ParseGroupResource(resource)
 		if got := govern.Labelled(g, gr); got != labelled {
 			t.Errorf("%s: governed where labelled only: wanted %v, got %v", gr, labelled, got)
 		}
