@@ -258,7 +258,7 @@ func (d *demo) stopped(ctx context.Context) error {
 	out, err := d.kubectl(ctx, stage.Admin, "", "run", "rogue", "--image=shop/rogue:1", "-n", stage.Namespace)
 	d.refused("a bare Pod, with the manager stopped", out, err, "TG-")
 	out, err = d.kubectl(ctx, stage.Team, fmt.Sprintf(handWritten, "Deployment", stage.Namespace), "apply", "-f", "-")
-	d.refused("a hand-written Deployment, with the manager stopped", out, err)
+	d.refused("a hand-written Deployment, with the manager stopped", out, err, "failed calling webhook", "kinds.gates.tidegate.io")
 	out, err = d.kubectl(ctx, stage.Team, fmt.Sprintf(handWritten, "Deployment", stage.OpenNamespace), "apply", "-f", "-")
 	d.expect(err == nil, "namespaces that no Gate governs do not notice", out)
 	pods := "pods -l tidegate.io/release=" + releaseName

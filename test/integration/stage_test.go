@@ -110,18 +110,25 @@ func (p *play) killed(t *testing.T) {
 // withinApproval compares the shares served with the weights approved, I4.
 func (p *play) withinApproval(t *testing.T, ro *v1alpha1.Rollout) {
 	t.Helper()
-	history := ro.Status.History
+	history, spans := ro.Status.History, 0
 	for i, h := range history[:len(history)-1] {
 		from, to := h.At.Add(time.Second), history[i+1].At.Time
-		if h.Weight == 100 || to.Sub(from) < 3*time.Second {
+		if h.Weight == 0 || h.Weight == 100 || to.Sub(from) < 3*time.Second {
 			continue
 		}
+		spans++
 		span := p.recorder.Between(from, to)
 		share := span.Share(ro.Spec.Revision)
 		t.Logf("step %d: approved %d %%, served %.2f %% of %d requests", h.Step, h.Weight, share, span.Sent)
 		if share > float64(h.Weight)+1 {
 			t.Errorf("I4: step %d: wanted at most %d %%, found %.2f %% of %d requests", h.Step, h.Weight, share, span.Sent)
 		}
+		if share < float64(h.Weight)/2 {
+			t.Errorf("step %d: wanted about %d %%, found %.2f %% of %d requests: the load does not see the weights", h.Step, h.Weight, share, span.Sent)
+		}
+	}
+	if spans < 3 {
+		t.Errorf("wanted each of the three steps to be served long enough to compare, found %d", spans)
 	}
 }
 
