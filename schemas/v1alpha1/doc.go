@@ -1,7 +1,7 @@
 // Package v1alpha1 holds the API types of group tidegate.io: what a platform team
 // writes (ReleaseTemplate, DeployPolicy, MetricSource, Gate), what a service team
 // writes (Release), what Tidegate records (TemplateRevision, Rollout) and what people
-// decide later (RolloutCommand, BreakGlass).
+// decide later (RolloutCommand, TemplateCommand, BreakGlass).
 //
 // Conditions follow kstatus: Ready, Reconciling and Stalled, the last two never
 // together. Every status carries observedGeneration, which the API server defaults to
@@ -33,6 +33,7 @@ func addKnownTypes(s *runtime.Scheme) error {
 		&Release{}, &ReleaseList{},
 		&Rollout{}, &RolloutList{},
 		&RolloutCommand{}, &RolloutCommandList{},
+		&TemplateCommand{}, &TemplateCommandList{},
 		&DeployPolicy{}, &DeployPolicyList{},
 		&BreakGlass{}, &BreakGlassList{},
 		&Gate{}, &GateList{},

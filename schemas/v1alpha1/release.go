@@ -39,16 +39,37 @@ type ReleaseSpec struct {
 	Values *runtime.RawExtension `json:"values,omitempty"`
 }
 
-// TemplateReference names a template and, optionally, one revision of it.
+// TemplateReference names a template and, optionally, one revision or one channel of it.
+// Without either the Release follows the template as the template's sync says.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.channel) || !has(self.revision) && !has(self.digest)",message="a Release either follows a channel or pins a revision"
 type TemplateReference struct {
 	// Name of the ReleaseTemplate.
 	// +kubebuilder:validation:MinLength=1
 	Name string `json:"name"`
-	// Revision pins the number of a TemplateRevision. Without it the Release follows the
-	// template as the template's sync says.
+	// Revision pins the number of a TemplateRevision.
 	// +kubebuilder:validation:Minimum=1
 	// +optional
 	Revision int64 `json:"revision,omitempty"`
+	// Digest pins the digest of a TemplateRevision. Together with Revision both must hold.
+	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
+	// +optional
+	Digest string `json:"digest,omitempty"`
+	// Channel follows a channel of the template, such as stable.
+	// +kubebuilder:validation:Pattern=`^[a-z]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=40
+	// +optional
+	Channel string `json:"channel,omitempty"`
+}
+
+// AssignedRevision is the TemplateRevision that a template's sync gave to a Release.
+type AssignedRevision struct {
+	// Name of the TemplateRevision.
+	Name string `json:"name"`
+	// Generation of the Release when it was assigned.
+	Generation int64 `json:"generation"`
+	// At is when it was assigned.
+	At metav1.MicroTime `json:"at"`
 }
 
 // ReleasePhase is one word for where a Release stands.
@@ -80,6 +101,10 @@ type ReleaseStatus struct {
 	Phase ReleasePhase `json:"phase,omitempty"`
 	// Message says in a sentence why the phase is what it is.
 	Message string `json:"message,omitempty"`
+	// Assigned is the TemplateRevision that the template's sync gave to the Release, which
+	// it follows unless it pins one or follows a channel. Written by the template loop.
+	// +optional
+	Assigned *AssignedRevision `json:"assigned,omitempty"`
 	// TemplateRevision is the name of the TemplateRevision that the spec was rendered
 	// with.
 	TemplateRevision string `json:"templateRevision,omitempty"`

@@ -14,6 +14,8 @@ import (
 // +kubebuilder:resource:scope=Cluster,shortName=rt,categories=tidegate
 // +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.status.latestRevision`
 // +kubebuilder:printcolumn:name="Sync",type=string,JSONPath=`.spec.sync.type`
+// +kubebuilder:printcolumn:name="Target",type=string,JSONPath=`.status.sync.target`
+// +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.sync.phase`
 // +kubebuilder:printcolumn:name="Releases",type=integer,JSONPath=`.status.releases`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
@@ -41,25 +43,118 @@ type ReleaseTemplateSpec struct {
 	// +kubebuilder:default={type: Immediate}
 	// +optional
 	Sync TemplateSync `json:"sync,omitempty"`
+
+	// Channels name revisions that a Release may follow instead of the sync, by
+	// spec.template.channel, such as stable and candidate. A channel moves only when it is
+	// changed here.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Channels []TemplateChannel `json:"channels,omitempty"`
+
+	// AllowBreakingAfter declares that the successor of the revision with this number may
+	// break values that were good before. It counts for that one revision, so it need not be
+	// taken back. Without it a breaking change of #Variables is refused.
+	// +kubebuilder:validation:Minimum=1
+	// +optional
+	AllowBreakingAfter int64 `json:"allowBreakingAfter,omitempty"`
+
+	// RevisionHistoryLimit is how many revisions are kept beside those that a Release, a
+	// Rollout, a channel or the sync refers to. Default 10.
+	// +kubebuilder:default=10
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	// +optional
+	RevisionHistoryLimit *int32 `json:"revisionHistoryLimit,omitempty"`
+}
+
+// TemplateChannel is a name for one revision of a template.
+type TemplateChannel struct {
+	// +kubebuilder:validation:Pattern=`^[a-z]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=40
+	Name string `json:"name"`
+	// Revision is the number of the TemplateRevision.
+	// +kubebuilder:validation:Minimum=1
+	Revision int64 `json:"revision"`
 }
 
 // SyncType says when Releases take up a new template revision.
 //
-// +kubebuilder:validation:Enum=Immediate;Manual
+// +kubebuilder:validation:Enum=Immediate;Staged;Manual
 type SyncType string
 
 const (
-	// SyncImmediate rolls every Release of the template at once; the default.
+	// SyncImmediate rolls every Release of the template at once, MaxConcurrent at a time;
+	// the default.
 	SyncImmediate SyncType = "Immediate"
-	// SyncManual leaves each Release on its revision until its spec.template.revision is
-	// changed or removed and its values are applied anew.
+	// SyncStaged rolls the Releases wave by wave, and halts by itself when rollouts of a
+	// wave fail.
+	SyncStaged SyncType = "Staged"
+	// SyncManual leaves each Release on its revision until somebody applies it anew.
 	SyncManual SyncType = "Manual"
 )
 
-// TemplateSync says when Releases take up a new template revision.
+// TemplateSync says when Releases take up a new template revision. Releases that pin a
+// revision or follow a channel are left out.
+//
+// +kubebuilder:validation:XValidation:rule="self.type == 'Staged' ? has(self.waves) && size(self.waves) > 0 : !has(self.waves) || size(self.waves) == 0",message="waves belong to type Staged, which needs at least one"
 type TemplateSync struct {
 	// +kubebuilder:default=Immediate
 	Type SyncType `json:"type,omitempty"`
+	// MaxConcurrent is how many Releases of the template may be under way to another
+	// revision at the same time. Default 20.
+	// +kubebuilder:default=20
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	// +optional
+	MaxConcurrent int32 `json:"maxConcurrent,omitempty"`
+	// Waves are taken in order; type Staged only. Releases that no wave selects make up a
+	// last wave called rest.
+	// +kubebuilder:validation:MaxItems=20
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Waves []SyncWave `json:"waves,omitempty"`
+}
+
+// SyncWave selects Releases and says what must hold of them before the next wave. A
+// Release belongs to the first wave that selects it.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.selector) || has(self.namespaces) || has(self.percent)",message="a wave selects by selector, namespaces or percent"
+// +kubebuilder:validation:XValidation:rule="self.name != 'rest'",message="rest is the name of the wave that takes what no other one selects",fieldPath=".name"
+type SyncWave struct {
+	// +kubebuilder:validation:Pattern=`^[a-z]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=40
+	Name string `json:"name"`
+	// Selector selects Releases by their labels.
+	// +optional
+	Selector *metav1.LabelSelector `json:"selector,omitempty"`
+	// Namespaces selects Releases by their namespace; a * stands for any characters.
+	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:items:MinLength=1
+	// +listType=set
+	// +optional
+	Namespaces []string `json:"namespaces,omitempty"`
+	// Percent selects this share of all Releases of the template, rounded up, those of
+	// earlier waves counted in, in an order that is arbitrary and always the same. With
+	// selector or namespaces, of those that these select.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	// +optional
+	Percent int32 `json:"percent,omitempty"`
+	// Soak is how long the wave is watched after its last Release has settled. Default 0s.
+	// +optional
+	Soak metav1.Duration `json:"soak,omitempty"`
+	// MaxFailed is how many Releases of the wave may fail before the sync halts. Default 0.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	MaxFailed int32 `json:"maxFailed,omitempty"`
+	// Patience is how long a Release may be under way before the wave goes on without it.
+	// One that its team paused, or that does not render, is not waited for. Default 2h.
+	// +kubebuilder:default="2h"
+	// +optional
+	Patience metav1.Duration `json:"patience,omitempty"`
 }
 
 // ReleaseTemplateStatus is written by Tidegate.
@@ -70,9 +165,102 @@ type ReleaseTemplateStatus struct {
 	LatestRevision string `json:"latestRevision,omitempty"`
 	// Releases is the number of Releases that name this template.
 	Releases int32 `json:"releases,omitempty"`
+	// Sync is where the Releases are on their way to the target revision.
+	// +optional
+	Sync *TemplateSyncStatus `json:"sync,omitempty"`
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// SyncPhase is one word for where a sync stands.
+//
+// +kubebuilder:validation:Enum=Syncing;Soaking;Paused;Halted;Synced
+type SyncPhase string
+
+const (
+	// SyncSyncing is while Releases of the current wave are under way.
+	SyncSyncing SyncPhase = "Syncing"
+	// SyncSoaking is while a wave that has settled is watched.
+	SyncSoaking SyncPhase = "Soaking"
+	// SyncPaused is while a TemplateCommand pause holds the sync.
+	SyncPaused SyncPhase = "Paused"
+	// SyncHalted is when Releases of a wave failed; a resume, a rollback or another
+	// revision moves it on.
+	SyncHalted SyncPhase = "Halted"
+	// SyncSynced is when every wave has been passed.
+	SyncSynced SyncPhase = "Synced"
+)
+
+// TemplateSyncStatus is where a sync stands. What it holds cannot be read off the Releases;
+// the counts are there for people.
+type TemplateSyncStatus struct {
+	// Target is the name of the TemplateRevision that Releases are brought to.
+	Target string `json:"target"`
+	// From is the name of the revision that was the target before, and that new Releases of
+	// a wave that has not begun get. Empty for the first revision.
+	From string `json:"from,omitempty"`
+	// RolledBackFrom is the name of the revision that a rollback turned away from; the
+	// sync does not return to it. Empty otherwise.
+	RolledBackFrom string    `json:"rolledBackFrom,omitempty"`
+	Phase          SyncPhase `json:"phase"`
+	// Message says in a sentence what it waits for.
+	Message string `json:"message,omitempty"`
+	// Wave is the current wave, counted from 1; 0 before the first has begun.
+	Wave int32 `json:"wave"`
+	// WaveStartedAt is when the current wave began.
+	// +optional
+	WaveStartedAt *metav1.MicroTime `json:"waveStartedAt,omitempty"`
+	// SettledAt is when the last Release of the current wave was seen to have settled; the
+	// soak counts from it.
+	// +optional
+	SettledAt *metav1.MicroTime `json:"settledAt,omitempty"`
+	// Forgiven is how many failed Releases of the current wave a resume has accepted.
+	Forgiven int32 `json:"forgiven,omitempty"`
+	// Waves has one entry for each wave, the rest included.
+	// +kubebuilder:validation:MaxItems=21
+	// +listType=map
+	// +listMapKey=name
+	Waves []WaveStatus `json:"waves,omitempty"`
+	// Waiting names Releases that are not on the target yet and why, the most important
+	// first.
+	// +kubebuilder:validation:MaxItems=50
+	// +listType=atomic
+	Waiting []WaitingRelease `json:"waiting,omitempty"`
+	// Drifted is how many Releases the engine of this version would render differently from
+	// what was judged. Nothing is applied; their status says more.
+	Drifted int32 `json:"drifted,omitempty"`
+}
+
+// WaveStatus counts the Releases of one wave by where they are.
+type WaveStatus struct {
+	Name string `json:"name"`
+	// Phase is Waiting, Syncing, Soaking, Halted or Done.
+	// +kubebuilder:validation:Enum=Waiting;Syncing;Soaking;Halted;Done
+	Phase    string `json:"phase"`
+	Releases int32  `json:"releases"`
+	// Settled are on the target and serve, those that the target does not change included.
+	Settled int32 `json:"settled,omitempty"`
+	// Moving have a rollout to the target under way.
+	Moving int32 `json:"moving,omitempty"`
+	// Failed had their rollout to the target aborted.
+	Failed int32 `json:"failed,omitempty"`
+	// Excused are not waited for: paused by their team, not rendering, or past the
+	// patience.
+	Excused int32 `json:"excused,omitempty"`
+}
+
+// WaitingRelease is a Release that is not on the target.
+type WaitingRelease struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	Wave      string `json:"wave,omitempty"`
+	// Revision is the name of the TemplateRevision that it is on; empty for none.
+	Revision string `json:"revision,omitempty"`
+	// State is Queued, Moving, Failed, Paused, Broken, Late or Held.
+	// +kubebuilder:validation:Enum=Queued;Moving;Failed;Paused;Broken;Late;Held
+	State   string `json:"state"`
+	Message string `json:"message,omitempty"`
 }
 
 // ReleaseTemplateList is a list of ReleaseTemplates.

@@ -9,9 +9,10 @@ import (
 // layers are the areas of the house from the ground up. A package may import packages of
 // its own area and of lower layers; areas beside each other know nothing of each other.
 var layers = [][]string{
-	{"schemas/v1alpha1", "schemas/templates"},
-	{"schemas/render", "policies/eval", "rollout/plan", "rollout/analysis"},
-	{"policies/library", "rollout/manifest"},
+	{"schemas/v1alpha1", "schemas/templates", "schemas/cue"},
+	{"schemas/follow"},
+	{"schemas/render", "policies/eval", "rollout/plan", "rollout/analysis", "rollout/sync"},
+	{"schemas/impact", "schemas/source", "schemas/worker", "policies/library", "rollout/manifest"},
 	{"rollout/observe", "rollout/prom"},
 	{"rollout/apply"},
 	{"webhook", "rollout/controller"},
@@ -20,7 +21,9 @@ var layers = [][]string{
 }
 
 // pure are the packages that compute: no client, no clock, no process, no network.
-var pure = []string{"schemas/render", "policies/eval", "rollout/plan", "rollout/analysis"}
+var pure = []string{
+	"schemas/follow", "schemas/render", "schemas/impact", "policies/eval", "rollout/plan", "rollout/analysis", "rollout/sync",
+}
 
 // impure is what pure packages may not rest on, through whatever they import.
 var impure = []string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime"}

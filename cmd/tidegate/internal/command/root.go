@@ -118,7 +118,7 @@ func Run(ctx context.Context, env Env, args []string) int {
 		return ExitOK
 	}
 	code := ExitError
-	if command.Name() == "render" {
+	if linter(command) {
 		code = ExitRenderFailed
 	}
 	var own *exitError
@@ -172,7 +172,7 @@ func (c *cli) root() *cobra.Command {
 	hideRareFlags(flags)
 	flags.Var(&c.color, "color", "When to colour the output")
 	cobra.CheckErr(root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions(term.ColorModes(), cobra.ShellCompDirectiveNoFileComp)))
-	root.AddCommand(c.get(), c.status(), c.approve(), c.abort(), c.pause(), c.resume(), c.render(), c.version())
+	root.AddCommand(c.get(), c.status(), c.approve(), c.abort(), c.pause(), c.resume(), c.render(), c.template(), c.release(), c.version())
 	return root
 }
 

@@ -1,0 +1,30 @@
+package command
+
+import (
+	"slices"
+
+	"github.com/spf13/cobra"
+)
+
+// template is everything about templates: writing them, changing them, bringing them to
+// the Releases.
+func (c *cli) template() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "template",
+		Short: "Write, check, compare and roll out templates",
+		Args:  none,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(slices.Concat(c.templateAuthoring(), c.templateChange(), c.templateOperations())...)
+	return cmd
+}
+
+// linter says whether a command has the exit codes of a linter: 0 good, 1 findings, 2
+// could not run. These are render and all that check files.
+func linter(cmd *cobra.Command) bool {
+	if cmd.Name() == "render" {
+		return true
+	}
+	parent := cmd.Parent()
+	return parent != nil && parent.Name() == "template" || cmd.Name() == "template"
+}
