@@ -25,9 +25,9 @@ var verbs = map[v1alpha1.CommandAction]string{
 	v1alpha1.CommandResume:  "pause",
 }
 
-// command judges a RolloutCommand. It is a record: created once, by who it says, with the
-// right to, and from then on Tidegate's.
-func (h *own) command(ctx context.Context, r admission.Request) answer {
+// rolloutCommand judges a RolloutCommand. It is a record: created once, by who it says,
+// with the right to, and from then on Tidegate's.
+func (h *own) rolloutCommand(ctx context.Context, r admission.Request) answer {
 	if string(r.Operation) != govern.Create {
 		return h.readonly(r)
 	}
@@ -35,42 +35,58 @@ func (h *own) command(ctx context.Context, r admission.Request) answer {
 	if refusal != nil {
 		return *refusal
 	}
-	facts := map[string]string{"rollout": r.Namespace + "/" + c.Spec.Rollout, "action": string(c.Spec.Action)}
-	for _, check := range []func(context.Context, admission.Request, *v1alpha1.RolloutCommand) answer{
-		h.actor, h.permitted, h.fits,
-	} {
-		if a := check(ctx, r, c); a.err != nil || a.denial != "" {
-			a.facts = facts
-			return a
-		}
-	}
-	return answer{facts: facts}
+	verb, known := verbs[c.Spec.Action]
+	return firstRefusal(map[string]string{"rollout": r.Namespace + "/" + c.Spec.Rollout, "action": string(c.Spec.Action)},
+		func() answer { return actor(r, c.Spec.Actor) },
+		func() answer {
+			if !known {
+				return deny(ReasonCommandInvalid, "spec.action: wanted approve, pause, resume or abort, found %q; do: kubectl explain rolloutcommand.spec.action", c.Spec.Action)
+			}
+			return h.permitted(ctx, r, verb, rollouts, c.Spec.Rollout)
+		},
+		func() answer { return h.fits(ctx, r, c) },
+	)
 }
 
-func (h *own) actor(_ context.Context, r admission.Request, c *v1alpha1.RolloutCommand) answer {
-	if c.Spec.Actor == r.UserInfo.Username {
+// firstRefusal asks the checks in order and returns the first that does not let pass,
+// with the facts in any case.
+func firstRefusal(facts map[string]string, checks ...func() answer) answer {
+	a := answer{}
+	for _, check := range checks {
+		if a = check(); a.err != nil || a.denial != "" {
+			break
+		}
+	}
+	a.facts = facts
+	return a
+}
+
+func actor(r admission.Request, claimed string) answer {
+	if claimed == r.UserInfo.Username {
 		return answer{}
 	}
 	return deny(ReasonCommandActor, "spec.actor: wanted %q, who creates the command, found %q; do: leave spec.actor out, the API server fills it in; "+
-		"if it stays empty, MutatingAdmissionPolicy tidegate-actor of the chart is missing", r.UserInfo.Username, c.Spec.Actor)
+		"if it stays empty, MutatingAdmissionPolicy tidegate-actor of the chart is missing", r.UserInfo.Username, claimed)
 }
 
-func (h *own) permitted(ctx context.Context, r admission.Request, c *v1alpha1.RolloutCommand) answer {
-	verb, ok := verbs[c.Spec.Action]
-	if !ok {
-		return deny(ReasonCommandInvalid, "spec.action: wanted approve, pause, resume or abort, found %q", c.Spec.Action)
-	}
+// permitted asks RBAC for a verb on one object of Tidegate's own kinds, in the namespace
+// of the request.
+func (h *own) permitted(ctx context.Context, r admission.Request, verb, resource, name string) answer {
 	allowed, err := h.Authorizer.Allowed(ctx, r.UserInfo, authorizationv1.ResourceAttributes{
-		Namespace: r.Namespace, Verb: verb, Group: v1alpha1.GroupVersion.Group, Version: v1alpha1.GroupVersion.Version, Resource: rollouts, Name: c.Spec.Rollout,
+		Namespace: r.Namespace, Verb: verb, Group: v1alpha1.GroupVersion.Group, Version: v1alpha1.GroupVersion.Version, Resource: resource, Name: name,
 	})
 	if err != nil {
 		return fail(fmt.Errorf("asking whether %q may %s: %w", r.UserInfo.Username, verb, err))
 	}
-	if !allowed {
-		return deny(ReasonCommandForbidden, "wanted a user with the verb %q on rollouts.%s in namespace %q, found %q; do: ask for a Role with it; it is checked by: kubectl auth can-i %s rollouts.%s/%s -n %s",
-			verb, v1alpha1.GroupVersion.Group, r.Namespace, r.UserInfo.Username, verb, v1alpha1.GroupVersion.Group, c.Spec.Rollout, r.Namespace)
+	if allowed {
+		return answer{}
 	}
-	return answer{}
+	role, option := "Role", " -n "+r.Namespace
+	if r.Namespace == "" {
+		role, option = "ClusterRole", ""
+	}
+	return deny(ReasonCommandForbidden, "wanted a user with the verb %q on %s.%s%s, found %q; do: ask for a %s with it; it is checked by: kubectl auth can-i %s %s.%s/%s%s",
+		verb, resource, v1alpha1.GroupVersion.Group, inNamespace(r), r.UserInfo.Username, role, verb, resource, v1alpha1.GroupVersion.Group, name, option)
 }
 
 // fits says whether the Rollout can still do what is asked.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -83,14 +84,33 @@ func (renderer) Render(_ context.Context, s webhook.Source, values []byte, c ren
 	}, nil
 }
 
-// rbac gives alice everything, an error for eve and nothing to others.
+// Immutable fixes the zone.
+func (renderer) Immutable(_ context.Context, s webhook.Source, was, now []byte) error {
+	type values struct {
+		Zone   string `json:"zone"`
+		Engine bool   `json:"engine"`
+	}
+	var a, b values
+	if err := errors.Join(json.Unmarshal(was, &a), json.Unmarshal(now, &b)); err != nil {
+		return err
+	}
+	switch {
+	case b.Engine:
+		return errors.New("the engine is out of order")
+	case a.Zone != b.Zone && s.Files["web.cue"] != "":
+		return &render.ValuesError{Problems: []render.Problem{{Path: "values.zone", Message: fmt.Sprintf("wanted %q, which it was made with, found %q", a.Zone, b.Zone)}}}
+	}
+	return nil
+}
+
+// rbac gives alice everything, pat what pauses, an error for eve and nothing to others.
 type rbac struct{}
 
 func (rbac) Allowed(_ context.Context, user authenticationv1.UserInfo, what authorizationv1.ResourceAttributes) (bool, error) {
 	if user.Username == "eve" {
 		return false, errors.New("no answer")
 	}
-	return user.Username == "alice" || (user.Username == "pat" && what.Verb == "pause"), nil
+	return user.Username == "alice" || (user.Username == "pat" && (what.Verb == "pause" || what.Resource == "releasetemplates" && what.Verb == "sync" && what.Name == "web" && what.Namespace == "")), nil
 }
 
 func objects() []client.Object {

@@ -24,6 +24,7 @@ const (
 	templateRevisions = "templaterevisions"
 	rollouts          = "rollouts"
 	rolloutCommands   = "rolloutcommands"
+	templateCommands  = "templatecommands"
 	deployPolicies    = "deploypolicies"
 	gateResource      = "gates"
 	metricSources     = "metricsources"
@@ -46,7 +47,9 @@ func (h *own) judge(ctx context.Context, r admission.Request) answer {
 	case releaseTemplates:
 		return h.template(ctx, r)
 	case rolloutCommands:
-		return h.command(ctx, r)
+		return h.rolloutCommand(ctx, r)
+	case templateCommands:
+		return h.templateCommand(ctx, r)
 	case deployPolicies:
 		return h.policy(r)
 	case gateResource:
@@ -82,7 +85,7 @@ func (h *own) readonly(r admission.Request) answer {
 		do = "act on a Rollout by a command (tidegate approve, tidegate abort), or change its Release: kubectl get releases -n " + r.Namespace
 	case templateRevisions:
 		do = "publish another revision by editing its template: kubectl edit releasetemplate NAME"
-	case rolloutCommands:
+	case rolloutCommands, templateCommands:
 		do = "create another command; the ones there are the record of what was decided"
 	}
 	return deny(ReasonReadonly, "%s %q%s is written by Tidegate alone; wanted: %q, found: %s by %q; do: %s",

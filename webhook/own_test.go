@@ -56,11 +56,19 @@ deny contains msg if {
 		"a policy over the rendered objects": {create, release(`{"image": "quay.io/x"}`), "", 403, []string{
 			"TG-POLICY-DENY: wanted ghcr.io, found quay.io/x, applied by alice (policy registries)",
 		}},
-		"a template that is not there":       {create, release(good, "wev"), "", 403, []string{"TG-TEMPLATE-NOTFOUND", "one of fresh, web", `found "wev"`}},
-		"a template without a revision":      {create, release(good, "fresh"), "", 403, []string{"TG-TEMPLATE-NOTFOUND", "none yet"}},
-		"a revision that is not there":       {create, strings.Replace(release(good), `"web"`, `"web", "revision": 7`, 1), "", 403, []string{"one of 1, 10, 2, found 7"}},
+		"a template that is not there":       {create, release(good, "wev"), "", 403, []string{"TG-TEMPLATE-NOTFOUND", `found "wev"`, `there are fresh, web; did you mean "web"?`}},
+		"a template like no other":           {create, release(good, "database"), "", 403, []string{"there are fresh, web"}},
+		"a template without a revision":      {create, release(good, "fresh"), "", 403, []string{"TG-TEMPLATE-NOTFOUND", "which has none"}},
+		"a revision that is not there":       {create, strings.Replace(release(good), `"web"`, `"web", "revision": 7`, 1), "", 403, []string{"spec.template.revision: wanted revision 7", "found revisions 1, 2, 10"}},
 		"a revision that is pinned":          {create, strings.Replace(release(good), `"web"`, `"web", "revision": 2`, 1), "", 200, nil},
 		"an engine that fails is no verdict": {create, release(`{"image": "engine"}`), "", 500, []string{"TG-WEBHOOK-ERROR", "out of order"}},
+		"an immutable value that stays":      {update, release(`{"image": "ghcr.io/b", "zone": "a"}`), release(`{"image": "ghcr.io/a", "zone": "a"}`), 200, nil},
+		"an immutable value that changes": {update, release(`{"image": "ghcr.io/a", "zone": "b"}`), release(`{"image": "ghcr.io/a", "zone": "a"}`), 403, []string{
+			"TG-VALUES-IMMUTABLE: Release \"cart\" in namespace \"shop\": wanted no change of what template web-10 fixes when a Release is made, found: values.zone: wanted \"a\", which it was made with, found \"b\"\n" +
+				"do: put the values back, or make another Release",
+		}},
+		"an immutable value of another template": {update, release(`{"image": "ghcr.io/a", "zone": "b"}`), release(`{"image": "ghcr.io/a", "zone": "a"}`, "old"), 200, nil},
+		"values that cannot be compared":         {update, release(`{"image": "ghcr.io/a", "engine": true}`), release(`{"image": "ghcr.io/a"}`), 500, []string{"out of order"}},
 		"an update of nothing passes, though the values do not fit any more": {
 			update, release(`{"port": 70000, "a": 1}`), release(`{"a": 1, "port": 70000}`), 200, nil,
 		},

@@ -16,6 +16,8 @@ const (
 	// ReasonTemplateNotFound is: a Release names a template, or a revision of one, that is
 	// not there.
 	ReasonTemplateNotFound = "TG-TEMPLATE-NOTFOUND"
+	// ReasonValuesImmutable is: a Release changes a value that its template fixes for life.
+	ReasonValuesImmutable = "TG-VALUES-IMMUTABLE"
 	// ReasonTemplateInUse is: a template is deleted that Releases name.
 	ReasonTemplateInUse = "TG-TEMPLATE-INUSE"
 	// ReasonPolicyInvalid is: a DeployPolicy does not compile.
@@ -24,9 +26,9 @@ const (
 	ReasonGateSpec = "TG-GATE-SPEC"
 	// ReasonSourceInvalid is: a MetricSource that cannot be queried.
 	ReasonSourceInvalid = "TG-SOURCE-INVALID"
-	// ReasonCommandActor is: a RolloutCommand whose actor is not who created it.
+	// ReasonCommandActor is: a command whose actor is not who created it.
 	ReasonCommandActor = "TG-COMMAND-ACTOR"
-	// ReasonCommandInvalid is: a RolloutCommand that does not fit its Rollout.
+	// ReasonCommandInvalid is: a command that does not fit its Rollout or template.
 	ReasonCommandInvalid = "TG-COMMAND-INVALID"
 	// ReasonCommandForbidden is: RBAC does not give the verb.
 	ReasonCommandForbidden = "TG-COMMAND-FORBIDDEN"
@@ -38,7 +40,7 @@ const (
 
 // codes are all that a denial can have, those that a DeployPolicy makes up aside.
 var codes = []string{
-	ReasonGateUnknown, ReasonReadonly, ReasonTemplateNotFound, ReasonTemplateInUse, ReasonPolicyInvalid, ReasonGateSpec,
+	ReasonGateUnknown, ReasonReadonly, ReasonTemplateNotFound, ReasonValuesImmutable, ReasonTemplateInUse, ReasonPolicyInvalid, ReasonGateSpec,
 	ReasonSourceInvalid, ReasonCommandActor, ReasonCommandInvalid, ReasonCommandForbidden, ReasonBreakGlass, ReasonMalformed,
 	managedflow.ReasonBypass, eval.ReasonPolicyDeny, eval.ReasonPolicyError, render.ReasonValuesInvalid, render.ReasonTemplateBroken,
 }

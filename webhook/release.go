@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/agnivade/levenshtein"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -17,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"tidegate.io/tidegate/policies/eval"
+	"tidegate.io/tidegate/schemas/follow"
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 	"tidegate.io/tidegate/webhook/govern"
@@ -32,9 +35,9 @@ func (h *own) release(ctx context.Context, r admission.Request) answer {
 	if refusal != nil {
 		return *refusal
 	}
+	var old *v1alpha1.Release
 	if string(r.Operation) == govern.Update {
-		old, refusal := decode[v1alpha1.Release]("the Release as it was", r.OldObject.Raw)
-		if refusal != nil {
+		if old, refusal = decode[v1alpha1.Release]("the Release as it was", r.OldObject.Raw); refusal != nil {
 			return *refusal
 		}
 		// What was once admitted stays so: a finalizer or a label must be writable though
@@ -43,15 +46,21 @@ func (h *own) release(ctx context.Context, r admission.Request) answer {
 			return answer{}
 		}
 	}
-	revision, refusal := h.revision(ctx, release.Spec.Template)
+	revision, refusal := h.revision(ctx, release, old)
 	if refusal != nil {
 		return *refusal
 	}
-	result, err := h.Renderer.Render(ctx, Source{Digest: revision.Spec.Digest, Files: revision.Spec.Files}, rawValues(release.Spec.Values), renderContext(release))
+	source := Source{Digest: revision.Spec.Digest, Files: revision.Spec.Files}
+	result, err := h.Renderer.Render(ctx, source, rawValues(release.Spec.Values), renderContext(release))
 	if err != nil {
 		return h.unrendered(r, release, revision.Name, err)
 	}
-	questions, err := h.questions(r, release, result)
+	if old != nil && old.Spec.Template.Name == release.Spec.Template.Name {
+		if a := h.immutable(ctx, release, old, revision.Name, source); a.err != nil || a.denial != "" {
+			return a
+		}
+	}
+	questions, err := h.questions(ctx, r, release, revision, result)
 	if err != nil {
 		return fail(err)
 	}
@@ -64,7 +73,31 @@ func (h *own) release(ctx context.Context, r admission.Request) answer {
 	}
 	a.facts["release"] = release.Namespace + "/" + release.Name
 	a.facts["revision"] = result.Revision
+	a.facts["templateRevision"] = revision.Name
 	return a
+}
+
+// immutable refuses another value for a variable that the template fixes for life. Another
+// template has variables of its own, and what these were fixed to before says nothing.
+func (h *own) immutable(ctx context.Context, release, old *v1alpha1.Release, revision string, source Source) answer {
+	err := h.Renderer.Immutable(ctx, source, rawValues(old.Spec.Values), rawValues(release.Spec.Values))
+	if err == nil {
+		return answer{}
+	}
+	var values *render.ValuesError
+	if !errors.As(err, &values) {
+		return fail(fmt.Errorf("comparing the values of Release %s/%s: %w", release.Namespace, release.Name, err))
+	}
+	return deny(ReasonValuesImmutable, "Release %q in namespace %q: wanted no change of what template %s fixes when a Release is made, found:%s\ndo: put the values back, or make another Release with the new ones and delete this one",
+		release.Name, release.Namespace, revision, itemized(problems(values)))
+}
+
+func problems(e *render.ValuesError) []string {
+	out := make([]string, 0, len(e.Problems))
+	for _, p := range e.Problems {
+		out = append(out, p.String())
+	}
+	return out
 }
 
 // unrendered words why a Release has no objects.
@@ -73,11 +106,7 @@ func (h *own) unrendered(r admission.Request, release *v1alpha1.Release, revisio
 	var source *render.SourceError
 	switch {
 	case errors.As(err, &values):
-		problems := make([]string, 0, len(values.Problems))
-		for _, p := range values.Problems {
-			problems = append(problems, p.String())
-		}
-		return deny(render.ReasonValuesInvalid, "Release %q%s does not fit template %s:%s", release.Name, inNamespace(r), revision, itemized(problems))
+		return deny(render.ReasonValuesInvalid, "Release %q%s does not fit template %s:%s", release.Name, inNamespace(r), revision, itemized(problems(values)))
 	case errors.As(err, &source):
 		return deny(render.ReasonTemplateBroken, "Release %q%s: wanted template %s to render it, found a mistake in the template:%s\ndo: tell the platform team, who own it: kubectl describe releasetemplate %s",
 			release.Name, inNamespace(r), revision, itemized(source.Lines), release.Spec.Template.Name)
@@ -86,10 +115,14 @@ func (h *own) unrendered(r admission.Request, release *v1alpha1.Release, revisio
 }
 
 // questions are one for each rendered object.
-func (h *own) questions(r admission.Request, release *v1alpha1.Release, result *render.Result) ([]eval.Question, error) {
+func (h *own) questions(ctx context.Context, r admission.Request, release *v1alpha1.Release, revision *v1alpha1.TemplateRevision, result *render.Result) ([]eval.Question, error) {
 	objects := slices.Concat(result.Set, result.Shared)
 	if result.Route != nil {
 		objects = append(objects, result.Route)
+	}
+	about, err := h.about(ctx, release, revision)
+	if err != nil {
+		return nil, err
 	}
 	out := make([]eval.Question, 0, len(objects))
 	for _, o := range objects {
@@ -102,8 +135,10 @@ func (h *own) questions(r admission.Request, release *v1alpha1.Release, result *
 		request.Kind = eval.GroupKind{Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind}
 		request.Resource, request.Name, request.Object, request.OldObject = eval.GroupResource{}, o.GetName(), raw, nil
 		in, err := eval.RequestInput(v1alpha1.AtRelease, request)
-		if err == nil {
-			in, err = in.With("release", map[string]any{"name": release.Name, "namespace": release.Namespace, "template": release.Spec.Template.Name})
+		for _, fact := range about {
+			if err == nil {
+				in, err = in.With(fact.key, fact.value)
+			}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("judging rendered %s %q: %w", o.GetKind(), o.GetName(), err)
@@ -113,6 +148,33 @@ func (h *own) questions(r admission.Request, release *v1alpha1.Release, result *
 		})
 	}
 	return out, nil
+}
+
+// fact is one key of a policy's input.
+type fact struct {
+	key   string
+	value any
+}
+
+// about is what policies are told besides the rendered objects.
+func (h *own) about(ctx context.Context, release *v1alpha1.Release, revision *v1alpha1.TemplateRevision) ([]fact, error) {
+	ref := release.Spec.Template
+	template := eval.Template{
+		Name: ref.Name, Revision: revision.Name, Number: revision.Spec.Number, Digest: revision.Spec.Digest, Channel: ref.Channel,
+	}
+	if ref.Revision != 0 || ref.Digest != "" {
+		template.Pin = &eval.Pin{Revision: ref.Revision, Digest: ref.Digest}
+	}
+	// A namespace that the cache does not have yet has no labels, and so no exceptions.
+	var namespace corev1.Namespace
+	if err := h.Reader.Get(ctx, types.NamespacedName{Name: release.Namespace}, &namespace); err != nil && !apierrors.IsNotFound(err) {
+		return nil, fmt.Errorf("reading namespace %q: %w", release.Namespace, err)
+	}
+	return []fact{
+		{"release", eval.Release{Name: release.Name, Namespace: release.Namespace, Template: ref.Name, Labels: release.Labels}},
+		{"namespace", eval.Namespace{Name: release.Namespace, Labels: namespace.Labels}},
+		{"template", template},
+	}, nil
 }
 
 // metricSource warns when the analysis has nobody to ask: the rollout would wait.
@@ -128,62 +190,91 @@ func (h *own) metricSource(ctx context.Context, result *render.Result) string {
 	return ""
 }
 
-// revision finds what a Release is rendered with: the revision that it pins, or the
-// newest.
-func (h *own) revision(ctx context.Context, ref v1alpha1.TemplateReference) (*v1alpha1.TemplateRevision, *answer) {
+// revision finds what a Release is rendered with, as the controller will: by the same
+// function, from the Release as it will be once it is admitted.
+func (h *own) revision(ctx context.Context, release, old *v1alpha1.Release) (*v1alpha1.TemplateRevision, *answer) {
+	name := release.Spec.Template.Name
+	refuse := func(a answer) (*v1alpha1.TemplateRevision, *answer) { return nil, &a }
+	template := &v1alpha1.ReleaseTemplate{}
+	switch err := h.Reader.Get(ctx, types.NamespacedName{Name: name}, template); {
+	case apierrors.IsNotFound(err):
+		template = nil
+	case err != nil:
+		return refuse(fail(fmt.Errorf("reading template %q: %w", name, err)))
+	}
 	var list v1alpha1.TemplateRevisionList
-	if err := h.Reader.List(ctx, &list, client.MatchingLabels{v1alpha1.LabelTemplate: ref.Name}); err != nil {
-		a := fail(fmt.Errorf("listing revisions of template %q: %w", ref.Name, err))
-		return nil, &a
+	if err := h.Reader.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return refuse(fail(fmt.Errorf("listing revisions of template %q: %w", name, err)))
 	}
-	var found *v1alpha1.TemplateRevision
-	for i := range list.Items {
-		r := &list.Items[i]
-		if r.Spec.Template != ref.Name || (ref.Revision != 0 && r.Spec.Number != ref.Revision) {
-			continue
-		}
-		if found == nil || r.Spec.Number > found.Spec.Number {
-			found = r
-		}
+	choice, err := follow.Choose(asStored(release, old), template, list.Items)
+	var missing *follow.NotFoundError
+	switch {
+	case errors.As(err, &missing):
+		return refuse(h.noRevision(ctx, missing))
+	case err != nil:
+		return refuse(fail(fmt.Errorf("choosing a revision of template %q: %w", name, err)))
 	}
-	if found != nil {
-		return found, nil
-	}
-	a := h.noRevision(ctx, ref, list.Items)
-	return nil, &a
+	return choice.Revision, nil
 }
 
-func (h *own) noRevision(ctx context.Context, ref v1alpha1.TemplateReference, revisions []v1alpha1.TemplateRevision) answer {
-	if len(revisions) > 0 {
-		numbers := make([]string, 0, len(revisions))
-		for _, r := range revisions {
-			numbers = append(numbers, fmt.Sprint(r.Spec.Number))
+// asStored is the Release as the API server will have it. Whoever writes the spec does not
+// write the status.
+func asStored(release, old *v1alpha1.Release) *v1alpha1.Release {
+	stored := release.DeepCopy()
+	stored.Generation, stored.Status = 1, v1alpha1.ReleaseStatus{}
+	if old != nil {
+		stored.Generation, stored.Status = old.Generation+1, *old.Status.DeepCopy()
+	}
+	return stored
+}
+
+// noRevision words what there is in place of what was asked for.
+func (h *own) noRevision(ctx context.Context, missing *follow.NotFoundError) answer {
+	a := deny(ReasonTemplateNotFound, "%s", missing.Error())
+	var there []string
+	var wanted string
+	switch {
+	case missing.Wanted == follow.WantedChannel:
+		there, wanted = missing.Channels, missing.Reference.Channel
+	case missing.Wanted == follow.WantedTemplate && missing.TemplateGone:
+		names, err := h.templateNames(ctx)
+		if err != nil {
+			return fail(err)
 		}
-		return deny(ReasonTemplateNotFound, "spec.template.revision: wanted a revision of template %q, one of %s, found %d; do: leave spec.template.revision out for the newest",
-			ref.Name, strings.Join(numbers, ", "), ref.Revision)
+		there, wanted = names, missing.Reference.Name
+		a.denial += "; " + thereAre(there)
+	default:
+		return a
 	}
-	var template v1alpha1.ReleaseTemplate
-	switch err := h.Reader.Get(ctx, types.NamespacedName{Name: ref.Name}, &template); {
-	case err == nil:
-		return deny(ReasonTemplateNotFound, "spec.template.name: wanted a template with a published revision, found %q, which has none yet; "+
-			"do: try again in a moment; if it persists: kubectl describe releasetemplate %s", ref.Name, ref.Name)
-	case !apierrors.IsNotFound(err):
-		return fail(fmt.Errorf("reading template %q: %w", ref.Name, err))
+	if near := nearest(wanted, there); near != "" {
+		a.denial += fmt.Sprintf("; did you mean %q?", near)
 	}
-	var all v1alpha1.ReleaseTemplateList
-	if err := h.Reader.List(ctx, &all); err != nil {
-		return fail(fmt.Errorf("listing templates: %w", err))
+	return a
+}
+
+// maxListed bounds how many names a message lists.
+const maxListed = 20
+
+func thereAre(names []string) string {
+	switch {
+	case len(names) == 0:
+		return "there are none"
+	case len(names) > maxListed:
+		return fmt.Sprintf("there are %s and %d more", strings.Join(names[:maxListed], ", "), len(names)-maxListed)
 	}
-	names := make([]string, 0, len(all.Items))
-	for i := range all.Items {
-		names = append(names, all.Items[i].Name)
+	return "there are " + strings.Join(names, ", ")
+}
+
+// nearest is the name that was probably meant: one that a third of the letters, or two,
+// would make of it. Empty where there is none.
+func nearest(name string, names []string) string {
+	best, least := "", max(2, len(name)/3)+1
+	for _, n := range names {
+		if d := levenshtein.ComputeDistance(name, n); d > 0 && d < least && d < min(len(name), len(n)) {
+			best, least = n, d
+		}
 	}
-	slices.Sort(names)
-	known := "there are none"
-	if len(names) > 0 {
-		known = "one of " + strings.Join(names, ", ")
-	}
-	return deny(ReasonTemplateNotFound, "spec.template.name: wanted the name of a ReleaseTemplate (%s), found %q; do: kubectl get releasetemplates", known, ref.Name)
+	return best
 }
 
 func renderContext(r *v1alpha1.Release) render.Context {

@@ -37,6 +37,18 @@ func (t TemplateRenderer) Render(ctx context.Context, s Source, values []byte, c
 	})
 }
 
+// Immutable implements Renderer.
+func (t TemplateRenderer) Immutable(ctx context.Context, s Source, was, now []byte) error {
+	_, err := within(ctx, "comparing values", func() (struct{}, error) {
+		template, err := t.Compiled.Get(s.Files)
+		if err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, template.Immutable(was, now)
+	})
+	return err
+}
+
 // within runs work that cannot be interrupted and gives up waiting for it when ctx ends,
 // so that whoever asked has an answer; the work itself goes on to its end.
 func within[T any](ctx context.Context, what string, work func() (T, error)) (T, error) {

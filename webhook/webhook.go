@@ -67,6 +67,9 @@ type Renderer interface {
 	Check(ctx context.Context, files map[string]string) error
 	// Render renders values, a JSON object, or empty.
 	Render(ctx context.Context, s Source, values []byte, c render.Context) (*render.Result, error)
+	// Immutable compares the values of a Release before and after a change. The error is a
+	// *render.ValuesError when variables differ that the template fixes for life.
+	Immutable(ctx context.Context, s Source, was, now []byte) error
 }
 
 // Authorizer says whether RBAC lets a user do something.
@@ -81,7 +84,8 @@ type Config struct {
 	// Policies holds the DeployPolicies in force.
 	Policies *eval.Store
 	Renderer Renderer
-	// Authorizer is asked about the verbs approve, abort and pause.
+	// Authorizer is asked about the verbs of commands: approve, abort and pause on rollouts,
+	// sync and rollback on releasetemplates.
 	Authorizer Authorizer
 	// Identity is the manager's own user name.
 	Identity string

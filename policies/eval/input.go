@@ -59,10 +59,16 @@ type UserInfo struct {
 
 // NewInput converts a document. Every policy sees:
 //
-//	input.moment      "admission" or "release"
-//	input.request     see Request
+//	input.moment      "admission", "release" or "promotion"
+//	input.request     see Request; not at promotion
 //	input.object      what is judged: request.object, or request.oldObject on DELETE
-//	input.release     {name, namespace, template}: the Release, where it is known
+//	input.release     see Release: the Release, where it is known; input.release.template
+//	                  is the template's name
+//	input.template    see Template; not at admission
+//	input.namespace   see Namespace; not at admission
+//	input.time        see Promotion; so are the next two. At promotion only
+//	input.rollout     see Rollout
+//	input.wave        see Wave
 //	input.parameters  the policy's own parameters
 //
 // A value may be a json.RawMessage, which is decoded, or anything that encoding/json

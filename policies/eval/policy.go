@@ -13,6 +13,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+
+	// Policies read the time in zones by name; a verdict must not depend on whether the
+	// machine has their rules.
+	_ "time/tzdata"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
@@ -83,6 +88,11 @@ type Violation struct {
 	Fix string `json:"fix,omitempty"`
 	// Details is whatever else the policy gives.
 	Details any `json:"details,omitempty"`
+	// Until is when the policy expects to object no more; zero where it does not say.
+	// It is a hint: the policy is asked again and not believed.
+	Until time.Time `json:"until,omitzero"`
+	// RetryAfter is the same, counted from the question.
+	RetryAfter time.Duration `json:"retryAfter,omitempty"`
 }
 
 // String is what a person reads.
@@ -309,8 +319,8 @@ func (p *Policy) violations(v any) []Violation {
 	return out
 }
 
-// violation reads one element of a rule: a message, or an object with msg, code, fix and
-// details. An element of any other shape is still a violation.
+// violation reads one element of a rule: a message, or an object with msg, code, fix,
+// details, until and retryAfter. An element of any other shape is still a violation.
 func (p *Policy) violation(e any) Violation {
 	v := Violation{Policy: p.source.Name, Code: ReasonPolicyDeny}
 	switch e := e.(type) {
@@ -323,11 +333,28 @@ func (p *Policy) violation(e any) Violation {
 		if code, ok := e["code"].(string); ok && code != "" {
 			v.Code = code
 		}
+		v.Until, v.RetryAfter = hint(e)
 	}
 	if v.Message == "" {
 		v.Message = fmt.Sprintf("policy %q objects and gives no message; it answered %v", p.source.Name, e)
 	}
 	return v
+}
+
+// hint reads when an object is worth being asked again. What cannot be read is left out:
+// the violation stands without it.
+func hint(e map[string]any) (until time.Time, after time.Duration) {
+	if text, ok := e["until"].(string); ok {
+		if t, err := time.Parse(time.RFC3339, text); err == nil {
+			until = t.UTC()
+		}
+	}
+	if text, ok := e["retryAfter"].(string); ok {
+		if d, err := time.ParseDuration(text); err == nil && d > 0 {
+			after = d
+		}
+	}
+	return until, after
 }
 
 // lines turns what the engine reports into lines for a person.

@@ -18,7 +18,8 @@ type Question struct {
 	Group     string
 	Kind      string
 	Namespace string
-	// Operation is CREATE, UPDATE, DELETE or CONNECT.
+	// Operation is CREATE, UPDATE, DELETE or CONNECT; empty at promotion, which is none of
+	// them and which no list of operations leaves out.
 	Operation string
 	Input     Input
 }
@@ -167,7 +168,7 @@ func (p *Policy) matches(q Question) bool {
 		(len(m.Namespaces) == 0 || slices.ContainsFunc(m.Namespaces, func(w string) bool {
 			return wildcard(w, q.Namespace)
 		})) &&
-		(len(m.Operations) == 0 || slices.Contains(m.Operations, "*") || slices.Contains(m.Operations, q.Operation))
+		(len(m.Operations) == 0 || q.Operation == "" || slices.Contains(m.Operations, "*") || slices.Contains(m.Operations, q.Operation))
 }
 
 // wildcard matches a name against a pattern that may begin or end with *.

@@ -38,6 +38,12 @@ func (s Sides) Complete(spec v1alpha1.RolloutSpec) bool {
 	return s.Canary != nil && (s.Stable != nil || spec.Stable == nil)
 }
 
+// Rolling says whether the revisions share one workload, which is changed in place, rather
+// than each being a set of its own that gets a share of the traffic.
+func Rolling(spec v1alpha1.RolloutSpec) bool {
+	return !spec.Strategy.Type.InSets()
+}
+
 // InPlace says whether both revisions are the same set, so that only its size, the route
 // or the shared objects change.
 func InPlace(spec v1alpha1.RolloutSpec) bool {
@@ -88,34 +94,15 @@ func Owner(release *v1alpha1.Release) metav1.OwnerReference {
 }
 
 // Digest returns "sha256:" and the hex digest of the canonical JSON of obj, without the
-// number of replicas of a workload, which changes from step to step.
+// numbers of pods of a workload, which change from step to step.
 func Digest(obj *unstructured.Unstructured) (string, error) {
-	content := obj.Object
-	if IsWorkload(obj) {
-		content = obj.DeepCopy().Object
-		unstructured.RemoveNestedField(content, "spec", "replicas")
-	}
 	// encoding/json sorts the keys of maps, so these bytes are canonical.
-	data, err := json.Marshal(content)
+	data, err := json.Marshal(withoutNumbers(obj))
 	if err != nil {
 		return "", fmt.Errorf("encoding %s %s: %w", obj.GetKind(), obj.GetName(), err)
 	}
 	sum := sha256.Sum256(data)
 	return "sha256:" + hex.EncodeToString(sum[:]), nil
-}
-
-// IsWorkload says whether obj is the kind of object that a set's pods come from.
-func IsWorkload(obj *unstructured.Unstructured) bool {
-	gvk := obj.GroupVersionKind()
-	return gvk.Group == "apps" && gvk.Kind == "Deployment"
-}
-
-// WithReplicas sets the number of pods that a wanted workload asks for.
-func WithReplicas(obj *unstructured.Unstructured, replicas int32) error {
-	if err := unstructured.SetNestedField(obj.Object, int64(replicas), "spec", "replicas"); err != nil {
-		return fmt.Errorf("setting the replicas of %s %s: %w", obj.GetKind(), obj.GetName(), err)
-	}
-	return nil
 }
 
 // UpToDate says whether live is as want, replicas and weights aside: it carries want's

@@ -12,18 +12,13 @@ import (
 )
 
 // ownsAll says whether Tidegate's field manager still owns every field of want on live.
-// The number of replicas of a workload is left out: it is compared by value.
+// The numbers of pods of a workload are left out: they are compared by value.
 func ownsAll(live, want *unstructured.Unstructured) bool {
 	owned := ownedFields(live)
 	if owned == nil {
 		return false
 	}
-	fields := want.Object
-	if IsWorkload(want) {
-		fields = want.DeepCopy().Object
-		unstructured.RemoveNestedField(fields, "spec", "replicas")
-	}
-	for key, value := range fields {
+	for key, value := range withoutNumbers(want) {
 		switch key {
 		case "apiVersion", "kind", "status":
 			continue

@@ -16,6 +16,13 @@ func (t *turn) decide() Decision {
 			actions = append(actions, a)
 		}
 	}
+	if t.rolling {
+		add(t.shared())
+		add(t.rollBack())
+		add(t.roll())
+		add(t.sweep())
+		return t.decision(actions)
+	}
 	weight, move := t.weight()
 	carried, known := t.carried()
 	raises := known && weight.Weight > carried
@@ -25,6 +32,11 @@ func (t *turn) decide() Decision {
 	add(t.canary())
 	add(weight, move && raises)
 	add(t.retire())
+	return t.decision(actions)
+}
+
+// decision adds what follows the writes.
+func (t *turn) decision(actions []Action) Decision {
 	if len(actions) > 0 {
 		t.wake(t.now.Add(look))
 	}
@@ -106,7 +118,11 @@ func (t *turn) stable() (Action, bool) {
 		owed = t.kind != kindFirst
 	case v1alpha1.RolloutPending, v1alpha1.RolloutSucceeded:
 	}
-	return Action{Kind: ActionEnsureSet, Role: RoleStable, Replicas: t.stableWhole},
+	want := t.stableWhole
+	if s := t.o.Stable; s.Knowledge == Present && s.Autoscaled {
+		want = max(want, s.Desired)
+	}
+	return Action{Kind: ActionEnsureSet, Role: RoleStable, Replicas: want},
 		t.inCharge() && owed && t.o.Stable.Knowledge != Unknown && !t.stableAsked()
 }
 
@@ -118,7 +134,10 @@ func (t *turn) canary() (Action, bool) {
 	case v1alpha1.RolloutProgressing, v1alpha1.RolloutPromoting, v1alpha1.RolloutSucceeded:
 	}
 	s, want := t.o.Canary, t.canaryWant()
-	right := s.Knowledge == Unknown || s.Knowledge == Present && s.UpToDate && s.Desired == want
+	right := s.Knowledge == Unknown || s.Knowledge == Present && s.UpToDate && s.sized(want)
+	if s.Knowledge == Present && s.Autoscaled {
+		want = max(want, s.Desired) // never below what the load asks for
+	}
 	return Action{Kind: ActionEnsureSet, Role: RoleCanary, Replicas: want}, t.inCharge() && !right
 }
 

@@ -59,6 +59,9 @@ func inPlaceSpec() v1alpha1.RolloutSpec {
 	return s
 }
 
+// allowed is the answer of policies that let everything pass.
+var allowed = Promotion{Knowledge: Present, Allowed: true}
+
 func setOf(desired, available int32) Set {
 	return Set{Knowledge: Present, UpToDate: true, Desired: desired, Available: available}
 }
@@ -70,7 +73,7 @@ func routeAt(weight int32) Traffic {
 // inStep is a canary Rollout in the step given since ago, all well.
 func inStep(step int32, ago time.Duration) Observation {
 	o := Observation{
-		Spec: canarySpec(), Stable: setOf(8, 8), Canary: setOf(2, 2), Shared: Present, Traffic: routeAt(0),
+		Spec: canarySpec(), Stable: setOf(8, 8), Canary: setOf(2, 2), Shared: Present, Traffic: routeAt(0), Promotion: allowed,
 		Status: v1alpha1.RolloutStatus{
 			Phase: v1alpha1.RolloutProgressing, Step: step, Reason: ReasonBegun, Message: "begun",
 		},

@@ -91,6 +91,9 @@ func (t *turn) abortNow(c Command) (v1alpha1.CommandOutcome, string) {
 	if t.kind == kindFirst {
 		return obeyed("aborting: the revision is taken out of service and deleted")
 	}
+	if t.rolling {
+		return obeyed("aborting: the workload goes back to revision %s", t.stableName())
+	}
 	return obeyed("aborting: all of the traffic goes back to revision %s", t.stableName())
 }
 

@@ -45,7 +45,7 @@ func retires(t *turn) ruling {
 	switch {
 	case !t.st.Retiring:
 		return silence
-	case t.o.Stable.Knowledge == Absent:
+	case t.o.Stable.Knowledge == Absent && !t.o.Stable.Leftovers:
 		return t.succeed()
 	}
 	t.wake(t.now.Add(look))
@@ -65,7 +65,11 @@ func drains(t *turn) ruling {
 	if t.st.DrainStartedAt == nil {
 		t.st.DrainStartedAt = t.stamp()
 	}
-	d := t.o.Spec.Strategy.DrainDelay.Duration
+	d := t.o.Spec.Strategy.Warm()
+	if t.o.Newer != "" {
+		// What comes next is not judged against the old set: no return to it is wanted.
+		d = t.o.Spec.Strategy.DrainDelay.Duration
+	}
 	if t.passed(t.st.DrainStartedAt, d) {
 		return silence
 	}
@@ -86,6 +90,9 @@ func (t *turn) succeed() ruling {
 }
 
 func (t *turn) successMessage() string {
+	if t.rolling {
+		return t.rolledMessage()
+	}
 	return fmt.Sprintf("revision %s has all of the traffic, with %d pods", t.o.Spec.Revision, t.whole)
 }
 
@@ -195,7 +202,7 @@ func abortRetires(t *turn) ruling {
 // of its pods.
 func (t *turn) stableAsked() bool {
 	s := t.o.Stable
-	return s.Knowledge == Present && s.UpToDate && s.Desired == t.stableWhole
+	return s.Knowledge == Present && s.UpToDate && s.sized(t.stableWhole) && s.Held == 0
 }
 
 func (t *turn) aborted() ruling {
@@ -211,6 +218,10 @@ func (t *turn) abortedMessage() string {
 	case kindInPlace:
 		return fmt.Sprintf("%s; revision %s is as before, with %d pods%s", t.cause().Message, t.stableName(), t.stableWhole, t.remedy())
 	case kindCanary:
+		if t.rolling {
+			return fmt.Sprintf("%s; revision %s runs again, in %d of %d pods%s", t.cause().Message, t.stableName(),
+				t.o.Stable.available(), t.stableWhole, t.remedy())
+		}
 	}
 	return fmt.Sprintf("%s; revision %s has all of the traffic%s", t.cause().Message, t.stableName(), t.remedy())
 }
@@ -241,13 +252,16 @@ func notInCharge(t *turn) ruling {
 }
 
 func succeededRepairs(t *turn) ruling {
+	if t.rolling {
+		return succeededRollingRepairs(t)
+	}
 	s, tr := t.o.Canary, t.o.Traffic
 	if s.Knowledge == Unknown || tr.Knowledge == Unknown || t.o.Shared == Unknown {
 		t.wake(t.now.Add(look))
 		return hold(t.st.Reason, "%s", t.st.Message)
 	}
 	if tr.Knowledge == Present && tr.CanaryWeight == 100 && tr.UpToDate && t.o.Shared == Present &&
-		s.Knowledge == Present && s.UpToDate && s.Desired == t.whole {
+		s.Knowledge == Present && s.UpToDate && s.sized(t.whole) {
 		return silence
 	}
 	carried, _ := t.carried()
@@ -256,13 +270,20 @@ func succeededRepairs(t *turn) ruling {
 }
 
 func succeededStays(t *turn) ruling {
-	if have := t.o.Canary.Available; have < keep(t.whole, 100) {
+	enough := keep(t.whole, 100)
+	if t.rolling {
+		enough = t.whole - t.whole/4
+	}
+	if have := t.o.Canary.Available; have < enough {
 		return hold(ReasonHoldPods, "%s, of which %d are available", t.successMessage(), have)
 	}
 	return hold(ReasonSucceeded, "%s", t.successMessage())
 }
 
 func abortedRepairs(t *turn) ruling {
+	if t.rolling {
+		return abortedRollingRepairs(t)
+	}
 	if t.kind == kindFirst {
 		if carried, _ := t.carried(); carried > 0 {
 			return t.aborting("setting the weight of revision %s back to 0 %%", t.o.Spec.Revision)

@@ -52,7 +52,9 @@ func (t *turn) round() *v1alpha1.AnalysisRound {
 // decision when the next one will be.
 func (t *turn) measureDue() bool {
 	k := t.st.Step
-	if t.st.Phase != v1alpha1.RolloutProgressing || t.kind != kindCanary || k == 0 ||
+	// An old set that is kept warm is kept for a return, so what gets its traffic is judged on.
+	warm := t.blueGreen && t.st.Phase == v1alpha1.RolloutPromoting && !t.st.Retiring
+	if t.st.Phase != v1alpha1.RolloutProgressing && !warm || t.kind != kindCanary || k == 0 ||
 		!t.steps[k-1].Analysis || t.o.Spec.Strategy.Analysis == nil ||
 		!t.carries(t.st.ApprovedWeight) || !t.passed(t.st.StepStartedAt, t.window()) {
 		return false

@@ -113,7 +113,7 @@ func stands() []stand {
 }
 
 func (s stand) observation() Observation {
-	o := Observation{Spec: s.spec(), Shared: Present}
+	o := Observation{Spec: s.spec(), Shared: Present, Promotion: allowed}
 	o.Status = v1alpha1.RolloutStatus{
 		Phase: s.phase, Step: s.step, ApprovedWeight: s.weight, Reason: "TG-WAS", Message: "was",
 	}

@@ -52,6 +52,33 @@ func (s Set) full(want int32) bool {
 	return s.Knowledge == Present && s.UpToDate && s.Available >= want
 }
 
+// sized says whether a set asks for want pods, or for more where an autoscaler wants more.
+func (s Set) sized(want int32) bool {
+	return s.SelfSized || s.Desired == want || s.Autoscaled && s.Desired > want
+}
+
+// sizes finds out how many pods the two sets are to have. What an autoscaler of the old
+// set asks for now is the load, and the new set must stand it too before it gets all of it.
+func (t *turn) sizes() {
+	spec := t.o.Spec
+	if t.rolling {
+		t.whole = t.rollingSize(spec.Replicas, t.o.Canary)
+		if spec.Stable != nil {
+			t.stableWhole = t.rollingSize(spec.Stable.Replicas, t.o.Stable)
+		}
+		t.floor = t.whole
+		return
+	}
+	t.floor = max(1, spec.Replicas)
+	t.whole = t.floor
+	if spec.Stable != nil {
+		t.stableWhole = max(1, spec.Stable.Replicas)
+	}
+	if s := t.o.Stable; t.kind == kindCanary && s.Knowledge == Present && s.Autoscaled && t.o.Canary.Autoscaled {
+		t.whole = max(t.whole, s.Desired)
+	}
+}
+
 // carried is the weight that the route is known to give to the canary.
 func (t *turn) carried() (weight int32, known bool) {
 	switch t.o.Traffic.Knowledge {
@@ -76,7 +103,7 @@ func (t *turn) carries(weight int32) bool {
 // answering badly is better than nobody answering. That is so for at most the progress
 // deadline, since an abort must end, and a newer Rollout may be the cure.
 func (t *turn) stableDead() bool {
-	return t.kind == kindCanary && t.o.Stable.Knowledge != Unknown &&
+	return t.kind == kindCanary && !t.rolling && t.o.Stable.Knowledge != Unknown &&
 		t.o.Stable.available() == 0 && t.o.Canary.available() > 0 && !t.stableGivenUp()
 }
 
@@ -139,7 +166,10 @@ func (t *turn) approvalGiven() bool {
 
 // canaryWant is the size that the canary set should have now.
 func (t *turn) canaryWant() int32 {
-	if t.kind != kindCanary || t.st.Phase != v1alpha1.RolloutProgressing {
+	switch {
+	case t.rolling:
+		return t.share(t.st.ApprovedWeight)
+	case t.kind != kindCanary || t.blueGreen || t.st.Phase != v1alpha1.RolloutProgressing:
 		return t.whole
 	}
 	k := t.st.Step
@@ -164,9 +194,12 @@ func (t *turn) canaryWant() int32 {
 func (t *turn) clocks() {
 	st := &t.st
 	open := st.Phase == v1alpha1.RolloutProgressing || st.Phase == v1alpha1.RolloutPromoting && !st.Retiring
-	st.WaitingSince = t.shortSince(st.WaitingSince, open && !st.Paused, t.o.Canary, t.canaryWant())
+	if !t.rolling || st.ApprovedWeight > 0 { // else nothing is asked for, and nothing has come
+		st.WaitingSince = t.shortSince(st.WaitingSince, open && !st.Paused, t.o.Canary, t.canaryWant())
+	}
+	// With rolling the old revision is to have its pods only when it is returned to.
 	st.StableShortSince = t.shortSince(st.StableShortSince,
-		t.kind == kindCanary && (open || st.Phase == v1alpha1.RolloutAborting), t.o.Stable, t.stableWhole)
+		t.kind == kindCanary && (open && !t.rolling || st.Phase == v1alpha1.RolloutAborting), t.o.Stable, t.stableWhole)
 	st.RouteUnsettledSince = t.refusedSince(open)
 	if st.StableShortSince != nil {
 		t.wake(st.StableShortSince.Add(t.deadline()))

@@ -224,7 +224,7 @@ func i2OneAtATime(f facts) string {
 func i2ApprovalNeedsGates(f facts) string {
 	was, is := f.o.Status, f.d.Status
 	if f.over == "nothing" {
-		if is.ApprovedWeight > was.ApprovedWeight && (alive(f.o.Canary) < f.whole || is.Paused || f.o.Newer != "" || f.o.Older != "") {
+		if is.ApprovedWeight > was.ApprovedWeight && (alive(f.o.Canary) < f.whole || is.Paused || !f.o.Promotion.Allowed || f.o.Newer != "" || f.o.Older != "") {
 			return "I2: first install approved without its pods"
 		}
 		return ""
@@ -246,6 +246,9 @@ func i2ApprovalNeedsGates(f facts) string {
 	if began && was.Phase != v1alpha1.RolloutProgressing {
 		return "I2: promoted from " + string(was.Phase)
 	}
+	if !f.o.Promotion.Allowed && is.ApprovedWeight > was.ApprovedWeight {
+		return "I2: approved though no policy is known to allow it"
+	}
 	if g := gates(f); g != "" {
 		return fmt.Sprintf("I2: %d %% approved after %d %% though %s", is.ApprovedWeight, was.ApprovedWeight, g)
 	}
@@ -266,6 +269,8 @@ func i2RaiseNeedsApproval(f facts) string {
 			return "I2: raised on unknown facts"
 		case st.Paused:
 			return "I2: raised while paused"
+		case !f.o.Promotion.Allowed:
+			return "I2: raised though no policy is known to allow it"
 		case st.ApprovedAt == nil || f.now.Sub(st.ApprovedAt.Time) > time.Minute:
 			return "I2: raised on a stale approval"
 		case alive(f.o.Stable) < f.stableWhole && (st.StableShortSince == nil || f.now.Sub(st.StableShortSince.Time) < f.o.Spec.Strategy.ProgressDeadline.Duration):

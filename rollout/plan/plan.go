@@ -34,6 +34,7 @@ func Next(o Observation, now time.Time) Decision {
 	t.obey()
 	for range maxMoves {
 		t.due = time.Time{} // what a moved status waits for is all that counts
+		t.readBack()
 		t.clocks()
 		r := t.ask(t.guards())
 		t.record(r)
@@ -64,8 +65,13 @@ type turn struct {
 	kind kind
 	// steps are the strategy's; the last has weight 100.
 	steps []v1alpha1.Step
-	// whole and stableWhole are the wanted sizes of the two sets, at least 1.
-	whole, stableWhole int32
+	// rolling is true where both revisions share one workload, changed in place.
+	rolling bool
+	// blueGreen is true where the set is whole before it gets any traffic, and then gets all.
+	blueGreen bool
+	// whole and stableWhole are the wanted sizes of the two sets, at least 1 where they get
+	// traffic. floor is whole without what the load asks for at the moment.
+	whole, stableWhole, floor int32
 	// due is the earliest moment at which something changes by time alone.
 	due     time.Time
 	answers []Action
@@ -87,16 +93,15 @@ func newTurn(o Observation, now time.Time) *turn {
 		t.steps = append(t.steps[:n:n], v1alpha1.Step{Weight: 100})
 	}
 	t.st.Step = min(max(t.st.Step, 0), t.last())
-	t.whole = max(1, o.Spec.Replicas)
+	t.rolling = !o.Spec.Strategy.Type.InSets()
+	t.blueGreen = o.Spec.Strategy.Type == v1alpha1.StrategyBlueGreen
 	switch s := o.Spec.Stable; {
 	case s == nil:
 		t.kind = kindFirst
 	case s.Revision == o.Spec.Revision:
 		t.kind = kindInPlace
-		t.stableWhole = max(1, s.Replicas)
-	default:
-		t.stableWhole = max(1, s.Replicas)
 	}
+	t.sizes()
 	switch o.Traffic.Knowledge {
 	case Present:
 		t.st.Weight = o.Traffic.CanaryWeight
@@ -133,13 +138,24 @@ type guard func(*turn) ruling
 func (t *turn) guards() []guard {
 	switch t.st.Phase {
 	case v1alpha1.RolloutProgressing:
-		if t.kind == kindCanary {
+		switch {
+		case t.kind == kindCanary && t.rolling:
+			return rollingGuards
+		case t.kind == kindCanary:
 			return progressingGuards
+		case t.rolling:
+			return rollingSoloGuards
 		}
 		return soloGuards
 	case v1alpha1.RolloutPromoting:
+		if t.rolling {
+			return rollingPromotingGuards
+		}
 		return promotingGuards
 	case v1alpha1.RolloutAborting:
+		if t.rolling {
+			return rollingAbortingGuards
+		}
 		return abortingGuards
 	case v1alpha1.RolloutSucceeded:
 		return succeededGuards
@@ -232,6 +248,9 @@ func orDefault(d, otherwise time.Duration) time.Duration {
 
 // where says which exposure is approved for what.
 func (t *turn) where() string {
+	if t.rolling {
+		return t.whereRolling()
+	}
 	if t.kind != kindCanary {
 		return fmt.Sprintf("%d %% to revision %s", t.st.ApprovedWeight, t.o.Spec.Revision)
 	}

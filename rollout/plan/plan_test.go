@@ -53,12 +53,12 @@ func TestNext(t *testing.T) {
 	})
 	first := func(available int32, tr Traffic) Observation {
 		return Observation{
-			Spec: firstSpec(), Stable: Set{Knowledge: Absent}, Canary: setOf(8, available), Shared: Present, Traffic: tr,
+			Spec: firstSpec(), Stable: Set{Knowledge: Absent}, Canary: setOf(8, available), Shared: Present, Traffic: tr, Promotion: allowed,
 			Status: v1alpha1.RolloutStatus{Phase: v1alpha1.RolloutProgressing},
 		}
 	}
 	inPlace := Observation{
-		Spec: inPlaceSpec(), Stable: setOf(4, 4), Canary: setOf(4, 4), Shared: Present, Traffic: routeAt(100),
+		Spec: inPlaceSpec(), Stable: setOf(4, 4), Canary: setOf(4, 4), Shared: Present, Traffic: routeAt(100), Promotion: allowed,
 	}
 	const second = time.Second
 	for name, c := range map[string]struct {

@@ -35,6 +35,7 @@ var progressingGuards = []guard{
 	heldByApproval,
 	heldByPods,
 	heldByStable,
+	heldByPromotion, // last: only what nothing else holds is asked about
 	advances,
 }
 
@@ -80,6 +81,9 @@ func begins(t *turn) ruling {
 	t.st.Phase = v1alpha1.RolloutProgressing
 	switch t.kind {
 	case kindFirst:
+		if t.rolling {
+			return moved(ReasonBegun, "first install of revision %s", t.o.Spec.Revision)
+		}
 		return moved(ReasonBegun, "first install: %d pods of revision %s, then all of the traffic", t.whole, t.o.Spec.Revision)
 	case kindInPlace:
 		// The revision serves already; it was judged when it came.
@@ -130,12 +134,12 @@ func podsLost(t *turn) ruling {
 	}
 	exposed := min(carried, t.st.ApprovedWeight)
 	have := t.o.Canary.available()
-	if have >= keep(t.whole, exposed) {
+	if have >= keep(t.floor, exposed) {
 		return silence
 	}
-	t.fallBack(t.stepFor(func(w int32) bool { return need(t.whole, w) <= have }))
+	t.fallBack(t.stepFor(func(w int32) bool { return need(t.floor, w) <= have }))
 	return moved(ReasonFallbackPods, "revision %s has %d pods available, and %d %% of the traffic need %d: back to step %d/%d with %d %%",
-		t.o.Spec.Revision, have, exposed, need(t.whole, exposed), t.st.Step, t.last(), t.st.ApprovedWeight)
+		t.o.Spec.Revision, have, exposed, need(t.floor, exposed), t.st.Step, t.last(), t.st.ApprovedWeight)
 }
 
 func approvalStale(t *turn) ruling {
@@ -145,6 +149,10 @@ func approvalStale(t *turn) ruling {
 	}
 	lost := t.st.ApprovedWeight
 	t.fallBack(t.stepFor(func(w int32) bool { return w <= carried }))
+	if t.rolling {
+		return moved(ReasonFallbackStale, "the workload is told %d %% and %d %% were approved more than %s ago: back to step %d/%d, whose gates must pass again",
+			carried, lost, approvalLife, t.st.Step, t.last())
+	}
 	return moved(ReasonFallbackStale, "the route carries %d %% and %d %% were approved more than %s ago: back to step %d/%d, whose gates must pass again",
 		carried, lost, approvalLife, t.st.Step, t.last())
 }
@@ -162,7 +170,7 @@ func blind(t *turn) ruling {
 	}{
 		{"the new set", t.o.Canary.Knowledge == Unknown},
 		{"the stable set", t.o.Stable.Knowledge == Unknown && t.kind == kindCanary},
-		{"the route", t.o.Traffic.Knowledge == Unknown},
+		{"the route", t.o.Traffic.Knowledge == Unknown && !t.rolling},
 		{"the shared objects", t.o.Shared == Unknown},
 	} {
 		if f.unknown {
@@ -205,6 +213,8 @@ func (t *turn) raiseBlocked() ruling {
 	switch {
 	case t.o.Older != "" && t.st.Phase == v1alpha1.RolloutProgressing:
 		return behindOlder(t)
+	case t.serving() && t.rolling:
+		return silence // the workload is that of both: there is nothing to lose by it
 	case t.serving():
 		// The set has served, or no other can: some pods are better than none.
 		if t.o.Canary.available() == 0 {
@@ -217,9 +227,12 @@ func (t *turn) raiseBlocked() ruling {
 		return heldByPause(t)
 	case t.stale():
 		return hold(ReasonHoldRoute, "%s, holding: the approval is more than %s old", t.where(), approvalLife)
-	case !t.o.Canary.full(need(t.whole, w)):
+	case !t.rolling && !t.o.Canary.full(need(t.whole, w)):
 		return hold(ReasonHoldPods, "%s, holding: %s pods are available and up to date, %d are needed",
 			t.where(), t.pods(), need(t.whole, w))
+	}
+	if r := t.notPromoted(); !r.silent || t.rolling {
+		return r
 	}
 	return heldByStable(t)
 }
@@ -263,8 +276,15 @@ func heldByApproval(t *turn) ruling {
 func heldByPods(t *turn) ruling {
 	next := min(t.st.Step+1, t.last())
 	want := need(t.whole, t.weightOf(next))
+	if t.blueGreen {
+		want = t.whole
+	}
 	if t.o.Canary.full(want) {
 		return silence
+	}
+	if t.blueGreen && t.st.Step == 0 {
+		return hold(ReasonHoldPods, "revision %s comes up without traffic, holding: %s pods are available; %s",
+			t.o.Spec.Revision, t.pods(), t.podsRemedy())
 	}
 	return hold(ReasonHoldPods, "%s, holding: %s pods are available, %d are needed for %d %%; %s",
 		t.where(), t.pods(), want, t.weightOf(next), t.podsRemedy())
@@ -286,6 +306,9 @@ func advances(t *turn) ruling {
 	k := t.st.Step
 	if k == t.last() {
 		t.st.Phase = v1alpha1.RolloutPromoting
+		if t.rolling {
+			return moved(ReasonPromoting, "all %d steps are passed; %s", t.last(), t.successMessage())
+		}
 		return moved(ReasonPromoting, "all %d steps are passed; revision %s has all of the traffic", t.last(), t.o.Spec.Revision)
 	}
 	t.approve(k+1, t.weightOf(k+1))
@@ -301,17 +324,23 @@ func soloApproved(t *turn) ruling {
 		if t.st.Paused {
 			return heldByPause(t)
 		}
-		if !t.o.Canary.full(t.whole) {
+		if !t.rolling && !t.o.Canary.full(t.whole) {
 			return hold(ReasonHoldPods, "first install of revision %s, holding: %s pods are available; %s",
 				t.o.Spec.Revision, t.pods(), t.podsRemedy())
 		}
+		if r := t.notPromoted(); !r.silent {
+			return r
+		}
 	}
 	t.approve(0, 100)
+	if t.rolling {
+		return moved(ReasonStepApproved, "revision %s may be started", t.o.Spec.Revision)
+	}
 	return moved(ReasonStepApproved, "revision %s is whole: it may have all of the traffic", t.o.Spec.Revision)
 }
 
 func soloWhole(t *turn) ruling {
-	if t.o.Canary.full(t.whole) && t.o.Canary.Desired == t.whole {
+	if t.o.Canary.full(t.whole) && t.o.Canary.sized(t.whole) {
 		return silence
 	}
 	return hold(ReasonHoldPods, "%s, waiting: %s pods are available and up to date", t.where(), t.pods())

@@ -51,6 +51,9 @@ const (
 	ReasonHoldInconclusive = "TG-HOLD-INCONCLUSIVE"
 	// ReasonHoldApproval is: the step waits for a person's approval.
 	ReasonHoldApproval = "TG-HOLD-APPROVAL"
+	// ReasonHoldPolicy is: a policy about promotion does not let exposure rise now, or could
+	// not be asked.
+	ReasonHoldPolicy = "TG-HOLD-POLICY"
 )
 
 // Reason codes of aborts.

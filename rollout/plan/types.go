@@ -30,6 +30,10 @@ const (
 )
 
 // Set is what was seen of one set of objects.
+//
+// With the strategy rolling both sets share one workload. Each set is then Present while
+// the workload's template is of its revision, and Absent otherwise, so that at most one of
+// them is Present; the counts are those of its revision's pods.
 type Set struct {
 	Knowledge Knowledge
 	// UpToDate is true when every object of the set is as it was rendered, replicas
@@ -40,6 +44,19 @@ type Set struct {
 	// Available is the number of pods that have been ready for long enough, as of the
 	// workload's newest generation.
 	Available int32
+	// Autoscaled is true when an autoscaler of the set's own may ask for more pods than the
+	// rollout does. It is known from the render, also of a set that is Absent.
+	Autoscaled bool
+	// SelfSized is true for a workload that has as many pods as it finds fit (a DaemonSet one
+	// for each node, a CronJob none that are waited for): Desired is what it asks for by
+	// itself. With rolling alone.
+	SelfSized bool
+	// Held is how many pods the workload is told to leave at the revision that they have:
+	// the partition of a StatefulSet. With rolling alone.
+	Held int32
+	// Leftovers is true while objects that are the revision's own, such as its ConfigMaps,
+	// are there. With rolling alone.
+	Leftovers bool
 }
 
 // Traffic is what was read back from the route.
@@ -54,6 +71,19 @@ type Traffic struct {
 	// that the Rollout is in: by this Rollout from Promoting on, by the stable one before
 	// that and where it was aborted.
 	UpToDate bool
+}
+
+// Promotion is what the policies about promotion say of the next rise of exposure; see
+// Rise. The zero value is Unknown, on which nothing rises.
+type Promotion struct {
+	Knowledge Knowledge
+	// Allowed counts only where Knowledge is Present.
+	Allowed bool
+	// Code and Message are those of the policy that does not allow it, or why nothing is
+	// known.
+	Code, Message string
+	// Until is when it may be allowed again; zero if that is not known.
+	Until time.Time
 }
 
 // Command is an unanswered RolloutCommand about this Rollout, oldest first.
@@ -87,9 +117,13 @@ type Observation struct {
 	Canary Set
 	// Shared is Present when the objects outside of the sets are as they were rendered,
 	// by the same Rollout as the route, and Absent when they are not.
-	Shared   Knowledge
+	Shared Knowledge
+	// Traffic is not looked at with rolling: there the workload itself says which revision
+	// is exposed.
 	Traffic  Traffic
 	Commands []Command
+	// Promotion is asked before exposure rises, never before it falls.
+	Promotion Promotion
 }
 
 // ActionKind is what is to be done.
@@ -98,14 +132,17 @@ type ActionKind string
 const (
 	// ActionApplyShared applies the objects that belong to no set, the route aside.
 	ActionApplyShared ActionKind = "ApplyShared"
-	// ActionEnsureSet makes the set of Role be as rendered, with Replicas pods.
+	// ActionEnsureSet makes the set of Role be as rendered, with Replicas pods. With rolling
+	// that is to change the workload in place, leaving Held pods at the revision that they
+	// have.
 	ActionEnsureSet ActionKind = "EnsureSet"
 	// ActionSetWeight makes the route give Weight percent to the canary and the rest to
 	// the stable set.
 	ActionSetWeight ActionKind = "SetWeight"
 	// ActionMeasure takes one round of analysis and records it in Status.Analysis.
 	ActionMeasure ActionKind = "Measure"
-	// ActionRetire deletes the objects of the set of Role.
+	// ActionRetire deletes the objects of the set of Role. With rolling the workload, which is
+	// the other revision's too, stays unless there is no other.
 	ActionRetire ActionKind = "Retire"
 	// ActionAnswer records Outcome and Message on the RolloutCommand named Command.
 	ActionAnswer ActionKind = "Answer"
@@ -117,6 +154,7 @@ type Action struct {
 	Kind     ActionKind
 	Role     Role
 	Replicas int32
+	Held     int32
 	Weight   int32
 	Command  string
 	Outcome  v1alpha1.CommandOutcome

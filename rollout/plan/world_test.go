@@ -42,6 +42,8 @@ type world struct {
 	verdict v1alpha1.Verdict
 	// blind hides facts; gatewayDown keeps the route from settling.
 	blindOld, blindNew, blindRoute, gatewayDown bool
+	// frozen is true while a policy lets nothing rise; blindPolicy while it cannot be asked.
+	frozen, blindPolicy bool
 	// attended is true while somebody approves and resumes whatever waits for it.
 	attended bool
 	// most is the highest weight that the canary ever had.
@@ -88,6 +90,7 @@ func (w *world) observe() Observation {
 	o := Observation{
 		Spec: w.spec, Status: *w.status.DeepCopy(), Older: w.older, Newer: w.newer, Shared: w.shared,
 		Stable: w.old.seen(w.blindOld), Canary: w.new.seen(w.blindNew), Commands: slices.Clone(w.commands),
+		Promotion: w.promotion(),
 	}
 	if w.inPlace() {
 		o.Stable = o.Canary
@@ -100,6 +103,16 @@ func (w *world) observe() Observation {
 		o.Traffic = Traffic{Knowledge: Present, CanaryWeight: w.route.weight, Settled: w.route.settled, UpToDate: w.route.upToDate}
 	}
 	return o
+}
+
+func (w *world) promotion() Promotion {
+	switch {
+	case w.blindPolicy:
+		return Promotion{}
+	case w.frozen:
+		return Promotion{Knowledge: Present, Code: "TG-POLICY-FREEZE", Message: "the shop is frozen"}
+	}
+	return allowed
 }
 
 // lost is the cut of execute at which not even the status was written.
@@ -163,6 +176,7 @@ func (w *world) command(c Command) {
 func (w *world) calm() {
 	w.old.sick, w.new.sick = false, false
 	w.blindOld, w.blindNew, w.blindRoute, w.gatewayDown = false, false, false, false
+	w.frozen, w.blindPolicy = false, false
 	w.attended, w.older = true, ""
 	if w.verdict != v1alpha1.VerdictFail { // a bad revision stays bad
 		w.verdict = v1alpha1.VerdictPass
@@ -346,7 +360,13 @@ func (w *world) disturb(r *rand.Rand) string {
 	if r.IntN(3) == 0 && !w.inPlace() {
 		set, blind = &w.old, &w.blindOld
 	}
-	switch r.IntN(22) {
+	switch r.IntN(24) {
+	case 22:
+		w.frozen = !w.frozen
+		return "a freeze begins or ends"
+	case 23:
+		w.blindPolicy = !w.blindPolicy
+		return "the policies are hidden or shown"
 	case 0, 1:
 		set.available, set.sick = set.available/2, r.IntN(2) == 0
 		return "pods are lost"

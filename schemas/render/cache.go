@@ -20,6 +20,7 @@ type Cache struct {
 type cached struct {
 	digest   string
 	once     sync.Once
+	done     chan struct{}
 	template *Template
 	err      error
 }
@@ -32,8 +33,28 @@ func (c *Cache) Get(files map[string]string) (*Template, error) {
 	}
 	entry := c.entry(Digest(files))
 	// Compiling goes on outside of the lock: only those who want the same template wait.
-	entry.once.Do(func() { entry.template, entry.err = Compile(files) })
+	entry.once.Do(func() {
+		defer close(entry.done)
+		entry.template, entry.err = Compile(files)
+	})
 	return entry.template, entry.err
+}
+
+// Find returns what Get returned for the files of a digest; known is false where they have
+// to be given again.
+func (c *Cache) Find(digest string) (t *Template, known bool, err error) {
+	c.mu.Lock()
+	e, known := c.entries[digest]
+	if known {
+		c.recent.MoveToFront(e)
+	}
+	c.mu.Unlock()
+	if !known {
+		return nil, false, nil
+	}
+	entry := e.Value.(*cached)
+	<-entry.done // Whoever asked first may be compiling still.
+	return entry.template, true, entry.err
 }
 
 func (c *Cache) entry(digest string) *cached {
@@ -46,7 +67,7 @@ func (c *Cache) entry(digest string) *cached {
 	if c.entries == nil {
 		c.entries = map[string]*list.Element{}
 	}
-	entry := &cached{digest: digest}
+	entry := &cached{digest: digest, done: make(chan struct{})}
 	c.entries[digest] = c.recent.PushFront(entry)
 	if c.recent.Len() > CacheSize {
 		oldest := c.recent.Back()

@@ -3,34 +3,47 @@ package render
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"cuelang.org/go/cue"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"tidegate.io/tidegate/schemas/render/internal/shape"
+	"tidegate.io/tidegate/schemas/render/internal/manifest"
+	"tidegate.io/tidegate/schemas/render/internal/values"
 )
 
 // sample is the Release that a template's tests are rendered for.
 var sample = Context{Name: "demo", Namespace: "default", Template: "demo"}
 
-// Check runs the template's own tests: each of them renders, or fails with an error that
-// its regular expression matches. The error is a *SourceError with a line for each test
-// that does not.
-func (t *Template) Check() (err error) {
-	defer recovered(&err)
-	tests := t.root.LookupPath(testsPath)
-	if !tests.Exists() {
-		return nil
-	}
-	it, err := tests.Fields()
+// TestResult is how one entry of a template's field tests went.
+type TestResult struct {
+	Name string `json:"name"`
+	// Position is file:line:column.
+	Position string `json:"position,omitempty"`
+	// Problems says what is wrong, one a line; none where the test passes.
+	Problems []string `json:"problems,omitempty"`
+	// Values is the JSON of the test's values; nil where they are no values.
+	Values []byte `json:"-"`
+	// Context is the Release that the test is rendered for.
+	Context Context `json:"-"`
+	// Result is what the values render to; nil where they do not.
+	Result *Result `json:"-"`
+}
+
+// Check runs the template's own tests. The error is a *SourceError with a line for each
+// problem of a test.
+func (t *Template) Check() error {
+	results, err := t.Test(nil)
 	if err != nil {
-		return cueError(err)
+		return err
 	}
 	var lines []string
-	for it.Next() {
-		if line := t.run(it.Value()); line != "" {
-			lines = append(lines, at(it.Value(), "tests.%s: %s", it.Selector(), line))
+	for _, r := range results {
+		for _, p := range r.Problems {
+			lines = append(lines, r.line(p))
 		}
 	}
 	if len(lines) > 0 {
@@ -39,34 +52,127 @@ func (t *Template) Check() (err error) {
 	return nil
 }
 
-// run returns what is wrong with one test, or "".
-func (t *Template) run(test cue.Value) string {
+func (r TestResult) line(problem string) string {
+	line := "tests." + label(r.Name) + ": " + problem
+	if r.Position != "" {
+		line = r.Position + ": " + line
+	}
+	return line
+}
+
+// label is a name as CUE writes it in a path.
+func label(name string) string { return cue.Str(name).String() }
+
+// Test runs those of the template's own tests that match selects by name, or all if it is
+// nil, in the order of the source:
+//
+//	tests: "a name": {
+//		values: {...}
+//		context?: {name?: string, namespace?: string}
+//		expect?: {objects?: {...}, rollout?: {...}, revision?: string}
+//		error?: a regular expression
+//	}
+//
+// A test passes when its values render and everything in expect is found in what they
+// render to; or, with error, when they are refused in words that it matches. What expect
+// does not mention may be anything; null stands for something that must not be there; a
+// list is compared item by item as far as expect goes.
+func (t *Template) Test(match func(name string) bool) (results []TestResult, err error) {
+	defer recovered(&err)
+	tests := t.root.LookupPath(testsPath)
+	if !tests.Exists() {
+		return nil, nil
+	}
+	it, err := tests.Fields()
+	if err != nil {
+		return nil, cueError(err)
+	}
+	for it.Next() {
+		name := it.Selector().Unquoted()
+		if match != nil && !match(name) {
+			continue
+		}
+		r := TestResult{Name: name, Position: place(it.Value().Pos()), Context: sample}
+		t.run(it.Value(), &r)
+		results = append(results, r)
+	}
+	return results, nil
+}
+
+// parts are the fields that a test may have.
+var parts = []string{"context", "error", "expect", "values"}
+
+// run runs one test into r.
+func (t *Template) run(test cue.Value, r *TestResult) {
+	fail := func(format string, args ...any) { r.Problems = append(r.Problems, fmt.Sprintf(format, args...)) }
 	fields, err := test.Fields()
 	if err != nil {
-		return "wanted a struct with values and, where they are wrong, error: " + err.Error()
+		fail("wanted a struct with values and, where they are wrong, error: %v", err)
+		return
 	}
 	for fields.Next() {
-		if name := fields.Selector().Unquoted(); name != "values" && name != "error" {
-			return fmt.Sprintf("wanted values and error, found the field %s", name)
+		if name := fields.Selector().Unquoted(); !slices.Contains(parts, name) {
+			fail("wanted %s, found the field %s", strings.Join(parts, ", "), name)
+			return
 		}
 	}
 	given := test.LookupPath(valuesPath)
 	if !given.Exists() {
-		return "wanted values, found none"
+		fail("wanted values, found none")
+		return
 	}
-	text, err := given.MarshalJSON()
-	if err != nil {
-		return "wanted concrete values: " + err.Error()
+	if r.Values, err = given.MarshalJSON(); err != nil {
+		fail("wanted concrete values: %v", err)
+		return
 	}
-	_, err = t.Render(text, sample)
-	expected := test.LookupPath(cue.ParsePath("error"))
-	if !expected.Exists() {
-		if err != nil {
-			return "wanted objects, found the error: " + strings.ReplaceAll(err.Error(), "\n", "; ")
+	if problem := r.context(test.LookupPath(factsPath)); problem != "" {
+		fail("%s", problem)
+		return
+	}
+	pattern, expect := test.LookupPath(cue.ParsePath("error")), test.LookupPath(cue.ParsePath("expect"))
+	var renderErr error
+	r.Result, renderErr = t.Render(r.Values, r.Context)
+	switch {
+	case pattern.Exists() && expect.Exists():
+		fail("wanted expect or error, found both; values that are refused have no objects")
+	case pattern.Exists():
+		if problem := expectError(pattern, renderErr); problem != "" {
+			fail("%s", problem)
 		}
+	case renderErr != nil:
+		fail("wanted objects, found the error: %s", strings.ReplaceAll(renderErr.Error(), "\n", "; "))
+	case expect.Exists():
+		r.Problems = append(r.Problems, t.expect(expect, r)...)
+	}
+}
+
+// context takes name and namespace of the Release from a test.
+func (r *TestResult) context(v cue.Value) string {
+	if !v.Exists() {
 		return ""
 	}
-	pattern, patternErr := expected.String()
+	it, err := v.Fields()
+	if err != nil {
+		return fmt.Sprintf("wanted context to be a struct: %v", err)
+	}
+	for it.Next() {
+		text, err := it.Value().String()
+		switch name := it.Selector().Unquoted(); {
+		case err != nil:
+			return fmt.Sprintf("wanted context.%s to be a string: %v", name, err)
+		case name == "name":
+			r.Context.Name = text
+		case name == "namespace":
+			r.Context.Namespace = text
+		default:
+			return fmt.Sprintf("wanted name and namespace in context, found %s", name)
+		}
+	}
+	return ""
+}
+
+func expectError(v cue.Value, err error) string {
+	pattern, patternErr := v.String()
 	if patternErr != nil {
 		return "wanted error to be a string: " + patternErr.Error()
 	}
@@ -82,22 +188,192 @@ func (t *Template) run(test cue.Value) string {
 	return ""
 }
 
-// schemaDialect is the version of JSON Schema that Schema writes.
-const schemaDialect = "https://json-schema.org/draft/2020-12/schema"
-
-// Schema returns the JSON Schema of the values, for editors and forms. Where #Variables
-// says what JSON Schema cannot, such as a rule between two values, the schema accepts
-// more than Render does; it never accepts less.
-func (t *Template) Schema() (out []byte, err error) {
-	defer recovered(&err)
-	s := shape.Schema(t.variables)
-	s["$schema"] = schemaDialect
-	if text := shape.Description(t.variables); text != "" {
-		s["description"] = text
-	}
-	out, err = json.Marshal(s)
+// expect returns a line for everything in v that differs from what the test rendered.
+func (t *Template) expect(v cue.Value, r *TestResult) []string {
+	text, err := v.MarshalJSON()
 	if err != nil {
-		return nil, fmt.Errorf("writing the schema: %w", err)
+		return []string{"wanted concrete expectations: " + err.Error()}
 	}
-	return out, nil
+	decoded, err := manifest.Decode(text)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	wanted, ok := decoded.(map[string]any)
+	if !ok {
+		return []string{"wanted expect to be a struct"}
+	}
+	found, err := t.found(r)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		if _, known := found[name]; !known {
+			lines = append(lines, fmt.Sprintf("wanted objects, revision or rollout in expect, found %s", name))
+			continue
+		}
+		expectSame("expect."+name, wanted[name], found[name], &lines)
+	}
+	return lines
+}
+
+// found is what a test may expect things of: the objects by the ids that the template
+// gives them, finished as they go to the cluster; the strategy as the template wrote it,
+// and with the defaults where it says nothing; and the revision.
+func (t *Template) found(r *TestResult) (map[string]any, error) {
+	byID, rollout, err := t.raw(r.Values, r.Context, r.Result.Revision)
+	if err != nil {
+		return nil, err
+	}
+	finished := r.Result.byKey()
+	objects := map[string]any{}
+	for id, o := range byID {
+		objects[id] = o.Object
+		if f := finished[key(o)]; f != nil {
+			objects[id] = f.Object
+		}
+	}
+	filled, err := json.Marshal(r.Result.Strategy)
+	if err != nil {
+		return nil, fmt.Errorf("writing the strategy: %w", err)
+	}
+	strategy, err := manifest.Decode(filled)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"objects": objects, "rollout": overlay(strategy, rollout), "revision": r.Result.Revision}, nil
+}
+
+// raw is what the template itself says: objects by id, and the field rollout.
+func (t *Template) raw(valuesJSON []byte, c Context, revision string) (objects map[string]*unstructured.Unstructured, rollout any, err error) {
+	tree, err := t.read(valuesJSON, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	out, err := t.evaluate(tree, c, placeholder)
+	if err != nil {
+		return nil, nil, err
+	}
+	out = out.replaced(revision)
+	decoded, err := manifest.Decode(out.objects)
+	if err != nil {
+		return nil, nil, err
+	}
+	objects = map[string]*unstructured.Unstructured{}
+	byID, _ := decoded.(map[string]any)
+	for id, content := range byID {
+		if content, ok := content.(map[string]any); ok {
+			objects[id] = &unstructured.Unstructured{Object: content}
+		}
+	}
+	rollout, err = manifest.Decode(out.rollout)
+	return objects, rollout, err
+}
+
+// key tells the objects of one Release apart.
+func key(o *unstructured.Unstructured) string {
+	return o.GetAPIVersion() + " " + o.GetKind() + " " + o.GetName()
+}
+
+// all are the objects of r.
+func (r *Result) all() []*unstructured.Unstructured {
+	objects := slices.Concat(r.Set, r.Shared)
+	if r.Route != nil {
+		objects = append(objects, r.Route)
+	}
+	return objects
+}
+
+func (r *Result) byKey() map[string]*unstructured.Unstructured {
+	out := map[string]*unstructured.Unstructured{}
+	for _, o := range r.all() {
+		out[key(o)] = o
+	}
+	return out
+}
+
+// overlay is base with what over says instead where both are objects, and over otherwise.
+func overlay(base, over any) any {
+	b, isObject := base.(map[string]any)
+	o, areObjects := over.(map[string]any)
+	if !isObject || !areObjects {
+		return over
+	}
+	out := maps.Clone(b)
+	for name, v := range o {
+		out[name] = overlay(b[name], v)
+	}
+	return out
+}
+
+// expectSame adds a line for everything in wanted that found does not have.
+func expectSame(path string, wanted, found any, lines *[]string) {
+	differs := func() {
+		*lines = append(*lines, fmt.Sprintf("%s: wanted %s, found %s", path, brief(wanted), brief(found)))
+	}
+	switch w := wanted.(type) {
+	case map[string]any:
+		f, ok := found.(map[string]any)
+		if !ok {
+			differs()
+			return
+		}
+		for _, name := range slices.Sorted(maps.Keys(w)) {
+			expectSame(values.Child(path, name), w[name], f[name], lines)
+		}
+	case []any:
+		f, ok := found.([]any)
+		if !ok || len(f) < len(w) {
+			differs()
+			return
+		}
+		for i := range w {
+			expectSame(values.Index(path, i), w[i], f[i], lines)
+		}
+	default:
+		if !sameScalar(wanted, found) {
+			differs()
+		}
+	}
+}
+
+// sameScalar says whether two decoded values are the same; 1 and 1.0 are.
+func sameScalar(a, b any) bool {
+	number := func(v any) (float64, bool) {
+		switch v := v.(type) {
+		case int64:
+			return float64(v), true
+		case float64:
+			return v, true
+		}
+		return 0, false
+	}
+	x, isNumber := number(a)
+	y, areNumbers := number(b)
+	if isNumber && areNumbers {
+		return x == y
+	}
+	switch b.(type) {
+	case map[string]any, []any:
+		return false
+	}
+	return a == b
+}
+
+// maxBrief is how much of a value a message repeats, in characters.
+const maxBrief = 200
+
+// brief is a decoded value in few words.
+func brief(v any) string {
+	if v == nil {
+		return "nothing"
+	}
+	b, err := canonical(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	if text := []rune(string(b)); len(text) > maxBrief {
+		return string(text[:maxBrief]) + "..."
+	}
+	return string(b)
 }

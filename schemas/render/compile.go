@@ -16,6 +16,8 @@ import (
 	"cuelang.org/go/cue/cuecontext"
 	"cuelang.org/go/cue/parser"
 	"cuelang.org/go/cue/token"
+
+	"tidegate.io/tidegate/schemas/cue/kit"
 )
 
 // Bounds of the source of one template.
@@ -34,8 +36,13 @@ type Template struct {
 	root cue.Value
 	// variables is #Variables.
 	variables cue.Value
+	// kit is the package tidegate.io/kit; it does not exist where the template does not
+	// import it.
+	kit cue.Value
 	// facts are the names of the facts that the template's #Context has room for.
 	facts []string
+	// linked says that the field values is #Variables and nothing else.
+	linked bool
 }
 
 // packages are the parts of CUE's standard library that a template may import: all that
@@ -54,7 +61,7 @@ func Compile(files map[string]string) (t *Template, err error) {
 	if lines := checkFiles(files); len(lines) > 0 {
 		return nil, sourceError(lines...)
 	}
-	inst, err := instance(files)
+	inst, helpers, err := instance(files)
 	if err != nil {
 		return nil, err
 	}
@@ -67,9 +74,14 @@ func Compile(files map[string]string) (t *Template, err error) {
 		return nil, cueError(err)
 	}
 	t = &Template{digest: Digest(files), ctx: ctx, root: root, variables: root.LookupPath(variablesPath)}
+	if helpers != nil {
+		// The template's import has built it already: this is the same value.
+		t.kit = ctx.BuildInstance(helpers)
+	}
 	if lines := t.checkContract(); len(lines) > 0 {
 		return nil, sourceError(lines...)
 	}
+	t.linked = t.isLinked()
 	return t, nil
 }
 
@@ -88,6 +100,13 @@ func Digest(files map[string]string) string {
 const cueModule = "cuelang.org/go"
 
 var engine = sync.OnceValue(func() string {
+	return cueVersion() + "+kit." + kit.Digest()[:kitDigits]
+})
+
+// kitDigits is how much of the kit's digest the version of the engine has.
+const kitDigits = 8
+
+func cueVersion() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return cue.LanguageVersion()
@@ -102,9 +121,12 @@ var engine = sync.OnceValue(func() string {
 		}
 	}
 	return cue.LanguageVersion()
-})
+}
 
-// Engine returns the version of the CUE engine, such as v0.17.1.
+// Engine returns the version of what evaluates templates, such as v0.17.1+kit.0a1b2c3d:
+// the CUE engine, and the digest of the package tidegate.io/kit that it serves. Two
+// engines with the same version give the same output. With another version the output may
+// be another one, and need not be: only rendering anew tells.
 func Engine() string { return engine() }
 
 func checkFiles(files map[string]string) []string {
@@ -118,6 +140,9 @@ func checkFiles(files map[string]string) []string {
 	size := 0
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		size += len(files[name])
+		if strings.Contains(files[name], placeholder) {
+			lines = append(lines, fmt.Sprintf("%s: wanted source without the reserved text %s, found it; the template must not spell it out", name, placeholder))
+		}
 		if path.Base(name) != name || !strings.HasSuffix(name, ".cue") || len(name) <= len(".cue") {
 			lines = append(lines, fmt.Sprintf("wanted file names such as web.cue, without folders, found %q", name))
 		}
@@ -129,12 +154,25 @@ func checkFiles(files map[string]string) []string {
 }
 
 // instance parses files into one build instance, which has no access to any file system:
-// what it may import is CUE's own.
-func instance(files map[string]string) (*build.Instance, error) {
-	inst := build.NewContext(build.Loader(func(token.Pos, string) *build.Instance {
-		// nil leaves the import to the engine, which knows only its standard library.
-		return nil
-	})).NewInstance("", nil)
+// what it may import is CUE's own, and the kit. It returns the kit's instance too, nil
+// where no file imports it.
+//
+// Everything is parsed anew for each template, the kit too: the engine writes into the
+// syntax that it builds from, so no two contexts may share one.
+func instance(files map[string]string) (inst, helpers *build.Instance, err error) {
+	var failed error
+	var loader *build.Context
+	loader = build.NewContext(build.Loader(func(_ token.Pos, path string) *build.Instance {
+		if path != kit.ImportPath {
+			// nil leaves the import to the engine, which knows only its standard library.
+			return nil
+		}
+		if helpers == nil && failed == nil {
+			helpers, failed = kitInstance(loader)
+		}
+		return helpers
+	}))
+	inst = loader.NewInstance("", nil)
 	var lines []string
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		f, err := parser.ParseFile(name, files[name], parser.ParseComments)
@@ -148,15 +186,49 @@ func instance(files map[string]string) (*build.Instance, error) {
 		}
 	}
 	if len(lines) > 0 {
-		return nil, sourceError(lines...)
+		return nil, nil, sourceError(lines...)
+	}
+	err = inst.Complete()
+	switch {
+	case failed != nil:
+		return nil, nil, cueError(failed)
+	case err != nil:
+		return nil, nil, cueError(err)
+	case inst.ResolutionErr != nil:
+		return nil, nil, cueError(inst.ResolutionErr)
+	}
+	return inst, helpers, nil
+}
+
+// kitInstance parses the kit. Its file names begin with its import path, so that an error
+// tells them from the template's own.
+func kitInstance(loader *build.Context) (*build.Instance, error) {
+	inst := loader.NewInstance(kit.ImportPath, nil)
+	inst.ImportPath = kit.ImportPath
+	files := kit.Files()
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		f, err := parser.ParseFile(kit.ImportPath+"/"+name, files[name], parser.ParseComments)
+		if err != nil {
+			return nil, fmt.Errorf("parsing the kit: %w", err)
+		}
+		if err := inst.AddSyntax(f); err != nil {
+			return nil, fmt.Errorf("adding to the kit: %w", err)
+		}
 	}
 	if err := inst.Complete(); err != nil {
-		return nil, cueError(err)
-	}
-	if inst.ResolutionErr != nil {
-		return nil, cueError(inst.ResolutionErr)
+		return nil, fmt.Errorf("completing the kit: %w", err)
 	}
 	return inst, nil
+}
+
+// definition returns what a name such as #Image stands for in the template, or else in the
+// kit; it does not exist where neither has it.
+func (t *Template) definition(name string) cue.Value {
+	path := cue.MakePath(cue.Def(name))
+	if v := t.root.LookupPath(path); v.Exists() {
+		return v
+	}
+	return t.kit.LookupPath(path)
 }
 
 // checkSyntax refuses imports that are not allowed and attributes that would make the
@@ -165,9 +237,9 @@ func checkSyntax(f *ast.File) []string {
 	var lines []string
 	for spec := range f.ImportSpecs() {
 		name, err := strconv.Unquote(spec.Path.Value)
-		if err != nil || !packages[name] {
-			lines = append(lines, fmt.Sprintf("%s: wanted an import of %s, found %s",
-				place(spec.Pos()), strings.Join(slices.Sorted(maps.Keys(packages)), ", "), spec.Path.Value))
+		if err != nil || !packages[name] && name != kit.ImportPath {
+			lines = append(lines, fmt.Sprintf("%s: wanted an import of %s or %s, found %s",
+				place(spec.Pos()), strings.Join(slices.Sorted(maps.Keys(packages)), ", "), kit.ImportPath, spec.Path.Value))
 		}
 	}
 	ast.Walk(f, func(n ast.Node) bool {

@@ -3,6 +3,7 @@ package render
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"cuelang.org/go/cue"
@@ -59,7 +60,8 @@ func (t *Template) checkValues(tree *values.Node) error {
 	if err == nil {
 		return nil
 	}
-	e := explainer{ctx: t.ctx, root: t.root}
+	t.conceal(tree)
+	e := explainer{ctx: t.ctx, hiding: tree.AnyHidden(), secrets: tree.Secrets()}
 	e.object(t.variables, tree, values.Root)
 	if len(e.problems) == 0 {
 		e.rest(err, tree)
@@ -72,12 +74,17 @@ func (t *Template) checkValues(tree *values.Node) error {
 // mixes the mistake with every alternative and default that it excludes.
 type explainer struct {
 	ctx *cue.Context
-	// root is the template, for the definitions that the schema refers to.
-	root     cue.Value
+	// hiding is true where a sensitive variable is set; no message may then repeat one of
+	// secrets, nor what the engine or the template makes of it.
+	hiding   bool
+	secrets  []string
 	problems []Problem
 }
 
 func (e *explainer) report(path, message, hint string) {
+	if e.hiding && repeats(message+" "+hint, e.secrets) {
+		message, hint = "wanted what the template allows, "+withheld, ""
+	}
 	e.problems = append(e.problems, Problem{Path: path, Message: message, Hint: hint})
 }
 
@@ -101,9 +108,15 @@ func wrong(v cue.Value) bool { return v.Validate() != nil }
 
 // object explains what is wrong with the object n where schema is wanted.
 func (e *explainer) object(schema cue.Value, n *values.Node, path string) {
+	if e.choice(schema, n, path) {
+		return
+	}
 	base, accepted, suspects := e.fit(schema, n)
 	if alternatives := shape.Alternatives(base); len(alternatives) > 1 {
 		// What was set does not say which of several structs is meant.
+		if e.hiding {
+			alternatives = shape.Alternatives(schema)
+		}
 		e.report(path, "wanted "+strings.Join(alternatives, " or ")+", found "+n.Describe(), "")
 		return
 	}
@@ -112,9 +125,9 @@ func (e *explainer) object(schema cue.Value, n *values.Node, path string) {
 		if scalar(f.Value) && !suspect {
 			continue
 		}
-		child := values.Child(path, f.Name)
+		child := f.Path(path)
 		if !base.Allows(cue.Str(f.Name)) {
-			e.unknown(base, n, f.Name, child)
+			e.unknown(schema, base, n, f, child)
 			continue
 		}
 		before := len(e.problems)
@@ -124,6 +137,33 @@ func (e *explainer) object(schema cue.Value, n *values.Node, path string) {
 		}
 	}
 	e.missing(base, n, path)
+}
+
+// choice reports that n does not say which of several structs it is, or names one that
+// there is not, where one field tells them apart.
+func (e *explainer) choice(schema cue.Value, n *values.Node, path string) bool {
+	name, literals := shape.Discriminator(schema)
+	if name == "" {
+		return false
+	}
+	one := shape.Shape{Arms: literals}
+	f := values.Field{Name: name, Value: n.Field(name)}
+	switch {
+	case f.Value == nil && len(n.Fields) > 0:
+		// The other fields may tell.
+		return false
+	case f.Value == nil:
+		e.report(f.Path(path), "wanted "+one.Words()+", found nothing", "set "+name)
+		return true
+	case scalar(f.Value) && one.Accepts(f.Value.Text):
+		return false
+	}
+	hint := ""
+	if near := values.Nearest(f.Value.Text, one.Literals()); near != "" && !f.Value.Hidden {
+		hint = fmt.Sprintf("did you mean %q?", near)
+	}
+	e.report(f.Path(path), "wanted "+one.Words()+", found "+f.Value.Describe(), hint)
+	return true
 }
 
 // wanted is what schema wants for the entry f.
@@ -165,19 +205,17 @@ func skeleton(n *values.Node) ast.Expr {
 	return l
 }
 
-// fit returns schema with those of n's scalars that fit it, and the names of the others.
-// That resolves what depends on them: conditional fields, choices, bounds.
+// fit returns schema with those of n's entries that fit it, and the names of the others.
+// That resolves what depends on them: conditional fields, choices, bounds. Scalars come
+// first, since most depends on them.
 func (e *explainer) fit(schema cue.Value, n *values.Node) (base cue.Value, accepted []values.Field, suspects []string) {
-	var scalars []values.Field
-	for _, f := range n.Fields {
-		if scalar(f.Value) {
-			scalars = append(scalars, f)
-		}
+	fields := slices.Clone(n.Fields)
+	rank := map[values.Kind]int{values.Object: 1, values.List: 2}
+	slices.SortStableFunc(fields, func(a, b values.Field) int { return rank[a.Value.Kind] - rank[b.Value.Kind] })
+	if all := e.with(schema, fields, given); !wrong(all) {
+		return all, fields, nil
 	}
-	if all := e.with(schema, scalars, given); !wrong(all) {
-		return all, scalars, nil
-	}
-	for _, f := range scalars {
+	for _, f := range fields {
 		if wrong(e.with(schema, []values.Field{f}, given)) {
 			suspects = append(suspects, f.Name)
 		} else {
@@ -187,10 +225,19 @@ func (e *explainer) fit(schema cue.Value, n *values.Node) (base cue.Value, accep
 	if base = e.with(schema, accepted, given); !wrong(base) {
 		return base, accepted, suspects
 	}
-	// Each fits by itself but not together: the first come is taken for right. What is
-	// accepted is unified anew each time, since the engine lets more through when a choice
+	// Each fits by itself but not together: the first come is taken for right, before them
+	// what names one of several structs. What is accepted is unified anew each time, since the engine lets more through when a choice
 	// that it has made is unified further.
-	each := accepted
+	first := shape.Discriminators(schema)
+	each, others := []values.Field(nil), []values.Field(nil)
+	for _, f := range accepted {
+		if slices.Contains(first, f.Name) {
+			each = append(each, f)
+		} else {
+			others = append(others, f)
+		}
+	}
+	each = append(each, others...)
 	base, accepted = schema, nil
 	for _, f := range each {
 		try := append(slices.Clone(accepted), f)
@@ -212,7 +259,7 @@ func (e *explainer) conflict(schema cue.Value, accepted []values.Field, f values
 			continue
 		}
 		before := len(e.problems)
-		e.value(e.wanted(base, other), other.Value, values.Child(path, other.Name))
+		e.value(e.wanted(base, other), other.Value, other.Path(path))
 		if len(e.problems) > before {
 			return
 		}
@@ -221,7 +268,7 @@ func (e *explainer) conflict(schema cue.Value, accepted []values.Field, f values
 
 // value explains what is wrong with n where schema is wanted.
 func (e *explainer) value(schema cue.Value, n *values.Node, path string) {
-	kind := schema.IncompleteKind()
+	kind := shape.Kinds(schema)
 	switch {
 	case n.Kind == values.Object && kind&cue.StructKind != 0:
 		e.object(schema, n, path)
@@ -234,16 +281,20 @@ func (e *explainer) value(schema cue.Value, n *values.Node, path string) {
 	}
 }
 
-// list explains what is wrong with the list n where schema is wanted.
+// list explains what is wrong with the list n where schema is wanted: its items, or else
+// the list as a whole.
 func (e *explainer) list(schema cue.Value, n *values.Node, path string) {
-	u := schema.Unify(e.ctx.BuildExpr(skeleton(n)))
-	if u.Err() != nil {
-		e.mismatch(schema, u, n, path)
-		return
+	items := schema
+	if u := schema.Unify(e.ctx.BuildExpr(skeleton(n))); u.Err() == nil {
+		items = u
 	}
 	before := len(e.problems)
 	for i, item := range n.Items {
-		if want := u.LookupPath(cue.MakePath(cue.Index(i))); want.Exists() {
+		want := items.LookupPath(cue.MakePath(cue.Index(i)))
+		if !want.Exists() {
+			want = items.LookupPath(cue.MakePath(cue.AnyIndex))
+		}
+		if want.Exists() {
 			e.value(want, item, values.Index(path, i))
 		}
 	}
@@ -257,55 +308,46 @@ func (e *explainer) list(schema cue.Value, n *values.Node, path string) {
 
 // mismatch reports that n is not what schema wants; failed is the two unified.
 func (e *explainer) mismatch(schema, failed cue.Value, n *values.Node, path string) {
-	s := shape.Of(schema)
-	found := n.Describe()
-	if sensitive(schema) {
-		found = "something else, not shown because the variable is sensitive"
-	}
-	wanted := "wanted " + s.Words()
-	switch text := e.authors(schema); {
-	case text != "":
-		wanted = "wanted " + text
-	case shape.AuthorsWords(schema) && !sensitive(schema):
-		if all := errors.Errors(failed.Err()); len(all) > 0 {
+	wanted := "wanted " + e.words(schema)
+	if authors(schema) == "" && shape.AuthorsWords(schema) {
+		if all := errors.Errors(failed.Err()); len(all) > 0 && (!e.hiding || shape.FixedWords(schema)) {
 			format, args := all[len(all)-1].Msg()
 			wanted = fmt.Sprintf(format, args...)
 		}
 	}
-	hint := ""
-	if n.Kind == values.String {
-		if near := values.Nearest(n.Text, s.Literals()); near != "" {
-			hint = fmt.Sprintf("did you mean %q?", near)
-		}
-	}
-	if n.Kind == values.Number && !wrong(schema.Unify(e.ctx.BuildExpr(ast.NewString(n.Text)))) {
-		hint = fmt.Sprintf("put it in quotes: %q", n.Text)
-	}
-	e.report(path, wanted+", found "+found, hint)
+	e.report(path, wanted+", found "+n.Describe(), e.hint(schema, n))
 }
 
-func sensitive(schema cue.Value) bool {
-	a := schema.Attribute("sensitive")
-	return a.Err() == nil
-}
-
-// authors returns what the template's author says is wanted where schema stands: the
-// attribute @wanted of the field, or of a definition that it refers to.
-func (e *explainer) authors(schema cue.Value) string {
-	if text := wantedAttribute(schema); text != "" {
+// words says what schema wants, in the author's words if there are some.
+func (e *explainer) words(schema cue.Value) string {
+	if text := authors(schema); text != "" {
 		return text
 	}
-	for _, name := range shape.Definitions(schema) {
-		if text := wantedAttribute(e.root.LookupPath(cue.MakePath(cue.Def(name)))); text != "" {
-			return text
+	if e.hiding && shape.Dependent(schema) {
+		// The bounds may be those of a sensitive variable.
+		return "what goes with the other variables"
+	}
+	return shape.Of(schema).Words()
+}
+
+// hint is what to do about n where schema is wanted, or "".
+func (e *explainer) hint(schema cue.Value, n *values.Node) string {
+	switch {
+	case n.Hidden:
+	case n.Kind == values.String:
+		if near := values.Nearest(n.Text, shape.Of(schema).Literals()); near != "" {
+			return fmt.Sprintf("did you mean %q?", near)
 		}
+	case n.Kind == values.Number && !wrong(schema.Unify(e.ctx.BuildExpr(ast.NewString(n.Text)))):
+		return fmt.Sprintf("put it in quotes: %q", n.Text)
 	}
 	return ""
 }
 
-func wantedAttribute(v cue.Value) string {
-	a := v.Attribute("wanted")
-	if a.Err() != nil {
+// authors returns what the template's author says with @wanted, or "".
+func authors(schema cue.Value) string {
+	a, ok := mark(schema, wantedMark)
+	if !ok {
 		return ""
 	}
 	text, err := a.String(0)
@@ -315,16 +357,26 @@ func wantedAttribute(v cue.Value) string {
 	return text
 }
 
-// unknown reports the key name, which schema does not have.
-func (e *explainer) unknown(schema cue.Value, n *values.Node, name, path string) {
-	known, patterns := names(schema)
-	message := fmt.Sprintf("wanted a variable of the template, found the unknown name %q", name)
-	if len(patterns) > 0 {
-		message = fmt.Sprintf("wanted a name %s, found %q", strings.Join(patterns, " or "), name)
+// unknown reports the key of f, which base, that is schema with what fits of n, does not
+// have.
+func (e *explainer) unknown(schema, base cue.Value, n *values.Node, f values.Field, path string) {
+	known, patterns := names(base)
+	// What n sets is part of base, be it known or not.
+	known = slices.DeleteFunc(known, func(k string) bool { return n.Field(k) != nil && !declares(schema, k) && len(patterns) > 0 })
+	var message string
+	switch {
+	case f.Hidden:
+		message = "wanted the names that the template allows, found another, not shown because the variable is sensitive"
+	case len(patterns) > 0:
+		message = fmt.Sprintf("wanted a name %s, found %q", strings.Join(patterns, " or "), f.Name)
+	case schema.Allows(cue.Str(f.Name)):
+		message = fmt.Sprintf("wanted a variable that goes with the others, found %q, which the template allows only with other values of these", f.Name)
+	default:
+		message = fmt.Sprintf("wanted a variable of the template, found the unknown name %q", f.Name)
 	}
 	var hint string
 	unset := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return n.Field(k) != nil })
-	if near := values.Nearest(name, unset); near != "" {
+	if near := values.Nearest(f.Name, unset); near != "" && !f.Hidden {
 		hint = fmt.Sprintf("did you mean %q?", near)
 	} else if len(known) > 0 {
 		hint = "known here: " + listed(known)
@@ -368,38 +420,52 @@ func names(schema cue.Value) (known, patterns []string) {
 func (e *explainer) missing(schema cue.Value, n *values.Node, path string) {
 	it, err := schema.Fields(cue.Optional(true))
 	if err != nil {
+		// A field that is not set can be what others depend on, so that the engine gives up.
+		for _, name := range shape.Required(schema) {
+			if field := declaration(schema, name); field.Exists() && n.Field(name) == nil {
+				e.absent(field, name, path)
+			}
+		}
 		return
 	}
 	for it.Next() {
 		sel, field := it.Selector(), it.Value()
 		name := sel.Unquoted()
-		if n.Field(name) != nil || field.Err() != nil {
+		if n.Field(name) != nil || field.Err() != nil && sel.ConstraintType() != cue.RequiredConstraint {
 			continue
 		}
 		constraint := sel.ConstraintType()
-		if constraint != cue.RequiredConstraint && (constraint != 0 || !shape.NeedsValue(field)) {
-			continue
+		switch {
+		case constraint == cue.RequiredConstraint:
+			e.absent(field, name, path)
+		case constraint != 0 || !shape.NeedsValue(field):
+		case field.IncompleteKind() == cue.StructKind:
+			e.missing(field, &values.Node{Kind: values.Object}, values.Child(path, name))
+		default:
+			e.absent(field, name, path)
 		}
-		child := values.Child(path, name)
-		if constraint == 0 && field.IncompleteKind() == cue.StructKind {
-			e.missing(field, &values.Node{Kind: values.Object}, child)
-			continue
-		}
-		wanted := shape.Of(field).Words()
-		if text := e.authors(field); text != "" {
-			wanted = text
-		}
-		hint := "set " + name
-		if field.IncompleteKind() == cue.StructKind {
-			hint = "set " + name + " and what it needs"
-		}
-		e.report(child, "wanted "+wanted+", found nothing", hint)
 	}
+}
+
+// absent reports that the field called name of the object at path has to be set.
+func (e *explainer) absent(field cue.Value, name, path string) {
+	hint := "set " + name
+	if shape.Kinds(field) == cue.StructKind {
+		hint = "set " + name + " and what it needs"
+	}
+	e.report(values.Child(path, name), "wanted "+e.words(field)+", found nothing", hint)
 }
 
 // rest reports the engine's own errors, for the walk found none: they are about
 // something that it does not see, such as a rule between two objects.
 func (e *explainer) rest(err error, tree *values.Node) {
+	say := func(c errors.Error) string {
+		if e.hiding {
+			return "wanted what the template allows, " + withheld
+		}
+		format, args := c.Msg()
+		return "wanted what the template allows, found: " + fmt.Sprintf(format, args...)
+	}
 	for _, c := range errors.Errors(err) {
 		// The header of a list of failed alternatives has no positions, and says nothing.
 		if len(errors.Positions(c)) == 0 {
@@ -409,34 +475,61 @@ func (e *explainer) rest(err error, tree *values.Node) {
 		if slices.ContainsFunc(e.problems, func(p Problem) bool { return p.Path == path }) {
 			continue
 		}
-		format, args := c.Msg()
-		e.report(path, "wanted what the template allows, found: "+fmt.Sprintf(format, args...), "")
+		e.report(path, say(c), "")
 	}
 	if len(e.problems) == 0 {
-		format, args := errors.Promote(err, "").Msg()
-		e.report(values.Root, "wanted what the template allows, found: "+fmt.Sprintf(format, args...), "")
+		e.report(values.Root, say(errors.Promote(err, "")), "")
 	}
 }
 
-// pathOf is the engine's path, which begins at the definition, as a path of values.
+// pathOf is the engine's path, which begins at the definition, as a path of values. It
+// ends where the values do, since the engine may have made the rest of them.
 func pathOf(selectors []string, tree *values.Node) string {
 	path := values.Root
 	for _, s := range selectors {
 		if s == variablesPath.String() {
 			continue
 		}
-		if tree != nil && tree.Kind == values.List {
-			var i int
-			if _, err := fmt.Sscanf(s, "%d", &i); err == nil && i < len(tree.Items) {
-				path, tree = values.Index(path, i), tree.Items[i]
-				continue
+		if tree == nil {
+			break
+		}
+		if tree.Kind == values.List {
+			i, err := strconv.Atoi(s)
+			if err != nil || i < 0 || i >= len(tree.Items) {
+				break
 			}
+			path, tree = values.Index(path, i), tree.Items[i]
+			continue
 		}
-		name := strings.Trim(s, `"`)
-		path = values.Child(path, name)
-		if tree != nil {
-			tree = tree.Field(name)
+		name := s
+		if unquoted, err := strconv.Unquote(s); err == nil {
+			name = unquoted
 		}
+		i := slices.IndexFunc(tree.Fields, func(f values.Field) bool { return f.Name == name })
+		if i < 0 {
+			if !tree.AnyHidden() {
+				path = values.Child(path, name)
+			}
+			break
+		}
+		path, tree = tree.Fields[i].Path(path), tree.Fields[i].Value
 	}
 	return path
+}
+
+// mistaken is the error of values that cannot be read.
+func (t *Template) mistaken(mistakes []values.Mistake) error {
+	problems := make([]Problem, len(mistakes))
+	for i, m := range mistakes {
+		steps, message := m.Steps, m.Wanted
+		if m.Found != "" {
+			found := m.Found
+			if !t.public(steps) {
+				found = "something that is not shown, because it may be sensitive"
+			}
+			message += ", found " + found
+		}
+		problems[i] = Problem{Path: t.publicPath(steps), Message: message, Hint: m.Hint}
+	}
+	return valuesError(problems)
 }

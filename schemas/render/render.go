@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
+	"strings"
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
@@ -15,8 +17,12 @@ import (
 )
 
 const (
-	// placeholder stands for the revision in the first pass. It has the shape of one.
+	// placeholder stands for the revision while a template is evaluated, since the revision
+	// is the digest of what comes out; it has the shape of one. Another one would give
+	// every service another revision: it never changes.
 	placeholder = "7de0a7e5f0"
+	// witness is a second stand-in, for templates that do more with it than hand it on.
+	witness = "a91c5b38d2"
 	// revisionDigits is the length of a revision.
 	revisionDigits = len(placeholder)
 	// maxName is the greatest length of a Release's name: a Service is named
@@ -40,60 +46,154 @@ func (c Context) facts(revision string) map[string]string {
 // are a *ValuesError; values that are right and that the template makes something
 // forbidden of are a *SourceError.
 func (t *Template) Render(valuesJSON []byte, c Context) (res *Result, err error) {
+	var tree *values.Node
+	defer func() { err = t.discreet(err, tree) }()
 	defer recovered(&err)
+	if tree, err = t.read(valuesJSON, c); err != nil {
+		return nil, err
+	}
+	out, err := t.evaluate(tree, c, placeholder)
+	if err != nil {
+		return nil, err
+	}
+	return out.result(c)
+}
+
+// RenderTwice renders as Render does, and finds out besides whether the template hands
+// context.revision on as it is. Render replaces a stand-in in the text that comes out, so
+// what a template computes of the revision, such as its length or capital letters, would
+// be that of the stand-in: a *SourceError says where.
+func (t *Template) RenderTwice(valuesJSON []byte, c Context) (res *Result, err error) {
+	defer recovered(&err)
+	res, err = t.Render(valuesJSON, c)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := t.read(valuesJSON, c)
+	if err != nil {
+		return nil, err
+	}
+	first, err := t.evaluate(tree, c, placeholder)
+	if err != nil {
+		return nil, err
+	}
+	second, err := t.evaluate(tree, c, witness)
+	if err != nil {
+		return nil, sourceError("wanted objects whatever the revision is, found an error when it is " + witness + ": " + err.Error())
+	}
+	if path := first.replaced(witness).differs(second); path != "" {
+		return nil, sourceError(path + ": wanted context.revision handed on as it is, alone or within a text, found that the template computes something of it, or spells " + placeholder + " out; use it in names and labels only")
+	}
+	return res, nil
+}
+
+// read checks the context and reads the values.
+func (t *Template) read(valuesJSON []byte, c Context) (*values.Node, error) {
 	if len(c.Name) > maxName || !releaseName.MatchString(c.Name) || c.Namespace == "" || c.Template == "" {
 		return nil, fmt.Errorf("rendering: wanted a Release name of at most %d lower case letters, digits and dashes, a namespace and a template, found %+v", maxName, c)
 	}
-	tree, mistakes := values.Parse(valuesJSON)
-	if bytes.Contains(valuesJSON, []byte(placeholder)) {
-		mistakes = append(mistakes, values.Mistake{Path: values.Root, Message: "wanted values without the reserved text " + placeholder + ", found it"})
-	}
-	if len(mistakes) > 0 {
-		problems := make([]Problem, len(mistakes))
-		for i, m := range mistakes {
-			problems[i] = Problem{Path: m.Path, Message: m.Message, Hint: m.Hint}
+	for _, name := range []string{c.Name, c.Namespace, c.Template} {
+		if strings.Contains(name, placeholder) {
+			return nil, fmt.Errorf("rendering: wanted names without the reserved text %s, found %s; use another name", placeholder, name)
 		}
-		return nil, valuesError(problems)
 	}
-	if err := t.checkValues(tree); err != nil {
-		return nil, err
+	tree, mistakes := values.Parse(valuesJSON)
+	if len(mistakes) == 0 && holds(tree, placeholder) {
+		mistakes = append(mistakes, values.Mistake{Wanted: "wanted values without the reserved text " + placeholder + ", found it"})
 	}
-	revision, err := t.revision(tree, c)
-	if err != nil {
-		return nil, err
+	if len(mistakes) == 0 {
+		return tree, nil
 	}
-	return t.result(tree, c, revision)
+	return nil, t.mistaken(mistakes)
 }
 
-// revision renders with the placeholder and returns the digest of the set that it gives.
-func (t *Template) revision(tree *values.Node, c Context) (string, error) {
-	objects, _, err := t.evaluate(tree, c, placeholder)
-	if err != nil {
-		return "", err
+// holds reports whether text is within any key or string of n. The text of the JSON would
+// not tell: a letter may be written as an escape.
+func holds(n *values.Node, text string) bool {
+	if n.Kind == values.String && strings.Contains(n.Text, text) {
+		return true
 	}
-	read, lines := manifest.Read(objects, c.release(placeholder))
+	return slices.ContainsFunc(n.Items, func(item *values.Node) bool { return holds(item, text) }) ||
+		slices.ContainsFunc(n.Fields, func(f values.Field) bool {
+			return strings.Contains(f.Name, text) || holds(f.Value, text)
+		})
+}
+
+// evaluated is the JSON of what a template made of values, with a stand-in for the
+// revision.
+type evaluated struct{ objects, rollout []byte }
+
+// replaced is e with another text for the revision. The stand-in is of plain letters and
+// digits, so JSON writes it as it is, and it does not overlap with itself.
+func (e evaluated) replaced(revision string) evaluated {
+	by := func(b []byte) []byte { return bytes.ReplaceAll(b, []byte(placeholder), []byte(revision)) }
+	return evaluated{objects: by(e.objects), rollout: by(e.rollout)}
+}
+
+// differs returns the path of the first difference, or "".
+func (e evaluated) differs(other evaluated) string {
+	for _, part := range []struct {
+		path string
+		a, b []byte
+	}{{"objects", e.objects, other.objects}, {"rollout", e.rollout, other.rollout}} {
+		if bytes.Equal(part.a, part.b) {
+			continue
+		}
+		a, err := manifest.Decode(part.a)
+		if err != nil {
+			return part.path
+		}
+		b, err := manifest.Decode(part.b)
+		if err != nil {
+			return part.path
+		}
+		return difference(part.path, a, b)
+	}
+	return ""
+}
+
+// difference returns the path of the first difference between two values that differ.
+func difference(path string, a, b any) string {
+	switch a := a.(type) {
+	case map[string]any:
+		b, ok := b.(map[string]any)
+		if !ok {
+			return path
+		}
+		for _, key := range slices.Sorted(maps.Keys(a)) {
+			if other, ok := b[key]; !ok || !reflect.DeepEqual(a[key], other) {
+				return difference(values.Child(path, key), a[key], other)
+			}
+		}
+	case []any:
+		b, ok := b.([]any)
+		if !ok {
+			return path
+		}
+		for i := range min(len(a), len(b)) {
+			if !reflect.DeepEqual(a[i], b[i]) {
+				return difference(values.Index(path, i), a[i], b[i])
+			}
+		}
+	}
+	return path
+}
+
+// result puts the revision in and checks what came out.
+func (e evaluated) result(c Context) (*Result, error) {
+	read, lines := manifest.Read(e.objects, c.release(placeholder))
 	if len(lines) > 0 {
-		return "", sourceError(lines...)
+		return nil, sourceError(lines...)
 	}
 	sum, err := hexDigest(manifest.Identity(read.Set))
 	if err != nil {
-		return "", fmt.Errorf("computing the revision: %w", err)
+		return nil, fmt.Errorf("computing the revision: %w", err)
 	}
-	return sum[:revisionDigits], nil
-}
-
-// result renders with the real revision.
-func (t *Template) result(tree *values.Node, c Context, revision string) (*Result, error) {
-	objects, rollout, err := t.evaluate(tree, c, revision)
-	if err != nil {
-		return nil, err
-	}
-	if bytes.Contains(objects, []byte(placeholder)) || bytes.Contains(rollout, []byte(placeholder)) {
-		return nil, sourceError("wanted objects without the reserved text " + placeholder + ", found it; the template must not spell it out")
-	}
-	read, lines := manifest.Read(objects, c.release(revision))
-	strategy, wrong := manifest.Strategy(rollout)
-	if lines = append(lines, wrong...); len(lines) > 0 {
+	revision := sum[:revisionDigits]
+	read.Revise(revision)
+	rollout := bytes.ReplaceAll(e.rollout, []byte(placeholder), []byte(revision))
+	strategy, lines := manifest.Strategy(rollout)
+	if len(lines) > 0 {
 		return nil, sourceError(lines...)
 	}
 	// The digest is of what the template said, so that another version of Tidegate, which
@@ -102,31 +202,58 @@ func (t *Template) result(tree *values.Node, c Context, revision string) (*Resul
 	if err != nil {
 		return nil, fmt.Errorf("reading the rollout field: %w", err)
 	}
-	sum, err := digest(map[string]any{"objects": read.All(), "rollout": said})
+	whole, err := digest(map[string]any{"objects": read.All(), "rollout": said})
 	if err != nil {
 		return nil, fmt.Errorf("computing the digest: %w", err)
 	}
-	if lines := read.Finish(); len(lines) > 0 {
+	if lines := read.Finish(strategy); len(lines) > 0 {
 		return nil, sourceError(lines...)
 	}
-	return &Result{
+	res := &Result{
 		Revision: revision,
-		Digest:   sum,
+		Digest:   whole,
 		Replicas: read.Replicas,
 		Strategy: strategy,
 		Set:      manifest.Objects(read.Set),
-		Route:    manifest.Objects(read.Routes)[0],
 		Shared:   manifest.Objects(read.Shared),
-	}, nil
+	}
+	if routes := manifest.Objects(read.Routes); len(routes) > 0 { // none where the workload is changed in place
+		res.Route = routes[0]
+	}
+	return res, nil
 }
 
 func (c Context) release(revision string) manifest.Release {
 	return manifest.Release{Name: c.Name, Namespace: c.Namespace, Template: c.Template, Revision: revision}
 }
 
-// evaluate unifies the template with values and facts and returns the JSON of the fields
-// objects and rollout.
-func (t *Template) evaluate(tree *values.Node, c Context, revision string) (objects, rollout []byte, err error) {
+// evaluate unifies the template with values and facts. Mistakes in the values are a
+// *ValuesError.
+func (t *Template) evaluate(tree *values.Node, c Context, revision string) (evaluated, error) {
+	if !t.linked {
+		if err := t.checkValues(tree); err != nil {
+			return evaluated{}, err
+		}
+	}
+	out, err := t.unify(tree, c, revision)
+	if err != nil && t.linked {
+		// The field values is #Variables, so wrong values fail here too. Whose mistake it
+		// is, is asked only now, since most values are right.
+		if mistake := t.checkValues(tree); mistake != nil {
+			return evaluated{}, mistake
+		}
+	}
+	return out, err
+}
+
+// isLinked reports whether the field values is #Variables itself, so that what fits the
+// one fits the other.
+func (t *Template) isLinked() bool {
+	_, path := t.root.LookupPath(valuesPath).ReferencePath()
+	return path.String() == variablesPath.String()
+}
+
+func (t *Template) unify(tree *values.Node, c Context, revision string) (out evaluated, err error) {
 	facts, given := &ast.StructLit{}, c.facts(revision)
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		if slices.Contains(t.facts, name) {
@@ -138,13 +265,13 @@ func (t *Template) evaluate(tree *values.Node, c Context, revision string) (obje
 		&ast.Field{Label: ast.NewIdent("context"), Value: facts},
 	}}))
 	if err := filled.Validate(cue.Concrete(true), cue.Final()); err != nil {
-		return nil, nil, cueError(err)
+		return out, cueError(err)
 	}
-	if objects, err = filled.LookupPath(objectsPath).MarshalJSON(); err != nil {
-		return nil, nil, cueError(err)
+	if out.objects, err = filled.LookupPath(objectsPath).MarshalJSON(); err != nil {
+		return out, cueError(err)
 	}
-	if rollout, err = filled.LookupPath(rolloutPath).MarshalJSON(); err != nil {
-		return nil, nil, cueError(err)
+	if out.rollout, err = filled.LookupPath(rolloutPath).MarshalJSON(); err != nil {
+		return out, cueError(err)
 	}
-	return objects, rollout, nil
+	return out, nil
 }

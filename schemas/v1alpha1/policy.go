@@ -41,7 +41,7 @@ const (
 
 // PolicyMoment says when a policy is asked.
 //
-// +kubebuilder:validation:Enum=admission;release
+// +kubebuilder:validation:Enum=admission;release;promotion
 type PolicyMoment string
 
 const (
@@ -49,12 +49,18 @@ const (
 	AtAdmission PolicyMoment = "admission"
 	// AtRelease asks about the objects that a Release renders, when it is applied.
 	AtRelease PolicyMoment = "release"
+	// AtPromotion asks before every rise of the exposure of a Rollout, and before every
+	// Release that a template's sync brings to another revision. A violation holds, it
+	// aborts nothing; what lowers exposure is never asked about.
+	AtPromotion PolicyMoment = "promotion"
 )
 
 // DeployPolicySpec is what a platform team writes.
 type DeployPolicySpec struct {
 	// Rego is one Rego v1 module. Its package may have the partial-set rules deny, warn
-	// and violation; an element is a string, or an object with msg, details and fix.
+	// and violation; an element is a string, or an object with msg, code, fix and details,
+	// and at promotion with until (RFC 3339) or retryAfter (such as 30m), which say when to
+	// ask again.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=131072
 	Rego string `json:"rego"`
@@ -78,15 +84,18 @@ type DeployPolicySpec struct {
 
 // PolicyMatch narrows what a policy is asked about. All parts given must match.
 type PolicyMatch struct {
-	// Kinds lists groups and kinds; "*" matches all.
+	// Kinds lists groups and kinds; "*" matches all. At promotion the kind is Rollout, or
+	// ReleaseTemplate where a sync asks, both of group tidegate.io.
 	// +listType=atomic
 	// +optional
 	Kinds []KindMatch `json:"kinds,omitempty"`
-	// Namespaces lists names; a trailing or leading * is a wildcard.
+	// Namespaces lists names; a trailing or leading * is a wildcard. A sync has none, so a
+	// policy with namespaces holds Rollouts there and no sync.
 	// +listType=set
 	// +optional
 	Namespaces []string `json:"namespaces,omitempty"`
-	// Operations lists CREATE, UPDATE, DELETE, CONNECT; empty is all.
+	// Operations lists CREATE, UPDATE, DELETE, CONNECT; empty is all. Promotion is no
+	// operation on an object, so nothing is narrowed there.
 	// +listType=set
 	// +optional
 	Operations []string `json:"operations,omitempty"`

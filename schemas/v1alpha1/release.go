@@ -66,7 +66,8 @@ type TemplateReference struct {
 type AssignedRevision struct {
 	// Name of the TemplateRevision.
 	Name string `json:"name"`
-	// Generation of the Release when it was assigned.
+	// Generation of the Release that the assignment is for. It follows the generation of
+	// the Release, except under type Manual, where a greater one takes the sync's target.
 	Generation int64 `json:"generation"`
 	// At is when it was assigned.
 	At metav1.MicroTime `json:"at"`
@@ -108,6 +109,9 @@ type ReleaseStatus struct {
 	// TemplateRevision is the name of the TemplateRevision that the spec was rendered
 	// with.
 	TemplateRevision string `json:"templateRevision,omitempty"`
+	// Tried is the name of the TemplateRevision that the spec was last tried with. It
+	// differs from TemplateRevision where the spec does not render with it.
+	Tried string `json:"tried,omitempty"`
 	// Revision is the revision that the spec asks for.
 	Revision string `json:"revision,omitempty"`
 	// StableRevision is the revision that served before the current Rollout and that an

@@ -3,6 +3,7 @@ package v1alpha1
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // ReleaseTemplate is the managed release flow of one kind of service: CUE source that
@@ -197,13 +198,15 @@ const (
 type TemplateSyncStatus struct {
 	// Target is the name of the TemplateRevision that Releases are brought to.
 	Target string `json:"target"`
-	// From is the name of the revision that was the target before, and that new Releases of
-	// a wave that has not begun get. Empty for the first revision.
+	// From is the name of the last target that every wave has passed, and what new Releases
+	// get until the sync reaches them. Empty for the first revision and after a rollback.
 	From string `json:"from,omitempty"`
 	// RolledBackFrom is the name of the revision that a rollback turned away from; the
 	// sync does not return to it. Empty otherwise.
 	RolledBackFrom string    `json:"rolledBackFrom,omitempty"`
 	Phase          SyncPhase `json:"phase"`
+	// Reason is the stable code (TG-...) of why the sync stands where it stands.
+	Reason string `json:"reason,omitempty"`
 	// Message says in a sentence what it waits for.
 	Message string `json:"message,omitempty"`
 	// Wave is the current wave, counted from 1; 0 before the first has begun.
@@ -215,8 +218,9 @@ type TemplateSyncStatus struct {
 	// soak counts from it.
 	// +optional
 	SettledAt *metav1.MicroTime `json:"settledAt,omitempty"`
-	// Forgiven is how many failed Releases of the current wave a resume has accepted.
-	Forgiven int32 `json:"forgiven,omitempty"`
+	// LastCommand is the UID of the TemplateCommand that was taken into account last; its
+	// answer may not be written yet.
+	LastCommand types.UID `json:"lastCommand,omitempty"`
 	// Waves has one entry for each wave, the rest included.
 	// +kubebuilder:validation:MaxItems=21
 	// +listType=map
@@ -248,6 +252,8 @@ type WaveStatus struct {
 	// Excused are not waited for: paused by their team, not rendering, or past the
 	// patience.
 	Excused int32 `json:"excused,omitempty"`
+	// Forgiven is how many Releases that did not settle a resume has accepted.
+	Forgiven int32 `json:"forgiven,omitempty"`
 }
 
 // WaitingRelease is a Release that is not on the target.

@@ -1,49 +1,95 @@
 package v1alpha1
 
 import (
+	"time"
+
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Strategy says how one revision replaces another. A template's `rollout` field has
-// this shape; a Rollout carries it as compiled.
+// this shape; a Rollout carries it as compiled, with the steps and defaults filled in.
 type Strategy struct {
 	// Type is the kind of strategy.
 	Type StrategyType `json:"type"`
-	// Steps are walked in order. Weights rise strictly and the last is 100.
+	// Preview, of blueGreen alone, is what must hold before the switch, while the new set is
+	// whole and gets no traffic. A Rollout carries it as a first step of weight 0.
+	// +optional
+	Preview *Preview `json:"preview,omitempty"`
+	// Steps are walked in order. Weights rise strictly and the last is 100. canary needs
+	// them; blueGreen has one of 100, the switch; rolling has others than 100 for a
+	// StatefulSet alone. blueGreen and rolling may leave them out.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=50
 	// +listType=atomic
 	Steps []Step `json:"steps"`
-	// Analysis is what the canary is judged by at the steps that ask for it.
+	// Analysis is what the new revision is judged by at the steps that ask for it.
 	// +optional
 	Analysis *Analysis `json:"analysis,omitempty"`
 	// DrainDelay is how long a set that no longer gets traffic is kept whole before it
 	// is retired, so that requests under way end and a return is instant. Default 30s.
+	// rolling keeps no old set and has none.
 	// +kubebuilder:default="30s"
 	DrainDelay metav1.Duration `json:"drainDelay,omitempty"`
+	// ScaleDownDelay, of blueGreen alone, is how long the old set stays whole after the
+	// switch and its checks, so that an abort returns to it at once. It takes the place of
+	// DrainDelay for the old set. Default 10m.
+	// +optional
+	ScaleDownDelay *metav1.Duration `json:"scaleDownDelay,omitempty"`
 	// ProgressDeadline is how long the new set may take to have enough available pods
 	// before the Rollout is aborted. Default 10m.
 	// +kubebuilder:default="10m"
 	ProgressDeadline metav1.Duration `json:"progressDeadline,omitempty"`
 }
 
+// Warm is how long the old set is kept whole once the new one has all of the traffic.
+func (s Strategy) Warm() time.Duration {
+	if s.Type == StrategyBlueGreen && s.ScaleDownDelay != nil {
+		return s.ScaleDownDelay.Duration
+	}
+	return s.DrainDelay.Duration
+}
+
 // StrategyType is a kind of strategy.
 //
-// +kubebuilder:validation:Enum=canary
+// +kubebuilder:validation:Enum=canary;blueGreen;rolling
 type StrategyType string
 
-// StrategyCanary moves traffic to the new set weight by weight.
-const StrategyCanary StrategyType = "canary"
+const (
+	// StrategyCanary moves traffic to the new set weight by weight.
+	StrategyCanary StrategyType = "canary"
+	// StrategyBlueGreen makes the new set whole, lets it be looked at, and moves all of the
+	// traffic at once.
+	StrategyBlueGreen StrategyType = "blueGreen"
+	// StrategyRolling replaces the pods of one workload in place.
+	StrategyRolling StrategyType = "rolling"
+)
+
+// InSets says whether each revision is a set of objects of its own, between which traffic
+// is moved; otherwise one workload is changed in place.
+func (t StrategyType) InSets() bool { return t != StrategyRolling }
+
+// Preview is what must hold before a blueGreen switch. Both may be asked for.
+type Preview struct {
+	// Hold is the least time for which the new set stays whole without traffic. Default 0s.
+	// +optional
+	Hold metav1.Duration `json:"hold,omitempty"`
+	// Approval, if true, asks for an approve command before the switch.
+	// +optional
+	Approval bool `json:"approval,omitempty"`
+}
 
 // Step is one level of exposure and what must hold before the next one.
 type Step struct {
-	// Weight is the percentage of requests that the new revision gets in this step.
-	// +kubebuilder:validation:Minimum=1
+	// Weight is the percentage of requests that the new revision gets in this step; with
+	// rolling the percentage of pods that are of the new revision. 0 is the preview of a
+	// blueGreen Rollout.
+	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100
 	Weight int32 `json:"weight"`
 	// Hold is the least time to stay in this step, counted from when the route was seen
-	// to carry the weight. Default 0s.
+	// to carry the weight, or with rolling from when the pods were seen to be available.
+	// Default 0s.
 	// +optional
 	Hold metav1.Duration `json:"hold,omitempty"`
 	// Analysis, if true, asks for a fresh Pass of the strategy's analysis in this step

@@ -4,38 +4,25 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/yaml"
 
 	"tidegate.io/tidegate/cmd/tidegate/internal/gather"
-	"tidegate.io/tidegate/cmd/tidegate/internal/term"
 	"tidegate.io/tidegate/cmd/tidegate/internal/tree"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
-const (
-	// lookEvery is the time between two looks at a watched Release.
-	lookEvery = time.Second
-	// lookLimit is how long one look may take before it counts as failed.
-	lookLimit = 10 * time.Second
-)
-
 type statusOptions struct {
-	*cli
+	watchOptions
 	release string
-	watch   bool
-	timeout time.Duration
-	output  string
 }
 
 func (c *cli) status() *cobra.Command {
-	o := &statusOptions{cli: c}
+	o := &statusOptions{watchOptions: watchOptions{cli: c}}
 	cmd := &cobra.Command{
 		Use:   "status RELEASE",
 		Short: "Show where a release stands: steps, weights, replicas, analysis",
@@ -61,34 +48,8 @@ tidegate status cart -o json`),
 			return o.run(cmd.Context())
 		},
 	}
-	cmd.Flags().BoolVarP(&o.watch, "watch", "w", false, "Go on until the release serves or has failed")
-	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "With --watch: give up after this time; 0 never does")
-	outputFlag(cmd, &o.output)
+	o.addFlags(cmd, "the release serves or has failed")
 	return cmd
-}
-
-// outputFlag adds -o json|yaml.
-func outputFlag(cmd *cobra.Command, output *string) {
-	cmd.Flags().StringVarP(output, "output", "o", "", "Output format: json or yaml")
-	cobra.CheckErr(cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "yaml"}, cobra.ShellCompDirectiveNoFileComp)))
-}
-
-func checkOutput(output string) error {
-	switch output {
-	case "", "json", "yaml":
-		return nil
-	}
-	return fmt.Errorf("wanted json or yaml in --output, found %q", output)
-}
-
-func (o *statusOptions) validate() error {
-	if o.timeout < 0 {
-		return fmt.Errorf("wanted a positive time in --timeout, found %s", o.timeout)
-	}
-	if o.timeout > 0 && !o.watch {
-		return errors.New("--timeout goes with --watch; without it the status is read once")
-	}
-	return checkOutput(o.output)
 }
 
 func (o *statusOptions) run(ctx context.Context) error {
@@ -97,17 +58,20 @@ func (o *statusOptions) run(ctx context.Context) error {
 		return err
 	}
 	reader := gather.Reader{Client: api, Namespace: namespace}
-	if !o.watch {
-		view, err := reader.View(ctx, o.release)
-		if err != nil {
-			return err
-		}
-		if err := o.print(view); err != nil {
-			return err
-		}
-		return verdict(view)
-	}
-	return o.follow(ctx, reader)
+	return showing(ctx, &o.watchOptions, subject[tree.View]{
+		read: func(ctx context.Context) (tree.View, error) { return reader.View(ctx, o.release) },
+		draw: func(v tree.View, options tree.Options, notes ...string) []string {
+			v.Notes = slices.Concat(v.Notes, notes)
+			return tree.Draw(v, options)
+		},
+		facts:   tree.Facts,
+		done:    func(v tree.View) bool { return v.Outcome != tree.Underway },
+		verdict: verdict,
+		late: func(v tree.View, after time.Duration) error {
+			return exit(ExitTimeout, "Release %s/%s is still %s after %s: %s", namespace, o.release, orElse(string(v.Release.Phase), "not looked at"), after,
+				orElse(v.Release.Message, "it has no status; is the manager running?"))
+		},
+	})
 }
 
 // verdict is the error for a view that ends in failure.
@@ -126,147 +90,18 @@ func verdict(v tree.View) error {
 	return exit(ExitRefused, "Release %s/%s %s: %s", v.Release.Namespace, v.Release.Name, what, v.Release.Message)
 }
 
-// follow shows each change until the Release serves or has failed. Once it was read, an
-// API server that does not answer is waited for.
-func (o *statusOptions) follow(ctx context.Context, reader gather.Reader) error {
-	var expired <-chan time.Time
-	if o.timeout > 0 {
-		timer := time.NewTimer(o.timeout)
-		defer timer.Stop()
-		expired = timer.C
-	}
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	show := o.presenter()
-	var last tree.View
-	for seen := false; ; {
-		view, err := look(ctx, reader, o.release)
-		switch {
-		case err == nil:
-			seen, last = true, view
-			if err := show(view, nil); err != nil {
-				return err
-			}
-			if view.Outcome != tree.Underway {
-				return verdict(view)
-			}
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case !seen || lasting(err):
-			return err
-		default:
-			if err := show(last, err); err != nil {
-				return err
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-expired:
-			return exit(ExitTimeout, "Release %s/%s is still %s after %s: %s", reader.Namespace, o.release, orElse(string(last.Release.Phase), "not looked at"), o.timeout,
-				orElse(last.Release.Message, "it has no status; is the manager running?"))
-		case <-tick.C:
-		}
-	}
+// outputFlag adds -o json|yaml.
+func outputFlag(cmd *cobra.Command, output *string) {
+	cmd.Flags().StringVarP(output, "output", "o", "", "Output format: json or yaml")
+	cobra.CheckErr(cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "yaml"}, cobra.ShellCompDirectiveNoFileComp)))
 }
 
-func look(ctx context.Context, reader gather.Reader, release string) (tree.View, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookLimit)
-	defer cancel()
-	return reader.View(ctx, release)
-}
-
-// lasting says whether an error would be the same a second later.
-func lasting(err error) bool {
-	var missing *gather.NotFoundError
-	return errors.As(err, &missing) || apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || meta.IsNoMatchError(err)
-}
-
-// presenter returns the function that shows a view, and why it is not newer.
-func (o *statusOptions) presenter() func(tree.View, error) error {
-	switch {
-	case o.output != "":
-		return o.documents()
-	case o.Terminal:
-		screen := &term.Screen{Out: o.Out, Size: o.Size}
-		return func(view tree.View, stale error) error {
-			if stale != nil {
-				view.Notes = append(append([]string{}, view.Notes...), "not up to date: "+stale.Error())
-			}
-			return screen.Draw(o.draw(view))
-		}
-	default:
-		return o.lines()
-	}
-}
-
-// lines prints a line for each change.
-func (o *statusOptions) lines() func(tree.View, error) error {
-	var before []tree.Fact
-	var trouble string
-	return func(view tree.View, stale error) error {
-		if stale != nil {
-			if stale.Error() != trouble {
-				o.say("Trying again: %v", stale)
-			}
-			trouble = stale.Error()
-			return nil
-		}
-		trouble = ""
-		after := tree.Facts(view)
-		for _, f := range tree.Changed(before, after) {
-			if _, err := fmt.Fprintf(o.Out, "%s  %s\n", o.Now().Format(time.TimeOnly), f.Text); err != nil {
-				return fmt.Errorf("writing: %w", err)
-			}
-		}
-		before = after
+func checkOutput(output string) error {
+	switch output {
+	case "", "json", "yaml":
 		return nil
 	}
-}
-
-// documents prints a document for each change.
-func (o *statusOptions) documents() func(tree.View, error) error {
-	var before []byte
-	return func(view tree.View, stale error) error {
-		if stale != nil {
-			o.say("Trying again: %v", stale)
-			return nil
-		}
-		after, err := json.Marshal(view)
-		if err != nil {
-			return fmt.Errorf("writing JSON: %w", err)
-		}
-		if bytes.Equal(before, after) {
-			return nil
-		}
-		before = after
-		if o.output == "json" {
-			_, err = fmt.Fprintf(o.Out, "%s\n", after)
-			return err
-		}
-		return writeDocument(o.cli, view, o.output)
-	}
-}
-
-// print shows a view once.
-func (o *statusOptions) print(view tree.View) error {
-	if o.output != "" {
-		return writeDocument(o.cli, view, o.output)
-	}
-	for _, line := range o.draw(view) {
-		if _, err := fmt.Fprintln(o.Out, line); err != nil {
-			return fmt.Errorf("writing: %w", err)
-		}
-	}
-	return nil
-}
-
-func (o *statusOptions) draw(view tree.View) []string {
-	options := tree.Options{Style: o.style(), Now: o.Now()}
-	if o.Terminal {
-		options.Columns, _ = o.Size()
-	}
-	return tree.Draw(view, options)
+	return fmt.Errorf("wanted json or yaml in --output, found %q", output)
 }
 
 // writeDocument writes v as indented JSON or as a YAML document.

@@ -8,11 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tidegate.io/tidegate/schemas/v1alpha1"
@@ -21,10 +17,11 @@ import (
 // reserved begins the labels and annotations that only Tidegate writes.
 const reserved = "tidegate.io/"
 
-// Finish labels the objects and checks that together they can be rolled out: one
-// Deployment, one route to its Service, selectors that tell the revisions apart. It
-// returns a line for each mistake.
-func (r *Rendered) Finish() []string {
+// Finish labels the objects and checks that together they can be rolled out by the
+// strategy: one workload whose selector tells the revisions apart, or lets them share it;
+// and where there are sets, one route to their Services. It returns a line for each
+// mistake.
+func (r *Rendered) Finish(strategy v1alpha1.Strategy) []string {
 	for _, o := range r.objects() {
 		for _, line := range decodeStrictly(o) {
 			r.failf(o, "%s", line)
@@ -36,12 +33,16 @@ func (r *Rendered) Finish() []string {
 	for _, o := range r.objects() {
 		r.label(o)
 	}
-	pods := r.deployment()
-	if pods != nil {
-		services := r.services(pods)
-		r.budgets(pods)
-		r.route(services)
+	if w := r.workload(strategy); w != nil {
+		services := r.services(w)
+		r.budgets(w)
+		r.autoscalers(w)
+		if !r.inPlace {
+			r.route(services)
+			r.previews(services)
+		}
 	}
+	r.externalSecrets()
 	return r.lines
 }
 
@@ -57,13 +58,12 @@ func (r *Rendered) label(o *Object) {
 		wanted[v1alpha1.LabelRevision] = r.release.Revision
 	}
 	r.merge(o, metadata, wanted, "metadata")
-	if o.Kind != "Deployment" {
+	if !kinds[o.APIVersion+" "+o.Kind].workload {
 		return
 	}
 	// Pods carry only what their revision's name says already: nothing else may differ
 	// between two objects of the same revision, or the pods would be replaced in place.
-	spec, _ := o.Content["spec"].(map[string]any)
-	template := child(spec, "template")
+	template, path := podTemplate(o)
 	if template == nil {
 		return
 	}
@@ -73,7 +73,16 @@ func (r *Rendered) label(o *Object) {
 	r.merge(o, child(template, "metadata"), map[string]string{
 		v1alpha1.LabelRelease:  r.release.Name,
 		v1alpha1.LabelRevision: r.release.Revision,
-	}, "spec.template.metadata")
+	}, path+".metadata")
+}
+
+// podTemplate is what the pods of a workload are made of, and its path.
+func podTemplate(o *Object) (template map[string]any, path string) {
+	spec := child(o.Content, "spec")
+	if o.Kind == kindCronJob {
+		return child(child(child(spec, "jobTemplate"), "spec"), "template"), "spec.jobTemplate.spec.template"
+	}
+	return child(spec, "template"), "spec.template"
 }
 
 func child(m map[string]any, name string) map[string]any {
@@ -114,109 +123,6 @@ func typed[T any](o *Object) (*T, error) {
 	return into, nil
 }
 
-// deployment checks the set's one Deployment and returns the labels of its pods.
-func (r *Rendered) deployment() labels.Set {
-	var deployments []*Object
-	for _, o := range r.Set {
-		if o.Kind == "Deployment" {
-			deployments = append(deployments, o)
-		}
-	}
-	if len(deployments) != 1 {
-		r.lines = append(r.lines, fmt.Sprintf("objects: wanted exactly one Deployment, named \\(context.name)-\\(context.revision), found %d", len(deployments)))
-		return nil
-	}
-	o := deployments[0]
-	if o.Name != r.release.set() {
-		r.failf(o, "wanted the Deployment to be named %s, found %s", r.release.set(), o.Name)
-	}
-	d, err := typed[appsv1.Deployment](o)
-	if err != nil {
-		r.failf(o, "%v", err)
-		return nil
-	}
-	r.Replicas = 1
-	if d.Spec.Replicas != nil {
-		r.Replicas = *d.Spec.Replicas
-	}
-	if r.Replicas < 0 {
-		r.failf(o, "wanted spec.replicas of at least 0, found %d", r.Replicas)
-	}
-	r.pod(o, d.Spec.Template.Spec)
-	pods := labels.Set(d.Spec.Template.Labels)
-	r.selects(o, "spec.selector", d.Spec.Selector, pods)
-	return pods
-}
-
-func (r *Rendered) pod(o *Object, pod corev1.PodSpec) {
-	if len(pod.Containers) == 0 {
-		r.failf(o, "wanted at least one container in spec.template.spec.containers, found none")
-	}
-	for i, c := range pod.Containers {
-		if c.Name == "" || c.Image == "" {
-			r.failf(o, "wanted a name and an image in spec.template.spec.containers[%d], found name %q and image %q", i, c.Name, c.Image)
-		}
-	}
-}
-
-// selects checks that selector takes pods in, and no other revision's.
-func (r *Rendered) selects(o *Object, path string, selector *metav1.LabelSelector, pods labels.Set) {
-	if selector == nil || selector.MatchLabels[v1alpha1.LabelRevision] != r.release.Revision {
-		r.failf(o, "wanted %s.matchLabels to have %q: context.revision, since it must not take in the pods of other revisions, found %s",
-			path, v1alpha1.LabelRevision, metav1.FormatLabelSelector(selector))
-		return
-	}
-	s, err := metav1.LabelSelectorAsSelector(selector)
-	if err != nil {
-		r.failf(o, "wanted %s to be a label selector: %v", path, err)
-		return
-	}
-	if !s.Matches(pods) {
-		r.failf(o, "wanted %s to match the labels of the Deployment's pods, %v, found %v", path, pods, s)
-	}
-}
-
-// services checks the Services and returns those of the set by name.
-func (r *Rendered) services(pods labels.Set) map[string]*corev1.Service {
-	own := map[string]*corev1.Service{}
-	for _, o := range slices.Concat(r.Set, r.Shared) {
-		if o.Kind != "Service" {
-			continue
-		}
-		s, err := typed[corev1.Service](o)
-		if err != nil {
-			r.failf(o, "%v", err)
-			continue
-		}
-		if slices.Contains(r.Set, o) {
-			own[o.Name] = s
-			r.selects(o, "spec.selector", &metav1.LabelSelector{MatchLabels: s.Spec.Selector}, pods)
-			if len(s.Spec.Ports) == 0 {
-				r.failf(o, "wanted at least one port in spec.ports, found none")
-			}
-			continue
-		}
-		if len(s.Spec.Selector) > 0 && labels.SelectorFromSet(s.Spec.Selector).Matches(pods) {
-			r.failf(o, "wanted no Service that takes in the pods of every revision, since it would bring requests to a revision past the weights of the route, found one; name it \\(context.name)-\\(context.revision) and select on %s", v1alpha1.LabelRevision)
-		}
-	}
-	return own
-}
-
-func (r *Rendered) budgets(pods labels.Set) {
-	for _, o := range r.Set {
-		if o.Kind != "PodDisruptionBudget" {
-			continue
-		}
-		b, err := typed[policyv1.PodDisruptionBudget](o)
-		if err != nil {
-			r.failf(o, "%v", err)
-			continue
-		}
-		r.selects(o, "spec.selector", b.Spec.Selector, pods)
-	}
-}
-
 // route checks the one route: every request goes to this revision's Services, so that
 // the controller can share it between two revisions.
 func (r *Rendered) route(services map[string]*corev1.Service) {
@@ -224,7 +130,20 @@ func (r *Rendered) route(services map[string]*corev1.Service) {
 		r.lines = append(r.lines, fmt.Sprintf("objects: wanted exactly one HTTPRoute, named \\(context.name), found %d", len(r.Routes)))
 		return
 	}
-	o := r.Routes[0]
+	r.backends(r.Routes[0], services)
+}
+
+// previews checks the routes that show one revision alone, as for testers before a
+// blueGreen switch. They are the set's own, so their weights are nobody's concern.
+func (r *Rendered) previews(services map[string]*corev1.Service) {
+	for _, o := range r.Set {
+		if o.Kind == kindRoute {
+			r.backends(o, services)
+		}
+	}
+}
+
+func (r *Rendered) backends(o *Object, services map[string]*corev1.Service) {
 	route, err := typed[gatewayv1.HTTPRoute](o)
 	if err != nil {
 		r.failf(o, "%v", err)

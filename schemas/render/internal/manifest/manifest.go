@@ -15,7 +15,10 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -55,19 +58,33 @@ func (o *Object) String() string {
 
 // Rendered is all that one template made of one Release.
 type Rendered struct {
-	// Set are the revision's own objects, Routes the HTTPRoutes, Shared all others. Each
-	// is sorted by apiVersion, kind and name.
+	// Set are the objects that travel with the revision: its own, and the workload that is
+	// changed in place, if there is one. Routes are the HTTPRoutes that carry the traffic,
+	// Shared all others. Each is sorted by apiVersion, kind and name.
 	Set, Routes, Shared []*Object
-	// Replicas is the size of the Deployment; Finish fills it in.
+	// Replicas is the size of the workload; Finish fills it in. It is 0 for a workload
+	// that has no size of its own, and the least size of an autoscaled one.
 	Replicas int32
 
 	release Release
+	// inPlace is true when a workload bears the Release's own name, so that the revisions
+	// share it.
+	inPlace bool
 	lines   []string
 }
 
 // place says where objects of one kind may be.
 type place struct {
-	set, shared, route bool
+	// set is: named <release>-<revision>, one for each revision.
+	set bool
+	// shared is: one for all revisions.
+	shared bool
+	// workload is: pods come from it. Named like the Release it is changed in place.
+	workload bool
+	// besideInPlace is: shared too where the workload is changed in place.
+	besideInPlace bool
+	// travels is: one for each revision even where the workload is changed in place.
+	travels bool
 	// decode decodes strictly into the kind's Go type.
 	decode func([]byte) ([]error, error)
 }
@@ -77,13 +94,31 @@ func strictly[T any](data []byte) ([]error, error) {
 	return kjson.UnmarshalStrict(data, &into)
 }
 
+const (
+	kindDeployment  = "Deployment"
+	kindStatefulSet = "StatefulSet"
+	kindDaemonSet   = "DaemonSet"
+	kindCronJob     = "CronJob"
+	kindRoute       = "HTTPRoute"
+	kindAutoscaler  = "HorizontalPodAutoscaler"
+)
+
 // kinds are the kinds that a template may render, by apiVersion and kind.
 var kinds = map[string]place{
-	"apps/v1 Deployment":                     {set: true, decode: strictly[appsv1.Deployment]},
+	"apps/v1 Deployment":  {set: true, workload: true, decode: strictly[appsv1.Deployment]},
+	"apps/v1 StatefulSet": {workload: true, decode: strictly[appsv1.StatefulSet]},
+	"apps/v1 DaemonSet":   {workload: true, decode: strictly[appsv1.DaemonSet]},
+	"batch/v1 CronJob":    {workload: true, decode: strictly[batchv1.CronJob]},
+
+	"autoscaling/v2 HorizontalPodAutoscaler": {set: true, besideInPlace: true, decode: strictly[autoscalingv2.HorizontalPodAutoscaler]},
+	"policy/v1 PodDisruptionBudget":          {set: true, besideInPlace: true, decode: strictly[policyv1.PodDisruptionBudget]},
 	"v1 Service":                             {set: true, shared: true, decode: strictly[corev1.Service]},
+	"v1 ConfigMap":                           {set: true, shared: true, travels: true, decode: strictly[corev1.ConfigMap]},
 	"v1 ServiceAccount":                      {shared: true, decode: strictly[corev1.ServiceAccount]},
-	"policy/v1 PodDisruptionBudget":          {set: true, decode: strictly[policyv1.PodDisruptionBudget]},
-	"gateway.networking.k8s.io/v1 HTTPRoute": {route: true, decode: strictly[gatewayv1.HTTPRoute]},
+	"networking.k8s.io/v1 NetworkPolicy":     {shared: true, decode: strictly[networkingv1.NetworkPolicy]},
+	"external-secrets.io/v1 ExternalSecret":  {shared: true, decode: strictly[externalSecret]},
+	// Named like the Release it carries the traffic, else it shows the set to testers.
+	"gateway.networking.k8s.io/v1 HTTPRoute": {set: true, decode: strictly[gatewayv1.HTTPRoute]},
 }
 
 // Read reads the JSON of a template's objects by their ids, forces the namespace, and
@@ -99,6 +134,11 @@ func Read(data []byte, release Release) (*Rendered, []string) {
 	}
 	if len(byID) > MaxObjects {
 		return r, []string{fmt.Sprintf("objects: wanted at most %d objects, found %d", MaxObjects, len(byID))}
+	}
+	for _, content := range byID {
+		name := text(child(content, "metadata"), "name")
+		p := kinds[text(content, "apiVersion")+" "+text(content, "kind")]
+		r.inPlace = r.inPlace || p.workload && name == release.Name
 	}
 	seen := map[string]string{}
 	for _, id := range slices.Sorted(maps.Keys(byID)) {
@@ -129,12 +169,15 @@ func (r *Rendered) failf(o *Object, format string, args ...any) {
 // object checks what identifies an object; it returns nil where that is not enough to
 // place it.
 func (r *Rendered) object(id string, content map[string]any) *Object {
-	o := &Object{ID: id, Content: content}
-	o.APIVersion, _ = content["apiVersion"].(string)
-	o.Kind, _ = content["kind"].(string)
-	metadata, _ := content["metadata"].(map[string]any)
-	o.Name, _ = metadata["name"].(string)
-
+	metadata := child(content, "metadata")
+	o := &Object{
+		ID: id, Content: content,
+		APIVersion: text(content, "apiVersion"), Kind: text(content, "kind"), Name: text(metadata, "name"),
+	}
+	if o.Kind == "Secret" {
+		r.failf(o, "wanted no Secret, since whoever may read the Release would read it, found one; refer to a secret that is made elsewhere: an ExternalSecret, annotations of the Vault agent, or the name of a Secret in env.valueFrom.secretKeyRef, envFrom or a volume")
+		return nil
+	}
 	if _, ok := kinds[o.APIVersion+" "+o.Kind]; !ok {
 		r.failf(o, "wanted one of %s, found %q of %q", strings.Join(slices.Sorted(maps.Keys(kinds)), ", "), o.Kind, o.APIVersion)
 		return nil
@@ -143,7 +186,7 @@ func (r *Rendered) object(id string, content map[string]any) *Object {
 		r.failf(o, "wanted a metadata.name of at most 63 lower case letters, digits and dashes, found %q", o.Name)
 		return nil
 	}
-	if o.Name != r.release.Name && !strings.HasPrefix(o.Name, r.release.Name+"-") {
+	if !r.ours(o.Name) {
 		r.failf(o, "wanted the name %s, or one that begins with it and a dash, so that Releases keep out of each other's way, found %q", r.release.Name, o.Name)
 	}
 	switch namespace, set := metadata["namespace"]; {
@@ -163,18 +206,32 @@ func (r *Rendered) object(id string, content map[string]any) *Object {
 	return o
 }
 
+// ours says whether a name is within those that belong to the Release.
+func (r *Rendered) ours(name string) bool {
+	return name == r.release.Name || strings.HasPrefix(name, r.release.Name+"-")
+}
+
 func (r *Rendered) sort(o *Object) {
 	p := kinds[o.APIVersion+" "+o.Kind]
 	own := strings.HasSuffix(o.Name, "-"+r.release.Revision)
+	like := o.Name == r.release.Name
 	switch {
-	case p.route:
-		if o.Name != r.release.Name {
-			r.failf(o, "wanted the route to be named like the Release, %s, found %s", r.release.Name, o.Name)
-		}
+	case o.Kind == kindRoute && r.inPlace:
+		r.failf(o, "wanted no HTTPRoute beside a workload that is changed in place, since there are no weights to move, found one; a Service is enough, or use the strategy canary or blueGreen")
+	case o.Kind == kindRoute && like:
 		r.Routes = append(r.Routes, o)
+	case o.Kind == kindRoute && !own:
+		r.failf(o, "wanted the route to be named like the Release, %s, or a preview of the revision named \\(context.name)-\\(context.revision), found %s", r.release.Name, o.Name)
+		r.Routes = append(r.Routes, o)
+	case p.workload && like:
+		r.Set = append(r.Set, o)
+	case p.workload && (!p.set || r.inPlace):
+		r.failf(o, "wanted the %s to be named like the Release, %s, since it is changed in place, found %s", o.Kind, r.release.Name, o.Name)
+	case own && r.inPlace && !p.travels && (p.set || p.shared):
+		r.failf(o, "wanted a name without the revision, since the workload is changed in place and revisions share it, found %s", o.Name)
 	case own && p.set:
 		r.Set = append(r.Set, o)
-	case !own && p.shared:
+	case !own && (p.shared || r.inPlace && p.besideInPlace):
 		r.Shared = append(r.Shared, o)
 	case own:
 		r.failf(o, "wanted a name without the revision, since revisions share it, found %s", o.Name)
@@ -196,19 +253,28 @@ func (r *Rendered) objects() []*Object {
 	return slices.Concat(r.Set, r.Routes, r.Shared)
 }
 
-// Identity is what the revision is the digest of: the set, replicas aside, since a change
-// of size is no change of what runs.
+// sizes are the fields of a kind that say how many pods there are.
+var sizes = map[string][]string{
+	kindDeployment:  {"replicas"},
+	kindStatefulSet: {"replicas"},
+	kindAutoscaler:  {"minReplicas", "maxReplicas"},
+}
+
+// Identity is what the revision is the digest of: the set, the number of pods aside,
+// since a change of size is no change of what runs.
 func Identity(set []*Object) []map[string]any {
 	out := make([]map[string]any, len(set))
 	for i, o := range set {
 		out[i] = o.Content
 		spec, ok := o.Content["spec"].(map[string]any)
-		if _, sized := spec["replicas"]; !ok || !sized || o.Kind != "Deployment" {
+		if !ok || !slices.ContainsFunc(sizes[o.Kind], func(field string) bool { _, sized := spec[field]; return sized }) {
 			continue
 		}
 		out[i] = maps.Clone(o.Content)
 		spec = maps.Clone(spec)
-		delete(spec, "replicas")
+		for _, field := range sizes[o.Kind] {
+			delete(spec, field)
+		}
 		out[i]["spec"] = spec
 	}
 	return out
@@ -230,6 +296,12 @@ func Decode(data []byte) (any, error) {
 		return nil, fmt.Errorf("decoding: %w", err)
 	}
 	return v, nil
+}
+
+// text is a field of m that is a string, or "".
+func text(m map[string]any, name string) string {
+	s, _ := m[name].(string)
+	return s
 }
 
 // decodeStrictly returns what is wrong with o as an object of its kind.

@@ -21,6 +21,7 @@ import (
 // sees a strategy only when it is too late to tell the author.
 const (
 	defaultDrainDelay       = 30 * time.Second
+	defaultScaleDownDelay   = 10 * time.Minute
 	defaultProgressDeadline = 10 * time.Minute
 	defaultInterval         = 10 * time.Second
 	defaultWindow           = 60 * time.Second
@@ -61,7 +62,8 @@ func Strategy(data []byte) (v1alpha1.Strategy, []string) {
 		c.failf("rollout", "wanted the fields of a strategy, found: %v", w)
 	}
 	fill(&s, content)
-	c.strategy(s)
+	c.strategy(s, content)
+	compile(&s)
 	return s, c.lines
 }
 
@@ -83,7 +85,7 @@ func (c *checker) periods(path string, v any) {
 		for _, key := range slices.Sorted(maps.Keys(v)) {
 			field := path + "." + key
 			switch text, ok := v[key].(string); {
-			case slices.Contains([]string{"hold", "drainDelay", "progressDeadline", "interval", "window"}, key):
+			case slices.Contains([]string{"hold", "drainDelay", "scaleDownDelay", "progressDeadline", "interval", "window"}, key):
 				if _, err := time.ParseDuration(text); err != nil || !ok {
 					c.failf(field, `wanted a duration such as "30s" or "5m", found %v`, v[key])
 				}
@@ -105,7 +107,17 @@ func fill(s *v1alpha1.Strategy, raw map[string]any) {
 			into.Duration = value
 		}
 	}
-	duration(&s.DrainDelay, raw, "drainDelay", defaultDrainDelay)
+	if s.Type.InSets() {
+		duration(&s.DrainDelay, raw, "drainDelay", defaultDrainDelay)
+	}
+	if s.Type == v1alpha1.StrategyBlueGreen && s.ScaleDownDelay == nil {
+		s.ScaleDownDelay = &metav1.Duration{Duration: defaultScaleDownDelay}
+	}
+	if s.Type == v1alpha1.StrategyBlueGreen || s.Type == v1alpha1.StrategyRolling {
+		if _, set := raw["steps"]; !set {
+			s.Steps = []v1alpha1.Step{{Weight: fullExposure}}
+		}
+	}
 	duration(&s.ProgressDeadline, raw, "progressDeadline", defaultProgressDeadline)
 	if s.Analysis == nil {
 		return
@@ -124,9 +136,24 @@ func fill(s *v1alpha1.Strategy, raw map[string]any) {
 	}
 }
 
-func (c *checker) strategy(s v1alpha1.Strategy) {
-	if s.Type != v1alpha1.StrategyCanary {
-		c.failf("rollout.type", "wanted %q, found %q", v1alpha1.StrategyCanary, s.Type)
+// compile makes of what an author writes what a Rollout carries: the preview is a step.
+func compile(s *v1alpha1.Strategy) {
+	if s.Preview == nil {
+		return
+	}
+	first := v1alpha1.Step{Hold: s.Preview.Hold, Approval: s.Preview.Approval}
+	s.Steps = append([]v1alpha1.Step{first}, s.Steps...)
+	s.Preview = nil
+}
+
+func (c *checker) strategy(s v1alpha1.Strategy, raw map[string]any) {
+	known := []v1alpha1.StrategyType{v1alpha1.StrategyCanary, v1alpha1.StrategyBlueGreen, v1alpha1.StrategyRolling}
+	if !slices.Contains(known, s.Type) {
+		c.failf("rollout.type", "wanted %q, %q or %q, found %q", known[0], known[1], known[2], s.Type)
+	}
+	c.typed(s)
+	if _, set := raw["drainDelay"]; set && s.Type == v1alpha1.StrategyRolling {
+		c.failf("rollout.drainDelay", "wanted none with rolling, since pods are replaced in place and no old set is kept, found one")
 	}
 	c.steps(s)
 	if s.DrainDelay.Duration < 0 {
@@ -164,6 +191,47 @@ func (c *checker) steps(s v1alpha1.Strategy) {
 	}
 	if before != fullExposure {
 		c.failf("rollout.steps", "wanted the last weight to be %d, found %d", fullExposure, before)
+	}
+}
+
+// typed checks what belongs to one type of strategy alone.
+func (c *checker) typed(s v1alpha1.Strategy) {
+	if n := len(s.Steps); s.Type == v1alpha1.StrategyRolling && n > 0 && s.Steps[n-1].Analysis {
+		c.ratios(s, "at the end no pod of the old revision is left")
+	}
+	if s.Type != v1alpha1.StrategyBlueGreen {
+		if s.Preview != nil {
+			c.failf("rollout.preview", "wanted none with %s, since only blueGreen makes the new set whole before it gets traffic, found one", s.Type)
+		}
+		if s.ScaleDownDelay != nil {
+			c.failf("rollout.scaleDownDelay", "wanted none with %s, found one; canary has drainDelay, rolling keeps no old set", s.Type)
+		}
+		return
+	}
+	if len(s.Steps) > 1 {
+		c.failf("rollout.steps", "wanted one step of weight %d with blueGreen, since there is one switch, found %d; for several use canary", fullExposure, len(s.Steps))
+	}
+	if p := s.Preview; p != nil && p.Hold.Duration < 0 {
+		c.failf("rollout.preview.hold", "wanted a duration of at least 0s, found %v", p.Hold.Duration)
+	}
+	if d := s.ScaleDownDelay; d != nil && d.Duration < s.DrainDelay.Duration {
+		c.failf("rollout.scaleDownDelay", "wanted at least the drainDelay of %v, found %v", s.DrainDelay.Duration, d.Duration)
+	}
+	if len(s.Steps) == 1 && s.Steps[0].Analysis {
+		c.ratios(s, "after the switch no request reaches the old set")
+	}
+}
+
+// ratios refuses metrics that compare with the old revision when that does not serve: they
+// would never get evidence, and hold for ever.
+func (c *checker) ratios(s v1alpha1.Strategy, why string) {
+	if s.Analysis == nil {
+		return
+	}
+	for i, m := range s.Analysis.Metrics {
+		if m.Ratio != nil {
+			c.failf(fmt.Sprintf("rollout.analysis.metrics[%d].ratio", i), "wanted none with %s, since %s to compare with, found one; use threshold", s.Type, why)
+		}
 	}
 }
 

@@ -19,7 +19,7 @@ func Schema(v cue.Value) map[string]any {
 	switch {
 	case v.IncompleteKind() == cue.StructKind:
 		out = object(v)
-	case dependent(v):
+	case Dependent(v):
 		// What it accepts depends on other values: only the type is sure.
 		if kinds := s.kinds(); len(kinds) == 1 && kinds[0] != Any {
 			out["type"] = string(kinds[0])
@@ -131,6 +131,117 @@ func Alternatives(v cue.Value) []string {
 	return out
 }
 
+// Discriminators returns the names of the fields that tell the structs apart that v is a
+// choice between: those with one value in an alternative.
+func Discriminators(v cue.Value) []string {
+	var out []string
+	for _, arm := range alternatives(v) {
+		for name := range constants(arm) {
+			if !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Discriminator returns the name and the values of the field that has one value, and
+// another, in each of the structs that v is a choice between; "" if there is no such field.
+func Discriminator(v cue.Value) (name string, literals []Arm) {
+	arms := alternatives(v)
+	if len(arms) < 2 {
+		return "", nil
+	}
+	for _, name := range Discriminators(v) {
+		literals = nil
+		for _, arm := range arms {
+			a, ok := constants(arm)[name]
+			if ok && !slices.ContainsFunc(literals, func(b Arm) bool { return b.Literal == a.Literal }) {
+				literals = append(literals, a)
+			}
+		}
+		if len(literals) == len(arms) {
+			return name, literals
+		}
+	}
+	return "", nil
+}
+
+// alternatives are the structs that v is a choice between; none if there is no choice.
+func alternatives(v cue.Value) []cue.Value {
+	op, args := v.Eval().Expr()
+	if op != cue.OrOp {
+		return nil
+	}
+	var out []cue.Value
+	for _, arm := range args {
+		if arm.IncompleteKind() != cue.StructKind {
+			return nil
+		}
+		out = append(out, arm)
+	}
+	return out
+}
+
+// constants are the fields of the struct v that have one scalar value.
+func constants(v cue.Value) map[string]Arm {
+	out := map[string]Arm{}
+	it, err := v.Fields()
+	for err == nil && it.Next() {
+		if s := Of(it.Value()); len(s.Arms) == 1 && s.Arms[0].Literal != "" {
+			out[it.Selector().Unquoted()] = s.Arms[0]
+		}
+	}
+	return out
+}
+
+// Accepts says whether one of the literals of s is the string or number in text.
+func (s Shape) Accepts(text string) bool {
+	return slices.ContainsFunc(s.Arms, func(a Arm) bool {
+		return a.Literal != "" && (a.Kind == String && a.text() == text || a.Kind != String && a.Literal == text)
+	})
+}
+
+// Kinds returns the types that v accepts, also where the engine cannot evaluate it for
+// want of a value that it depends on.
+func Kinds(v cue.Value) cue.Kind {
+	if k := v.IncompleteKind(); k != cue.BottomKind {
+		return k
+	}
+	for _, w := range []cue.Value{v, cue.Dereference(v)} {
+		switch expression(w.Syntax(cue.Raw())).(type) {
+		case *ast.StructLit:
+			return cue.StructKind
+		case *ast.ListLit:
+			return cue.ListKind
+		}
+	}
+	return cue.BottomKind
+}
+
+// Required returns the names of the fields that the source of v marks with !, for a v
+// that cannot be evaluated.
+func Required(v cue.Value) []string {
+	var out []string
+	for _, w := range []cue.Value{v, cue.Dereference(v)} {
+		s, ok := expression(w.Syntax(cue.Raw())).(*ast.StructLit)
+		if !ok {
+			continue
+		}
+		for _, d := range s.Elts {
+			f, ok := d.(*ast.Field)
+			if !ok || f.Constraint != token.NOT {
+				continue
+			}
+			if name, _, err := ast.LabelName(f.Label); err == nil && !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
+}
+
 // isOpen says whether the struct v may have fields that v.Fields does not list: because
 // of an ellipsis, or of fields that depend on a condition.
 func isOpen(v cue.Value) bool {
@@ -164,8 +275,9 @@ func hasDefault(v cue.Value) bool {
 	return found
 }
 
-// dependent says whether v refers to a field beside it.
-func dependent(v cue.Value) bool {
+// Dependent says whether v refers to a field beside it, so that what it accepts depends
+// on other values.
+func Dependent(v cue.Value) bool {
 	found := false
 	walk(v, func(n ast.Node) bool {
 		switch n := n.(type) {
@@ -180,7 +292,11 @@ func dependent(v cue.Value) bool {
 			}
 			return name == ""
 		case *ast.SelectorExpr:
-			// A package's member, such as time.Duration, or a field of another struct.
+			// A definition, a package's member such as time.Duration, or else a field of
+			// another struct.
+			if sel, ok := n.Sel.(*ast.Ident); ok && strings.HasPrefix(sel.Name, "#") {
+				return false
+			}
 			id, ok := n.X.(*ast.Ident)
 			found = found || !ok || !packageName(id.Name)
 			return false

@@ -70,13 +70,36 @@ func Of(v cue.Value) Shape {
 	arms := read(expression(v.Eval().Syntax(cue.Optional(true))))
 	s := Shape{Arms: dropDefaults(arms)}
 	// Evaluation drops the bounds of a list, which the source still has.
-	raw := expression(v.Syntax(cue.Raw()))
 	for i := range s.Arms {
 		if s.Arms[i].Kind == List {
-			listBounds(raw, &s.Arms[i])
+			for _, raw := range conjuncts(v) {
+				listBounds(raw, &s.Arms[i])
+			}
 		}
 	}
 	return s
+}
+
+// conjuncts are the expressions that v is the conjunction of, as they are written, with
+// references replaced by what they are to.
+func conjuncts(v cue.Value) []ast.Expr {
+	op, parts := v.Expr()
+	if op == cue.AndOp {
+		var out []ast.Expr
+		for _, p := range parts {
+			out = append(out, conjuncts(p)...)
+		}
+		return out
+	}
+	e := expression(v.Syntax(cue.Raw()))
+	switch e.(type) {
+	case *ast.Ident, *ast.SelectorExpr:
+		e = expression(cue.Dereference(v).Syntax(cue.Raw()))
+	}
+	if e == nil {
+		return nil
+	}
+	return []ast.Expr{e}
 }
 
 // AuthorsWords reports whether v says with the builtin error() how a mistake in it is to
@@ -94,25 +117,22 @@ func AuthorsWords(v cue.Value) bool {
 	return found
 }
 
-// Definitions returns the names of the definitions that v is written with.
-func Definitions(v cue.Value) []string {
-	e := expression(v.Syntax(cue.Raw()))
-	if e == nil {
-		return nil
-	}
-	var names []string
-	ast.Walk(e, func(n ast.Node) bool {
-		switch n := n.(type) {
-		case *ast.Ident:
-			if strings.HasPrefix(n.Name, "#") {
-				names = append(names, n.Name)
+// FixedWords reports whether what v says with error() is the same whatever the values
+// are.
+func FixedWords(v cue.Value) bool {
+	fixed := true
+	if n := v.Syntax(cue.Raw()); n != nil {
+		ast.Walk(n, func(n ast.Node) bool {
+			if name, args := call(n); name == "error" {
+				for _, a := range args {
+					_, literal := a.(*ast.BasicLit)
+					fixed = fixed && literal
+				}
 			}
-		case *ast.StructLit, *ast.ListLit:
-			return false
-		}
-		return true
-	}, nil)
-	return names
+			return fixed
+		}, nil)
+	}
+	return fixed
 }
 
 // dropDefaults removes the arms that are there only to name a default.
@@ -431,7 +451,12 @@ func readCall(e *ast.CallExpr) Arm {
 // listBounds adds what the calls list.MinItems, list.MaxItems and list.UniqueItems in e
 // say.
 func listBounds(e ast.Expr, a *Arm) {
-	if e == nil {
+	for p, ok := e.(*ast.ParenExpr); ok; p, ok = e.(*ast.ParenExpr) {
+		e = p.X
+	}
+	if l, ok := e.(*ast.ListLit); ok {
+		// A list of this form has these entries at least.
+		*a = a.and(listLength(l))
 		return
 	}
 	ast.Walk(e, func(n ast.Node) bool {
@@ -446,6 +471,29 @@ func listBounds(e ast.Expr, a *Arm) {
 		}
 		return true
 	}, nil)
+}
+
+// listLength is what the form of a list says about its length.
+func listLength(l *ast.ListLit) Arm {
+	a, n := Arm{Kind: List}, len(l.Elts)
+	open := false
+	for _, e := range l.Elts {
+		switch e.(type) {
+		case *ast.Ellipsis:
+			open = true
+			n--
+		case *ast.Comprehension:
+			// It can be of any length.
+			return a
+		}
+	}
+	if n > 0 || !open {
+		a.MinSize = &n
+	}
+	if !open {
+		a.MaxSize = &n
+	}
+	return a
 }
 
 func (a Arm) and(b Arm) Arm {

@@ -2,6 +2,11 @@
 // without duplicate keys and without exponents, into a tree with sorted keys. A template
 // engine can be neither cancelled nor bounded from inside, so its input is bounded here,
 // and one set of values has one form whatever the order of its keys.
+//
+// Values reach the webhook through the API server, which holds numbers in 64 bits and
+// text in UTF-8, and writes them anew. What it would change is refused here, and what it
+// writes in another way, such as 1.0, is brought to its form, so that a file and the
+// object made of it are judged alike.
 package values
 
 import (
@@ -10,10 +15,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"math/big"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -27,7 +35,14 @@ const (
 	MaxEntries = 500
 	// MaxDigits is the greatest length of a number.
 	MaxDigits = 40
+	// MaxName is the greatest length of a key, in characters: Kubernetes has no longer
+	// one, which is a label's with its prefix.
+	MaxName = 317
 )
+
+// smallest is the least number, zero aside, that the API server writes without an
+// exponent.
+const smallest = 1e-6
 
 // Root is the path of the outermost object.
 const Root = "values"
@@ -48,7 +63,7 @@ const (
 // Node is one JSON value.
 type Node struct {
 	Kind Kind
-	// Text is the string, or the number as it was written.
+	// Text is the string, or the number without needless zeros.
 	Text string
 	// Bool is the value of a Bool.
 	Bool bool
@@ -56,12 +71,52 @@ type Node struct {
 	Items []*Node
 	// Fields are the entries of an Object, sorted by name.
 	Fields []Field
+	// Hidden is true where the value may not be repeated to people.
+	Hidden bool
 }
 
 // Field is one entry of an object.
 type Field struct {
 	Name  string
 	Value *Node
+	// Hidden is true where the name itself may not be repeated: a key of a map that is
+	// hidden whole.
+	Hidden bool
+}
+
+// Path is the path of the entry in the object at path.
+func (f Field) Path(path string) string {
+	if f.Hidden {
+		return path + "[*]"
+	}
+	return Child(path, f.Name)
+}
+
+// hidden stands for a value in a message.
+const hidden = "something that is not shown, because the variable is sensitive"
+
+// Secrets returns the texts in n that may not be repeated.
+func (n *Node) Secrets() []string {
+	var out []string
+	if n.Hidden && (n.Kind == String || n.Kind == Number) && n.Text != "" {
+		out = append(out, n.Text)
+	}
+	for _, item := range n.Items {
+		out = append(out, item.Secrets()...)
+	}
+	for _, f := range n.Fields {
+		if f.Hidden && f.Name != "" {
+			out = append(out, f.Name)
+		}
+		out = append(out, f.Value.Secrets()...)
+	}
+	return out
+}
+
+// AnyHidden says whether something in n may not be repeated.
+func (n *Node) AnyHidden() bool {
+	return n.Hidden || slices.ContainsFunc(n.Items, (*Node).AnyHidden) ||
+		slices.ContainsFunc(n.Fields, func(f Field) bool { return f.Hidden || f.Value.AnyHidden() })
 }
 
 // Field returns the entry called name, or nil.
@@ -75,19 +130,48 @@ func (n *Node) Field(name string) *Node {
 	return n.Fields[i].Value
 }
 
+// Step is one step of a path: into an entry of an object by its name, or of a list.
+type Step struct {
+	Name string
+	// Index counts where Item is true.
+	Index int
+	Item  bool
+}
+
 // Mistake is one thing that is wrong with the text.
 type Mistake struct {
-	Path, Message, Hint string
+	// Steps lead to the value.
+	Steps []Step
+	// Wanted says what was wanted and, unless Found does, what was found.
+	Wanted string
+	// Found is the part of the text that is wrong; empty where Wanted says it all. It is
+	// for the caller to know whether it may be shown.
+	Found string
+	// Hint says what to do; may be empty.
+	Hint string
+}
+
+// Path is the path of the steps.
+func Path(steps []Step) string {
+	path := Root
+	for _, s := range steps {
+		if s.Item {
+			path = Index(path, s.Index)
+		} else {
+			path = Child(path, s.Name)
+		}
+	}
+	return path
 }
 
 // Parse reads data, which may be empty or null for no values at all. Where there are
 // mistakes the tree is nil.
 func Parse(data []byte) (*Node, []Mistake) {
 	if len(data) > MaxBytes {
-		return nil, []Mistake{{Root, fmt.Sprintf("wanted at most %d bytes, found %d", MaxBytes, len(data)), "move bulky data into an image or a volume"}}
+		return nil, []Mistake{{Wanted: fmt.Sprintf("wanted at most %d bytes, found %d", MaxBytes, len(data)), Hint: "move bulky data into an image or a volume"}}
 	}
 	if !utf8.Valid(data) {
-		return nil, []Mistake{{Path: Root, Message: "wanted UTF-8 text, found other bytes"}}
+		return nil, []Mistake{{Wanted: "wanted UTF-8 text, found other bytes"}}
 	}
 	if len(bytes.TrimSpace(data)) == 0 {
 		return &Node{Kind: Object}, nil
@@ -95,10 +179,10 @@ func Parse(data []byte) (*Node, []Mistake) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
 	p := parser{dec: dec}
-	n := p.value(Root, 1)
+	n := p.value(1)
 	if p.stop == nil {
 		if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-			p.fail(Root, "wanted one JSON object, found more text after it")
+			p.fail("wanted one JSON object, found more text after it")
 		}
 	}
 	switch {
@@ -109,43 +193,49 @@ func Parse(data []byte) (*Node, []Mistake) {
 	case n.Kind == Null:
 		return &Node{Kind: Object}, nil
 	case n.Kind != Object:
-		return nil, []Mistake{{Path: Root, Message: "wanted an object, found " + n.Describe()}}
+		return nil, []Mistake{{Wanted: "wanted an object", Found: n.Describe()}}
 	}
 	return n, nil
 }
 
 type parser struct {
-	dec      *json.Decoder
+	dec *json.Decoder
+	// steps lead to what is being read.
+	steps    []Step
 	mistakes []Mistake
 	// stop is the mistake after which the rest of the text cannot be read.
 	stop *Mistake
 }
 
-func (p *parser) fail(path, message string) {
+func (p *parser) fail(wanted string) {
 	if p.stop == nil {
-		p.stop = &Mistake{Path: path, Message: message}
+		p.stop = &Mistake{Steps: slices.Clone(p.steps), Wanted: wanted}
 	}
 }
 
-func (p *parser) mistake(path, message, hint string) {
-	p.mistakes = append(p.mistakes, Mistake{path, message, hint})
+func (p *parser) mistake(wanted, found, hint string) {
+	p.mistakes = append(p.mistakes, Mistake{slices.Clone(p.steps), wanted, found, hint})
 }
 
-func (p *parser) token(path string) json.Token {
+func (p *parser) enter(s Step) { p.steps = append(p.steps, s) }
+
+func (p *parser) leave() { p.steps = p.steps[:len(p.steps)-1] }
+
+func (p *parser) token() json.Token {
 	t, err := p.dec.Token()
 	if err != nil {
 		if errors.Is(err, io.EOF) {
 			err = errors.New("the end of the text")
 		}
-		p.fail(path, fmt.Sprintf("wanted JSON, found at byte %d: %v", p.dec.InputOffset(), err))
+		p.fail(fmt.Sprintf("wanted JSON, found at byte %d: %v", p.dec.InputOffset(), err))
 		return nil
 	}
 	return t
 }
 
 // value reads one value; depth is the nesting of the value if it is a list or object.
-func (p *parser) value(path string, depth int) *Node {
-	t := p.token(path)
+func (p *parser) value(depth int) *Node {
+	t := p.token()
 	if p.stop != nil {
 		return nil
 	}
@@ -155,66 +245,155 @@ func (p *parser) value(path string, depth int) *Node {
 	case bool:
 		return &Node{Kind: Bool, Bool: t}
 	case string:
+		p.text(t)
 		return &Node{Kind: String, Text: t}
 	case json.Number:
-		p.number(path, t.String())
-		return &Node{Kind: Number, Text: t.String()}
+		return &Node{Kind: Number, Text: p.number(t.String())}
 	}
 	if depth > MaxDepth {
-		p.fail(path, fmt.Sprintf("wanted at most %d levels of nesting, found more", MaxDepth))
+		p.fail(fmt.Sprintf("wanted at most %d levels of nesting, found more", MaxDepth))
 		return nil
 	}
 	if t == json.Delim('[') {
-		return p.list(path, depth)
+		return p.list(depth)
 	}
-	return p.object(path, depth)
+	return p.object(depth)
 }
 
-func (p *parser) number(path, text string) {
+// text checks a string. What is no text has been replaced by one character long before it
+// gets here.
+func (p *parser) text(s string) {
+	switch {
+	case strings.ContainsRune(s, utf8.RuneError):
+		p.mistake("wanted text, found the character U+FFFD, which stands for what is no text", "", "encode bytes, such as in base64")
+	case strings.ContainsRune(s, 0):
+		p.mistake("wanted text, found the character U+0000, which no process can be given", "", "encode bytes, such as in base64")
+	}
+}
+
+// number checks the number in text and returns it without needless zeros, as the API
+// server writes it.
+func (p *parser) number(text string) string {
+	if short(text) {
+		return text
+	}
 	if strings.ContainsAny(text, "eE") {
-		p.mistake(path, "wanted a number without an exponent, found "+text, "write the number out")
+		p.mistake("wanted a number without an exponent", cut(text), "write the number out")
+		return text
 	}
 	if len(text) > MaxDigits {
-		p.mistake(path, fmt.Sprintf("wanted a number of at most %d digits, found %d", MaxDigits, len(text)), "")
+		p.mistake(fmt.Sprintf("wanted a number of at most %d digits, found %d", MaxDigits, len(text)), "", "put it in quotes if it is a name")
+		return text
 	}
+	exact, ok := new(big.Rat).SetString(text)
+	if !ok {
+		p.mistake("wanted a number", text, "")
+		return text
+	}
+	if exact.IsInt() {
+		if !exact.Num().IsInt64() {
+			p.mistake(fmt.Sprintf("wanted an integer of 64 bits, from %d to %d", math.MinInt64, math.MaxInt64), text, "put it in quotes if it is a name")
+		}
+		return exact.Num().String()
+	}
+	f, _ := exact.Float64()
+	shortest := strconv.FormatFloat(f, 'f', -1, 64)
+	if kept, ok := new(big.Rat).SetString(shortest); !ok || kept.Cmp(exact) != 0 {
+		p.mistake("wanted a number that 64 bits hold, of some 15 digits", text, "round it, or put it in quotes")
+	} else if math.Abs(f) < smallest {
+		p.mistake("wanted 0 or a number of at least 0.000001", text, "choose a smaller unit")
+	}
+	return shortest
 }
 
-func (p *parser) list(path string, depth int) *Node {
+// short says whether text is an integer of few digits, as most numbers are.
+func short(text string) bool {
+	if len(text) > 18 || text == "-0" {
+		return false
+	}
+	for i := range len(text) {
+		if c := text[i]; (c < '0' || c > '9') && (c != '-' || i > 0) {
+			return false
+		}
+	}
+	return true
+}
+
+func cut(text string) string {
+	if len(text) > MaxDigits {
+		return text[:MaxDigits] + "..."
+	}
+	return text
+}
+
+func (p *parser) list(depth int) *Node {
 	n := &Node{Kind: List}
 	for p.stop == nil && p.dec.More() {
-		n.Items = append(n.Items, p.value(Index(path, len(n.Items)), depth+1))
+		p.enter(Step{Item: true, Index: len(n.Items)})
+		n.Items = append(n.Items, p.value(depth+1))
+		p.leave()
 	}
-	p.close(path, len(n.Items), "items")
+	p.close(len(n.Items), "items")
 	return n
 }
 
-func (p *parser) object(path string, depth int) *Node {
+func (p *parser) object(depth int) *Node {
 	n := &Node{Kind: Object}
 	times := map[string]int{}
 	for p.stop == nil && p.dec.More() {
-		name, _ := p.token(path).(string)
+		name, _ := p.token().(string)
 		if p.stop != nil {
 			return nil
 		}
-		child := Child(path, name)
-		if times[name]++; times[name] == 2 {
-			p.mistake(child, "wanted the key once, found it twice", "remove one of the two")
+		if wrong := badName(name); wrong != "" {
+			p.mistake(wrong, "", "")
+			name = fmt.Sprintf("%s... %d", firstRunes(name), len(n.Fields))
 		}
-		n.Fields = append(n.Fields, Field{name, p.value(child, depth+1)})
+		p.enter(Step{Name: name})
+		if times[name]++; times[name] == 2 {
+			p.mistake("wanted the key once, found it twice", "", "remove one of the two")
+		}
+		n.Fields = append(n.Fields, Field{Name: name, Value: p.value(depth + 1)})
+		p.leave()
 	}
-	p.close(path, len(n.Fields), "entries")
+	p.close(len(n.Fields), "entries")
 	slices.SortStableFunc(n.Fields, func(a, b Field) int { return strings.Compare(a.Name, b.Name) })
 	return n
 }
 
-func (p *parser) close(path string, entries int, what string) {
+// badName says what is wrong with the key name, or "".
+func badName(name string) string {
+	if n := utf8.RuneCountInString(name); n > MaxName {
+		return fmt.Sprintf("wanted keys of at most %d characters, found one of %d", MaxName, n)
+	}
+	for _, r := range name {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return fmt.Sprintf("wanted keys of characters that can be seen, found %U in one", r)
+		}
+	}
+	return ""
+}
+
+// firstRunes is the beginning of a key that is too long or odd to be repeated.
+func firstRunes(name string) string {
+	var b strings.Builder
+	for _, r := range name {
+		if b.Len() >= 20 || r == utf8.RuneError || !unicode.IsPrint(r) {
+			break
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+func (p *parser) close(entries int, what string) {
 	if p.stop != nil {
 		return
 	}
 	if entries > MaxEntries {
-		p.mistake(path, fmt.Sprintf("wanted at most %d %s, found %d", MaxEntries, what, entries), "")
+		p.mistake(fmt.Sprintf("wanted at most %d %s, found %d", MaxEntries, what, entries), "", "")
 	}
-	p.token(path)
+	p.token()
 }
 
 var plainName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
@@ -235,8 +414,12 @@ func Index(path string, i int) string {
 // maxShown is how many characters of a string are repeated in a message.
 const maxShown = 80
 
-// Describe says what the value is, for a message to people.
+// Describe says what the value is, for a message to people, and no more than that there
+// is one where it is hidden.
 func (n *Node) Describe() string {
+	if n.Hidden {
+		return hidden
+	}
 	switch n.Kind {
 	case Null:
 		return "null"

@@ -1,0 +1,175 @@
+package eval
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"tidegate.io/tidegate/schemas/v1alpha1"
+)
+
+// Release is the Release that a question is about, as policies see it.
+type Release struct {
+	Name      string `json:"name"`
+	Namespace string `json:"namespace"`
+	// Template is the template's name; more about it is in input.template.
+	Template string            `json:"template"`
+	Labels   map[string]string `json:"labels,omitempty"`
+}
+
+// Namespace is the namespace of the Release. Its labels are, as a rule, not the team's to
+// set, so exceptions by them cannot be claimed.
+type Namespace struct {
+	Name   string            `json:"name"`
+	Labels map[string]string `json:"labels,omitempty"`
+}
+
+// Template is the template in use, as policies see it.
+type Template struct {
+	// Name of the ReleaseTemplate.
+	Name string `json:"name"`
+	// Revision is the name of the TemplateRevision that is used, such as web-3, and Number
+	// and Digest are those of it.
+	Revision string `json:"revision,omitempty"`
+	Number   int64  `json:"number,omitempty"`
+	Digest   string `json:"digest,omitempty"`
+	// Pin is what the Release pins; absent where it pins nothing. At release only.
+	Pin *Pin `json:"pin,omitempty"`
+	// Channel is the channel that the Release follows, if it does. At release only.
+	Channel string `json:"channel,omitempty"`
+}
+
+// Pin is a revision that a Release names itself.
+type Pin struct {
+	Revision int64  `json:"revision,omitempty"`
+	Digest   string `json:"digest,omitempty"`
+}
+
+// Rollout is what asks for more exposure.
+type Rollout struct {
+	Name string `json:"name"`
+	// Number counts the Rollouts of a Release from 1.
+	Number int64 `json:"number"`
+	// Revision is the set that is to get requests, and Digest all that was rendered.
+	Revision string `json:"revision"`
+	Digest   string `json:"digest"`
+	// Strategy is canary, blueGreen or rolling.
+	Strategy string `json:"strategy"`
+	Phase    string `json:"phase"`
+	// First is true where nothing served before, so that nothing can be disturbed.
+	First bool `json:"first"`
+	// From is the weight that is approved now, in percent, and Weight the one that is asked
+	// for.
+	From   int32 `json:"from"`
+	Weight int32 `json:"weight"`
+	// Step is the step that is asked for, counted from 1; Steps is their number.
+	Step  int32 `json:"step"`
+	Steps int32 `json:"steps"`
+	// Verdict is that of the last round of analysis: Pass, Fail, Inconclusive or Unknown;
+	// empty before the first.
+	Verdict string `json:"verdict,omitempty"`
+	// Approvals are the steps that people approved.
+	Approvals []Approval `json:"approvals,omitempty"`
+}
+
+// Approval is a step that a person let pass.
+type Approval struct {
+	Step  int32  `json:"step"`
+	Actor string `json:"actor"`
+}
+
+// Wave is a part of a template's sync that asks whether Releases may be brought to the
+// template's target.
+type Wave struct {
+	Name string `json:"name"`
+}
+
+// Promotion is a question about more exposure: that of a Rollout, or, where Wave is set,
+// that of a template revision.
+type Promotion struct {
+	// Time is the moment of the question. Policies have no clock; this is theirs.
+	Time      time.Time
+	Release   *Release
+	Namespace *Namespace
+	Rollout   *Rollout
+	Template  Template
+	Wave      *Wave
+}
+
+// Kinds of tidegate.io that questions at promotion are about, for DeployPolicy.match.
+const (
+	kindRollout  = "Rollout"
+	kindTemplate = "ReleaseTemplate"
+)
+
+// Question makes the question. Input.time is RFC 3339 in UTC, to the second.
+func (p Promotion) Question() (Question, error) {
+	document := map[string]any{
+		"moment":   string(v1alpha1.AtPromotion),
+		"time":     p.Time.UTC().Format(time.RFC3339),
+		"template": p.Template,
+	}
+	q := Question{Moment: v1alpha1.AtPromotion, Group: v1alpha1.GroupVersion.Group, Kind: kindRollout}
+	if p.Release != nil {
+		document["release"] = *p.Release
+		q.Namespace = p.Release.Namespace
+	}
+	if p.Namespace != nil {
+		document["namespace"] = *p.Namespace
+	}
+	if p.Rollout != nil {
+		document["rollout"] = *p.Rollout
+	}
+	if p.Wave != nil {
+		document["wave"] = *p.Wave
+		q.Kind = kindTemplate
+	}
+	in, err := NewInput(document)
+	if err != nil {
+		return Question{}, fmt.Errorf("asking about a promotion: %w", err)
+	}
+	q.Input = in
+	return q, nil
+}
+
+// Hold is why exposure must not rise.
+type Hold struct {
+	// Code is that of the first objection.
+	Code string
+	// Message has every objection, with the policy's name.
+	Message string
+	// Until is when nobody is expected to object any more; zero where one of them does not
+	// say.
+	Until time.Time
+}
+
+// Hold returns what the denials of a verdict at promotion come to, or nil where there is
+// none. Warnings and dry runs never hold.
+func (v Verdict) Hold(now time.Time) *Hold {
+	if len(v.Denials) == 0 {
+		return nil
+	}
+	h := &Hold{Code: v.Denials[0].Code}
+	var lines []string
+	known := true
+	for _, d := range v.Denials {
+		line := fmt.Sprintf("%s (policy %s)", strings.TrimPrefix(d.String(), h.Code+": "), d.Policy)
+		if !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+		until := d.Until
+		if until.IsZero() && d.RetryAfter > 0 {
+			until = now.Add(d.RetryAfter)
+		}
+		known = known && !until.IsZero()
+		if until.After(h.Until) {
+			h.Until = until
+		}
+	}
+	if !known {
+		h.Until = time.Time{}
+	}
+	h.Message = strings.Join(lines, "; ")
+	return h
+}

@@ -1,0 +1,77 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+
+	"tidegate.io/tidegate/schemas/v1alpha1"
+)
+
+// policyLook is when to ask a policy again that does not say until when it holds.
+const policyLook = 30 * time.Second
+
+// Rise says to which step and weight the next decision about o may raise exposure, if to
+// any. It is what the policies about promotion are to be asked about: without an answer in
+// o.Promotion nothing rises.
+func Rise(o Observation) (step, weight int32, any bool) {
+	t := newTurn(o, time.Time{})
+	t.readBack()
+	switch t.st.Phase {
+	case v1alpha1.RolloutAborting, v1alpha1.RolloutAborted, v1alpha1.RolloutSucceeded:
+		return 0, 0, false
+	case v1alpha1.RolloutPending, v1alpha1.RolloutProgressing, v1alpha1.RolloutPromoting:
+	}
+	if t.serving() {
+		return 0, 0, false
+	}
+	carried, _ := t.carried()
+	switch {
+	case carried < t.st.ApprovedWeight:
+		return t.st.Step, t.st.ApprovedWeight, true
+	case t.kind == kindFirst:
+		return 0, 100, t.st.ApprovedWeight < 100
+	case t.st.Step == t.last():
+		return 0, 0, false
+	}
+	// One decision may pass more than one step that raises nothing.
+	for step = t.st.Step + 1; step < t.last() && t.weightOf(step) <= t.st.ApprovedWeight; {
+		step++
+	}
+	return step, t.weightOf(step), t.weightOf(step) > t.st.ApprovedWeight
+}
+
+// heldByPromotion asks the policies before the next step gives the revision more.
+func heldByPromotion(t *turn) ruling {
+	if next := min(t.st.Step+1, t.last()); t.weightOf(next) <= t.st.ApprovedWeight {
+		return silence
+	}
+	return t.notPromoted()
+}
+
+// notPromoted is what the policies about promotion hold by. Only a rise asks them: falling
+// back, aborting and what serves already are no promotion.
+func (t *turn) notPromoted() ruling {
+	p := t.o.Promotion
+	if p.Knowledge == Present && p.Allowed {
+		return silence
+	}
+	if p.Knowledge != Present {
+		t.wake(t.now.Add(look))
+		why := ""
+		if p.Message != "" {
+			why = ": " + p.Message
+		}
+		return hold(ReasonHoldPolicy, "%s, holding: the policies about promotion could not be asked%s; trying again every %s", t.where(), why, look)
+	}
+	said := p.Message
+	if p.Code != "" {
+		said = p.Code + ": " + said
+	}
+	if p.Until.After(t.now) {
+		t.wake(p.Until)
+		said += fmt.Sprintf("; until %s", p.Until.UTC().Format(time.RFC3339))
+	} else {
+		t.wake(t.now.Add(policyLook))
+	}
+	return hold(ReasonHoldPolicy, "%s, holding: %s", t.where(), said)
+}

@@ -1,0 +1,252 @@
+package sync
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"tidegate.io/tidegate/schemas/v1alpha1"
+)
+
+const (
+	// maxMoves bounds the moves of one decision: there are at most 21 waves, and an end.
+	maxMoves = 24
+	// maxAssign is how many assignments one decision makes at most, so that a manager that
+	// takes over thousands of Releases gets to its other work in between.
+	maxAssign = 100
+	// again is when to go on with what one decision could not do.
+	again = time.Millisecond
+	// askAgain is when to ask the policies again, if they do not say when.
+	askAgain = 30 * time.Second
+	// defaultConcurrent is for a sync that does not say.
+	defaultConcurrent = 20
+)
+
+// Next decides how the sync of a template goes on, given what was seen at now. It has no
+// effect and keeps nothing; the same arguments give the same decision.
+func Next(o Observation, now time.Time) Decision {
+	t := &turn{o: o, now: now, numbers: map[string]int64{}}
+	for _, r := range o.Revisions {
+		t.numbers[r.Name] = r.Number
+	}
+	if o.Status != nil {
+		t.st = *o.Status.DeepCopy()
+	}
+	t.aim()
+	if t.st.Target == "" {
+		t.refuseAll("the template has no revision yet; publish one first")
+		return Decision{Answers: t.answers}
+	}
+	t.look()
+	t.obey()
+	var r ruling
+	for range maxMoves {
+		if r = t.ask(); !r.moved {
+			break
+		}
+	}
+	t.assign(r)
+	t.report()
+	return t.decide()
+}
+
+// turn is one decision in the making.
+type turn struct {
+	o       Observation
+	now     time.Time
+	st      v1alpha1.TemplateSyncStatus
+	numbers map[string]int64
+	// waves are in order, the rest last.
+	waves []v1alpha1.SyncWave
+	order []ranked
+	// sights are of the Releases, by their index.
+	sights []sight
+	// tallies, and forgiven, are of the waves, by their index.
+	tallies  []tally
+	forgiven []int32
+	// unsound is why the waves or the target make no sense; empty where they do.
+	unsound string
+	// held is true where the policies do not let Releases be moved.
+	held bool
+	// want is the wave that the policies have to be asked about.
+	want    string
+	assigns []Assignment
+	answers []Answer
+	// due is the earliest moment at which something changes by time alone.
+	due time.Time
+}
+
+// tally counts the Releases of a wave.
+type tally struct {
+	releases, queued, moving, settled, failed, excused int
+}
+
+// aim chooses the target. The newest revision is it, unless a rollback turned away from
+// that one.
+func (t *turn) aim() {
+	latest := t.o.Latest
+	if latest == "" || latest == t.st.Target || latest == t.st.RolledBackFrom {
+		return
+	}
+	from := t.st.From
+	if from == "" || t.passed() || t.st.RolledBackFrom != "" {
+		from = t.st.Target
+	}
+	t.retarget(latest, from)
+}
+
+// retarget begins a sync to another revision. A pause stands.
+func (t *turn) retarget(target, from string) {
+	t.st.Target, t.st.From, t.st.RolledBackFrom = target, from, ""
+	if t.st.Phase != v1alpha1.SyncPaused {
+		t.st.Phase = v1alpha1.SyncSyncing
+	}
+	t.restart()
+	t.st.Waves = nil
+}
+
+// restart goes back to before the first wave.
+func (t *turn) restart() {
+	t.st.Wave, t.st.WaveStartedAt, t.st.SettledAt = 0, nil, nil
+}
+
+// passed says whether every wave has been passed, also where somebody has paused the sync
+// since.
+func (t *turn) passed() bool {
+	done := func(w v1alpha1.WaveStatus) bool { return w.Phase == waveDone }
+	return t.st.Phase == v1alpha1.SyncSynced ||
+		len(t.st.Waves) > 0 && !slices.ContainsFunc(t.st.Waves, func(w v1alpha1.WaveStatus) bool { return !done(w) })
+}
+
+// atOnce says whether a rollback is under way, which takes no waves.
+func (t *turn) atOnce() bool { return t.st.RolledBackFrom != "" }
+
+// manual says whether Releases are left to take the target by themselves.
+func (t *turn) manual() bool { return t.o.Spec.Type == v1alpha1.SyncManual }
+
+// staged says whether there are waves, each of which has to prove the target.
+func (t *turn) staged() bool { return t.o.Spec.Type == v1alpha1.SyncStaged && !t.atOnce() }
+
+// look finds out where each Release is.
+func (t *turn) look() {
+	t.waves, t.unsound = wavesOf(t.o.Spec, t.atOnce()), ""
+	t.order = rank(t.o.Releases, t.st.Target)
+	t.locate()
+	place, err := divide(t.waves, t.o.Releases, t.order)
+	if err != nil {
+		t.unsound = fmt.Sprintf("%v; correct it: kubectl edit releasetemplate %s", err, t.o.Template)
+		place = make([]int, len(t.o.Releases))
+	}
+	if _, ok := t.numbers[t.st.Target]; !ok {
+		t.unsound = fmt.Sprintf("revision %s, the target, is not there; restore it, or return to one that is: tidegate template rollback %s --to N",
+			t.st.Target, t.o.Template)
+	}
+	t.sights = make([]sight, len(t.o.Releases))
+	t.tallies = make([]tally, len(t.waves))
+	for i := range t.o.Releases {
+		t.see(i, place[i])
+	}
+}
+
+// see looks at one Release.
+func (t *turn) see(i, wave int) {
+	r := &t.o.Releases[i]
+	s := sight{wave: wave}
+	s.state, s.message = look(r, t.st.Target, t.atOnce())
+	if s.state == queued && t.manual() && (!t.atOnce() || t.numbers[r.was()] < t.numbers[t.st.Target]) {
+		s.state, s.message = staying, "stays on its revision until its team applies it"
+	}
+	if s.state == moving && wave > 0 {
+		if at := r.expires(patience(&t.waves[wave-1])); !at.IsZero() {
+			t.wake(at)
+			if !t.now.Before(at) {
+				s.state, s.message = late, "under way since "+r.Assigned.At.UTC().Format(time.RFC3339)+": "+s.message
+			}
+		}
+	}
+	t.sights[i] = s
+	if wave == 0 {
+		return
+	}
+	n := &t.tallies[wave-1]
+	n.releases++
+	switch {
+	case s.state == queued:
+		n.queued++
+	case s.state == moving:
+		n.moving++
+	case s.state == settled:
+		n.settled++
+	case s.state == failed:
+		n.failed++
+	case s.state.excused():
+		n.excused++
+	}
+}
+
+// locate finds the current wave again after the waves were edited: by its name. Where it is
+// gone the sync begins anew; the Releases that have the target keep it.
+func (t *turn) locate() {
+	t.forgiven = make([]int32, len(t.waves))
+	same := len(t.st.Waves) == len(t.waves)
+	for i := range t.waves {
+		for _, was := range t.st.Waves {
+			if was.Name == t.waves[i].Name {
+				t.forgiven[i] = was.Forgiven
+			}
+		}
+		same = same && t.st.Waves[i].Name == t.waves[i].Name
+	}
+	leftManual := t.st.Reason == ReasonManual && !t.manual()
+	switch {
+	case leftManual:
+		if t.st.Phase != v1alpha1.SyncPaused {
+			t.st.Phase = v1alpha1.SyncSyncing
+		}
+		t.restart()
+	case t.st.Wave == 0 || same:
+	case t.passed():
+		t.st.Wave = t.last()
+	default:
+		name := ""
+		if n := int(t.st.Wave); n <= len(t.st.Waves) {
+			name = t.st.Waves[n-1].Name
+		}
+		i := slices.IndexFunc(t.waves, func(w v1alpha1.SyncWave) bool { return w.Name == name && name != Rest })
+		if i < 0 {
+			t.restart()
+			return
+		}
+		t.st.Wave = number(i + 1)
+	}
+}
+
+// last is the number of waves.
+func (t *turn) last() int32 { return number(len(t.waves)) }
+
+// number is a count as the API has it.
+func number(n int) int32 { return int32(min(n, 1<<30)) }
+
+// decide puts together what the turn has come to.
+func (t *turn) decide() Decision {
+	d := Decision{Status: &t.st, Assign: t.assigns, Answers: t.answers, Ask: t.want}
+	if !t.due.IsZero() {
+		d.RequeueAfter = max(t.due.Sub(t.now), again)
+	}
+	return d
+}
+
+// stamp is now, as precise as the API keeps it.
+func (t *turn) stamp() *metav1.MicroTime {
+	s := metav1.NewMicroTime(t.now.UTC().Truncate(time.Microsecond))
+	return &s
+}
+
+// wake asks for another decision at the moment given, if it is yet to come.
+func (t *turn) wake(at time.Time) {
+	if at.After(t.now) && (t.due.IsZero() || at.Before(t.due)) {
+		t.due = at
+	}
+}

@@ -1,0 +1,112 @@
+// Package compat compares what two templates let a team set. It walks both #Variables
+// together and proves for each part that what was accepted is accepted still, or shows a
+// value that is not. Where it can do neither it says that it does not know.
+//
+// CUE's own comparison, Subsume, looks at defaults where it should look at bounds, and does
+// not see what a struct requires; so the inclusion of one scalar in another is decided here,
+// from the syntax, and the engine is asked only about single values.
+//
+// A proof may take the old side for wider and the new side for narrower than it is, never
+// the other way. A witness is always put to both engines before it is shown.
+package compat
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"cuelang.org/go/cue"
+
+	"tidegate.io/tidegate/schemas/render/internal/values"
+)
+
+// Verdict is what one change means.
+type Verdict int
+
+// The verdicts, from the lightest to the gravest.
+const (
+	Safe Verdict = iota
+	DefaultChanged
+	Unknown
+	Breaking
+)
+
+// Change is one difference.
+type Change struct {
+	// Path of the variable; [*] stands for any entry of a list or a map.
+	Path    string
+	What    string
+	Verdict Verdict
+	Why     string
+	// way leads to the variable.
+	way []step
+}
+
+// Side is one of the templates.
+type Side struct {
+	// Context is where values are built for it.
+	Context *cue.Context
+	// Root is the template, Variables its #Variables.
+	Root, Variables cue.Value
+}
+
+// Compare returns the changes from before to after, sorted by path.
+func Compare(before, after Side) []Change {
+	c := &comparer{before: newSide(before), after: newSide(after), changed: map[string]bool{}}
+	c.collectChanged()
+	if c.same(c.before.Variables, c.after.Variables) {
+		return nil
+	}
+	c.structs(place{path: values.Root}, c.before.Variables, c.after.Variables)
+	c.replay()
+	slices.SortStableFunc(c.changes, func(a, b Change) int { return strings.Compare(a.Path, b.Path) })
+	return slices.CompactFunc(c.changes, func(a, b Change) bool {
+		return a.Path == b.Path && a.What == b.What && a.Verdict == b.Verdict
+	})
+}
+
+// maxDepth bounds the walk; a definition may contain itself.
+const maxDepth = 16
+
+type comparer struct {
+	before, after *side
+	// changed are the names of variables and helpers that have another default or another
+	// presence, so that what refers to them may mean something else though it reads the same.
+	changed map[string]bool
+	changes []Change
+	depth   int
+	// questions is how often the engines were asked.
+	questions int
+	// quiet is above 0 while arms are tried, whose mistakes are not reported.
+	quiet int
+}
+
+func (c *comparer) report(at place, v Verdict, what, why string, args ...any) {
+	c.changes = append(c.changes, Change{Path: at.path, What: what, Verdict: v, Why: fmt.Sprintf(why, args...), way: at.way})
+}
+
+// refused reports that x, right before, is wrong now.
+func (c *comparer) refused(at place, what string, x any, why string) {
+	c.report(at, Breaking, what, "%s; such as %s", why, show(x))
+}
+
+// try runs a comparison aside and returns what it found.
+func (c *comparer) try(compare func()) []Change {
+	kept := c.changes
+	c.changes = nil
+	c.quiet++
+	compare()
+	c.quiet--
+	found := c.changes
+	c.changes = kept
+	return found
+}
+
+// gravest returns the gravest verdict of changes.
+func gravest(changes []Change) Verdict {
+	v := Safe
+	for _, ch := range changes {
+		v = max(v, ch.Verdict)
+	}
+	return v
+}

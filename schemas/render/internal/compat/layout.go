@@ -1,0 +1,228 @@
+package compat
+
+import (
+	"slices"
+	"strings"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/token"
+)
+
+// presence says what leaving a variable out means.
+type presence int
+
+const (
+	// optional is: then it is not there.
+	optional presence = iota
+	// defaulted is: then it has a value all the same.
+	defaulted
+	// required is: it must not be left out.
+	required
+)
+
+func (p presence) String() string {
+	return [...]string{"may be left out", "has a default", "must be set"}[p]
+}
+
+func presenceOf(sel cue.Selector, v cue.Value) presence {
+	switch sel.ConstraintType() {
+	case cue.OptionalConstraint:
+		return optional
+	case cue.RequiredConstraint:
+		return required
+	}
+	if d, _ := v.Default(); d.Validate(cue.Concrete(true), cue.Final()) == nil {
+		return defaulted
+	}
+	return required
+}
+
+// layout is what one struct may hold.
+type layout struct {
+	fields map[string]field
+	order  []string
+	// patterns are what other names may be, and what their values.
+	patterns []pattern
+	// open is true where any other name is accepted.
+	open bool
+	// rules are what else is written in the struct, such as conditions.
+	rules []rule
+}
+
+type field struct {
+	presence presence
+	value    cue.Value
+}
+
+type pattern struct {
+	key, value cue.Value
+}
+
+// rule is something in a struct that is no variable.
+type rule struct {
+	// text is the rule with all that it rests on; short is the rule alone.
+	text, short string
+	names       []string
+	// grants is true where without the rule fewer names may be set.
+	grants bool
+}
+
+func (s *side) layout(v cue.Value) *layout {
+	l := &layout{fields: map[string]field{}}
+	it, err := v.Fields(cue.Optional(true), cue.Patterns(true))
+	if err == nil {
+		for it.Next() {
+			sel := it.Selector()
+			if sel.ConstraintType() == cue.PatternConstraint {
+				l.patterns = append(l.patterns, pattern{sel.Pattern(), it.Value()})
+				continue
+			}
+			if sel.LabelType() != cue.StringLabel {
+				continue
+			}
+			name := sel.Unquoted()
+			l.order = append(l.order, name)
+			l.fields[name] = field{presenceOf(sel, it.Value()), it.Value()}
+		}
+	}
+	slices.Sort(l.order)
+	for _, d := range structDecls(s, written(v), nil) {
+		if _, ok := d.(*ast.Ellipsis); ok {
+			l.open = true
+		}
+		if r, ok := s.rule(d); ok {
+			l.rules = append(l.rules, r)
+		}
+	}
+	// One that is open for another reason, such as being of no definition.
+	if !l.open && len(l.patterns) == 0 {
+		l.open = v.Allows(cue.Str("tidegate_undeclared_name"))
+	}
+	for name, f := range l.fields {
+		if f.presence == required && s.follows(l, f.value) {
+			f.presence = defaulted
+			l.fields[name] = f
+		}
+	}
+	return l
+}
+
+// follows says whether v has a default that is another variable of the same struct, which
+// is always there.
+func (s *side) follows(l *layout, v cue.Value) bool {
+	e := written(v)
+	var marked ast.Expr
+	for {
+		b, ok := e.(*ast.BinaryExpr)
+		if !ok || b.Op != token.OR {
+			break
+		}
+		for _, x := range []ast.Expr{b.X, b.Y} {
+			if u, ok := x.(*ast.UnaryExpr); ok && u.Op == token.MUL {
+				marked = u.X
+			}
+		}
+		e = b.X
+	}
+	id, ok := marked.(*ast.Ident)
+	if !ok {
+		return false
+	}
+	f, ok := l.fields[id.Name]
+	return ok && f.presence != optional
+}
+
+// rule returns what d demands besides declaring a variable.
+func (s *side) rule(d ast.Decl) (rule, bool) {
+	r := rule{}
+	switch d := d.(type) {
+	case *ast.Comprehension:
+		r.grants = true
+	case *ast.Field:
+		switch label := d.Label.(type) {
+		case *ast.Ident:
+			if !strings.HasPrefix(label.Name, "_") {
+				return r, false
+			}
+		case *ast.BasicLit, *ast.ListLit:
+			return r, false
+		default:
+			r.grants = true
+		}
+	case *ast.EmbedDecl:
+		// A reference to a struct elsewhere grants names; a validator only takes.
+		_, isCall := d.Expr.(*ast.CallExpr)
+		r.grants = !isCall
+		if _, ok := predeclaredOnly(d.Expr); ok {
+			return r, false
+		}
+	default:
+		return r, false
+	}
+	r.text, r.names = s.closure(d)
+	r.short = text(d)
+	return r, true
+}
+
+// predeclaredOnly says whether e is a type without more, such as the _ that stands for
+// anything.
+func predeclaredOnly(e ast.Expr) (string, bool) {
+	id, ok := e.(*ast.Ident)
+	if !ok {
+		return "", false
+	}
+	return id.Name, predeclared[id.Name]
+}
+
+// structDecls are the declarations that make up a struct, those of helpers that it is made
+// of among them.
+func structDecls(s *side, e ast.Expr, visited []string) []ast.Decl {
+	switch e := e.(type) {
+	case *ast.ParenExpr:
+		return structDecls(s, e.X, visited)
+	case *ast.BinaryExpr:
+		if e.Op == token.AND {
+			return append(structDecls(s, e.X, visited), structDecls(s, e.Y, visited)...)
+		}
+	case *ast.StructLit:
+		var out []ast.Decl
+		for _, d := range e.Elts {
+			if embedded, ok := d.(*ast.EmbedDecl); ok {
+				out = append(out, structDecls(s, embedded.Expr, visited)...)
+				continue
+			}
+			out = append(out, d)
+		}
+		return out
+	case *ast.CallExpr:
+		if text(e.Fun) == "close" && len(e.Args) == 1 {
+			return structDecls(s, e.Args[0], visited)
+		}
+	case *ast.Ident:
+		if h, ok := s.helper(e.Name); ok && !slices.Contains(visited, e.Name) && len(s.nested[e.Name]) == 0 {
+			return structDecls(s, h, append(slices.Clone(visited), e.Name))
+		}
+	case nil:
+		return nil
+	}
+	return []ast.Decl{&ast.EmbedDecl{Expr: e}}
+}
+
+// alternatives are the values that v is a choice of; v alone if it is none.
+func alternatives(v cue.Value) []cue.Value {
+	op, args := v.Eval().Expr()
+	if op != cue.OrOp {
+		return []cue.Value{v}
+	}
+	var out []cue.Value
+	for _, a := range args {
+		out = append(out, alternatives(a)...)
+	}
+	return out
+}
+
+// plain says whether v is one struct.
+func plain(v cue.Value) bool {
+	return v.IncompleteKind() == cue.StructKind && len(alternatives(v)) == 1
+}

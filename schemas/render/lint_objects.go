@@ -1,0 +1,528 @@
+package render
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"cuelang.org/go/cue"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"tidegate.io/tidegate/schemas/render/internal/shape"
+	"tidegate.io/tidegate/schemas/render/internal/values"
+)
+
+// Bounds of what Vet renders to find out what a template does.
+const (
+	// maxProbes is how many values on the edges of variables are tried.
+	maxProbes = 200
+	// maxNumber is the greatest number that is tried: a template may build a list of that
+	// length.
+	maxNumber = 65535
+)
+
+// rendered is one set of values that Vet knows of.
+type rendered struct {
+	// where names it in messages, such as tests."a name" or examples/cart.yaml.
+	where    string
+	position string
+	values   []byte
+	context  Context
+	result   *Result
+}
+
+// lintObjects renders what is known to be good values, and looks at what comes out.
+func (v *vetter) lintObjects() {
+	good := slices.Concat(v.tests(), v.examples())
+	base := v.minimal()
+	switch {
+	case len(good) == 0 && base == nil:
+		v.warn(CodeNotRendered, "", "wanted a test or an example, so that the objects can be looked at, found none, and no values could be made up; add tests: \"a name\": values: {...}")
+		return
+	case base == nil:
+		base = &good[0]
+	default:
+		good = append(good, *base)
+	}
+	for _, r := range good {
+		v.lintRendered(r)
+	}
+	v.lintContext(*base)
+	v.probe(*base)
+}
+
+// tests runs the template's tests and returns those that render.
+func (v *vetter) tests() []rendered {
+	results, err := v.template.Test(nil)
+	if err != nil {
+		v.sourceFindings(CodeTestFails, err)
+	}
+	if len(results) == 0 && err == nil {
+		v.warn(CodeNoTests, "", "wanted tests, so that a change that breaks the template is found before it is published, found none; add tests: \"a name\": values: {...}")
+	}
+	var good []rendered
+	for _, r := range results {
+		for _, p := range r.Problems {
+			v.fail(CodeTestFails, r.Position, "tests.%s: %s", label(r.Name), p)
+		}
+		if r.Result != nil && len(r.Problems) == 0 {
+			good = append(good, rendered{where: "tests." + label(r.Name), position: r.Position, values: r.Values, context: r.Context, result: r.Result})
+		}
+	}
+	return good
+}
+
+// examples renders the examples and returns those that do.
+func (v *vetter) examples() []rendered {
+	var good []rendered
+	for _, name := range slices.Sorted(maps.Keys(v.options.Examples)) {
+		r := rendered{where: name, position: name, values: v.options.Examples[name], context: v.options.Context}
+		if v.render(&r, func(problem string) { v.fail(CodeExampleFails, name, "%s", problem) }) {
+			good = append(good, r)
+		}
+	}
+	return good
+}
+
+// render renders r. Mistakes in the values go to wrong, those of the template to the
+// findings.
+func (v *vetter) render(r *rendered, wrong func(string)) bool {
+	var err error
+	if r.result, err = v.template.Render(r.values, r.context); err == nil {
+		return true
+	}
+	var mistakes *ValuesError
+	if errors.As(err, &mistakes) {
+		for _, p := range mistakes.Problems {
+			wrong(p.String())
+		}
+		return false
+	}
+	v.sourceFindings(CodeObject, err)
+	return false
+}
+
+// sourceFindings adds a finding for each line of an error about the template.
+func (v *vetter) sourceFindings(code string, err error) {
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		position, message := cutPosition(line)
+		if position == "" {
+			position = v.positionOf(message)
+		}
+		if strings.HasPrefix(message, "rollout") {
+			v.fail(CodeRollout, position, "%s", anonymous(message))
+			continue
+		}
+		v.fail(code, position, "%s", anonymous(message))
+	}
+}
+
+var idPattern = regexp.MustCompile(`^objects\.("(?:[^"\\]|\\.)*"|[^\s.:([]+)`)
+
+// positionOf is where the object stands that a message is about.
+func (v *vetter) positionOf(message string) string {
+	path := objectsPath
+	if m := idPattern.FindStringSubmatch(message); m != nil {
+		id := m[1]
+		if text, err := strconv.Unquote(id); err == nil {
+			id = text
+		}
+		path = cue.MakePath(append(objectsPath.Selectors(), cue.Str(id))...)
+	} else if strings.HasPrefix(message, "rollout") {
+		path = rolloutPath
+	}
+	return place(v.template.root.LookupPath(path).Pos())
+}
+
+var revisionPattern = regexp.MustCompile(`-[0-9a-f]{10}\b`)
+
+// anonymous is a message without revisions, which would make one mistake look like many.
+func anonymous(message string) string {
+	return revisionPattern.ReplaceAllString(message, "-<revision>")
+}
+
+// lintRendered looks at the objects of one Release.
+func (v *vetter) lintRendered(r rendered) {
+	byID, _, err := v.template.raw(r.values, r.context, r.result.Revision)
+	if err != nil {
+		v.sourceFindings(CodeObject, err)
+		return
+	}
+	finished := r.result.byKey()
+	set := newObjectSet()
+	for _, id := range slices.Sorted(maps.Keys(byID)) {
+		if o := finished[key(byID[id])]; o != nil {
+			set.add(id, o)
+		}
+	}
+	for _, m := range set.lint() {
+		message := fmt.Sprintf("objects.%s: %s", label(m.id), m.message)
+		v.fail(m.code, v.positionOf(message), "%s", anonymous(message))
+	}
+	for _, id := range set.ids {
+		for _, check := range v.options.Checks {
+			for _, line := range check.Check(set.objects[id]) {
+				message := fmt.Sprintf("objects.%s: %s", label(id), line)
+				v.fail(check.Code, v.positionOf(message), "%s", anonymous(message))
+			}
+		}
+	}
+	if _, err := v.template.RenderTwice(r.values, r.context); err != nil {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			position, message := cutPosition(line)
+			if position == "" {
+				position = v.positionOf(message)
+			}
+			v.fail(CodeRevision, position, "%s", anonymous(message))
+		}
+	}
+}
+
+// lintContext renders the same values for a second Release, in the same namespace and in
+// another, and finds what the two would fight over.
+func (v *vetter) lintContext(r rendered) {
+	byID, _, err := v.template.raw(r.values, r.context, r.result.Revision)
+	if err != nil {
+		return // Reported where it was rendered.
+	}
+	other := Context{Name: "second", Namespace: "elsewhere", Template: r.context.Template}
+	second, err := v.template.Render(r.values, other)
+	if err != nil {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			position, message := cutPosition(line)
+			if position == "" {
+				position = v.positionOf(message)
+			}
+			v.fail(CodeContext, position, "wanted names and namespaces made of #Context, found that the values of %s do not render for a Release %s in namespace %s: %s", r.where, other.Name, other.Namespace, anonymous(message))
+		}
+		return
+	}
+	again, _, err := v.template.raw(r.values, other, second.Revision)
+	if err != nil {
+		return
+	}
+	for _, id := range slices.Sorted(maps.Keys(byID)) {
+		a, b := podSelector(byID[id]), podSelector(again[id])
+		if len(a) == 0 || !maps.Equal(a, b) || again[id] == nil {
+			continue
+		}
+		message := "objects." + label(id)
+		v.fail(CodeSelector, v.positionOf(message), "%s: wanted a selector made of #Context, found %s for every Release, so that two in one namespace would take each other's pods; add a label such as \"app.kubernetes.io/name\": context.name", message, brief(a))
+	}
+}
+
+// podSelector is what o selects pods by; nil for objects that select none.
+func podSelector(o *unstructured.Unstructured) map[string]string {
+	if o == nil {
+		return nil
+	}
+	path := []string{"spec", "selector", "matchLabels"}
+	if o.GetKind() == "Service" {
+		path = path[:2]
+	}
+	selector, _, err := unstructured.NestedStringMap(o.Object, path...)
+	if err != nil {
+		return nil
+	}
+	return selector
+}
+
+// minimal makes up the least values that #Variables accepts and that render. It returns
+// nil where it finds none.
+func (v *vetter) minimal() *rendered {
+	n := v.template.least(v.template.variables, 0)
+	if n == nil {
+		return nil
+	}
+	r := rendered{where: "the least values", values: []byte(jsonOf(n)), context: v.options.Context}
+	if result, err := v.template.Render(r.values, r.context); err == nil {
+		r.result = result
+		return &r
+	} else if wrong := (*ValuesError)(nil); !errors.As(err, &wrong) {
+		v.sourceFindings(CodeObject, err)
+	}
+	return nil
+}
+
+// probe sets one variable at a time to what lies on the edge of what it accepts: if that
+// does not render, #Variables lets in what it should refuse.
+func (v *vetter) probe(base rendered) {
+	tree, mistakes := values.Parse(base.values)
+	if len(mistakes) > 0 {
+		return
+	}
+	left := maxProbes
+	for _, d := range v.template.declared() {
+		if d.kind != fieldOf || d.path == values.Root || strings.ContainsAny(d.path, "[<") {
+			continue
+		}
+		for _, candidate := range v.template.edges(d.value) {
+			if left--; left < 0 {
+				return
+			}
+			text := []byte(jsonOf(with(tree, strings.Split(d.path, ".")[1:], candidate)))
+			_, err := v.template.Render(text, base.context)
+			var wrong *ValuesError
+			if err == nil || errors.As(err, &wrong) {
+				continue
+			}
+			shown := jsonOf(candidate)
+			if marked(d.value, sensitiveMark) {
+				shown = "what it accepts"
+			}
+			line, _, _ := strings.Cut(err.Error(), "\n")
+			v.warn(CodeLoose, d.position, "%s: wanted #Variables to accept only what can be rendered, found that with %s the template fails: %s; narrow the variable, or make the template cope", d.path, shown, anonymous(line))
+			break
+		}
+	}
+}
+
+// with is tree with the value at path replaced; tree stays as it is.
+func with(tree *values.Node, path []string, value *values.Node) *values.Node {
+	if len(path) == 0 {
+		return value
+	}
+	out := &values.Node{Kind: values.Object}
+	var old *values.Node
+	if tree != nil && tree.Kind == values.Object {
+		old = tree.Field(path[0])
+		for _, f := range tree.Fields {
+			if f.Name != path[0] {
+				out.Fields = append(out.Fields, f)
+			}
+		}
+	}
+	out.Fields = append(out.Fields, values.Field{Name: path[0], Value: with(old, path[1:], value)})
+	slices.SortFunc(out.Fields, func(a, b values.Field) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// jsonOf is n as JSON.
+func jsonOf(n *values.Node) string {
+	b, err := json.Marshal(goValue(n))
+	if err != nil {
+		return "null"
+	}
+	return string(b)
+}
+
+func goValue(n *values.Node) any {
+	switch n.Kind {
+	case values.Null:
+		return nil
+	case values.Bool:
+		return n.Bool
+	case values.Number:
+		return json.Number(n.Text)
+	case values.String:
+		return n.Text
+	case values.List:
+		out := make([]any, len(n.Items))
+		for i, item := range n.Items {
+			out[i] = goValue(item)
+		}
+		return out
+	default:
+		out := map[string]any{}
+		for _, f := range n.Fields {
+			out[f.Name] = goValue(f.Value)
+		}
+		return out
+	}
+}
+
+// texts are tried where a string is wanted and only a pattern says which one.
+var texts = []string{
+	"example", "registry.example.com/shop/example:1.0.0", "example.com", "/example", "100m", "128Mi", "1Gi", "30s", "1m", "1",
+	"EXAMPLE", "example-1", "shop/example", "0 * * * *", "1.0.0", "v1", "example@example.com", "https://example.com", "A", "a", "10%", "0.5",
+	"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+	"registry.example.com/shop/example@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+}
+
+func textNode(s string) *values.Node   { return &values.Node{Kind: values.String, Text: s} }
+func numberNode(s string) *values.Node { return &values.Node{Kind: values.Number, Text: s} }
+
+// accepts says whether n is a value of schema by itself.
+func (t *Template) accepts(schema cue.Value, n *values.Node) bool {
+	return schema.Unify(t.ctx.BuildExpr(syntax(n))).Validate(cue.Concrete(true), cue.Final()) == nil
+}
+
+// first returns the first of candidates that schema accepts, or nil.
+func (t *Template) first(schema cue.Value, candidates []*values.Node) *values.Node {
+	for _, n := range candidates {
+		if t.accepts(schema, n) {
+			return n
+		}
+	}
+	return nil
+}
+
+// scalars are the values worth trying for a scalar, by what its shape says.
+func scalars(schema cue.Value) []*values.Node {
+	var out []*values.Node
+	kind := schema.IncompleteKind()
+	for _, a := range shape.Of(schema).Arms {
+		if a.Literal != "" {
+			if n, mistakes := values.Parse([]byte(`{"a":` + a.Literal + `}`)); len(mistakes) == 0 && n.Field("a") != nil && scalar(n.Field("a")) {
+				out = append(out, n.Field("a"))
+			}
+			continue
+		}
+		for _, b := range []*shape.Bound{a.Min, a.Max} {
+			if b != nil && b.Value.IsInt() && b.Value.Num().IsInt64() && abs(b.Value.Num().Int64()) <= maxNumber {
+				out = append(out, numberNode(b.Value.Num().String()))
+			}
+		}
+	}
+	if kind&cue.NumberKind != 0 {
+		for _, s := range []string{"1", "2", "10", "0.5", "0"} {
+			out = append(out, numberNode(s))
+		}
+	}
+	if kind&cue.BoolKind != 0 {
+		out = append(out, &values.Node{Kind: values.Bool, Bool: true}, &values.Node{Kind: values.Bool})
+	}
+	if kind&cue.StringKind != 0 {
+		for _, s := range texts {
+			out = append(out, textNode(s))
+		}
+	}
+	return out
+}
+
+func abs(n int64) int64 { return max(n, -n) }
+
+// example makes up a value that schema accepts, its default if it has one; nil where that
+// fails.
+func (t *Template) example(schema cue.Value, depth int) *values.Node {
+	if depth > values.MaxDepth {
+		return nil
+	}
+	if d, ok := ownDefault(schema); ok && d.IncompleteKind()&(cue.StructKind|cue.ListKind) == 0 {
+		if b, err := d.MarshalJSON(); err == nil {
+			if n, mistakes := values.Parse([]byte(`{"a":` + string(b) + `}`)); len(mistakes) == 0 {
+				return n.Field("a")
+			}
+		}
+	}
+	switch kind := schema.IncompleteKind(); {
+	case kind == cue.StructKind:
+		n := t.least(schema, depth)
+		if n == nil || len(n.Fields) > 0 {
+			return n
+		}
+		if entry := t.entry(schema, depth); entry != nil {
+			return entry
+		}
+		return n
+	case kind == cue.ListKind:
+		for _, arm := range declaredArms(schema) {
+			item := arm.LookupPath(cue.MakePath(cue.AnyIndex))
+			if !item.Exists() {
+				continue
+			}
+			if n := t.example(item, depth+1); n != nil {
+				if list := (&values.Node{Kind: values.List, Items: []*values.Node{n}}); t.accepts(schema, list) {
+					return list
+				}
+			}
+		}
+		return t.first(schema, []*values.Node{{Kind: values.List}})
+	default:
+		return t.first(schema, scalars(schema))
+	}
+}
+
+// entry is a map with one entry that schema accepts, or nil.
+func (t *Template) entry(schema cue.Value, depth int) *values.Node {
+	it, err := schema.Fields(cue.Patterns(true))
+	for err == nil && it.Next() {
+		if it.Selector().ConstraintType() != cue.PatternConstraint {
+			continue
+		}
+		name, value := t.first(it.Selector().Pattern(), scalars(it.Selector().Pattern())), t.example(it.Value(), depth+1)
+		if name == nil || value == nil {
+			continue
+		}
+		n := &values.Node{Kind: values.Object, Fields: []values.Field{{Name: name.Text, Value: value}}}
+		if t.accepts(schema, n) {
+			return n
+		}
+	}
+	return nil
+}
+
+// least makes up the least object that schema accepts: only what must be set. It returns nil
+// where that fails.
+func (t *Template) least(schema cue.Value, depth int) *values.Node {
+	n := &values.Node{Kind: values.Object}
+	if depth > values.MaxDepth {
+		return nil
+	}
+	for _, arm := range declaredArms(schema) {
+		n := &values.Node{Kind: values.Object}
+		it, err := arm.Fields(cue.Optional(true))
+		complete := err == nil
+		for err == nil && it.Next() {
+			constraint := it.Selector().ConstraintType()
+			if constraint != cue.RequiredConstraint && (constraint != 0 || !shape.NeedsValue(it.Value())) {
+				continue
+			}
+			value := t.example(it.Value(), depth+1)
+			if value == nil {
+				complete = false
+				break
+			}
+			n.Fields = append(n.Fields, values.Field{Name: it.Selector().Unquoted(), Value: value})
+		}
+		slices.SortFunc(n.Fields, func(a, b values.Field) int { return strings.Compare(a.Name, b.Name) })
+		if complete && t.accepts(schema, n) {
+			return n
+		}
+	}
+	if t.accepts(schema, n) {
+		return n
+	}
+	return nil
+}
+
+// edges are values on the edge of what schema accepts: the ends of a range, each of a
+// choice, a list and a map with one entry, a text that only a pattern would have kept out.
+func (t *Template) edges(schema cue.Value) []*values.Node {
+	var out []*values.Node
+	add := func(n *values.Node) {
+		if n != nil && t.accepts(schema, n) {
+			out = append(out, n)
+		}
+	}
+	switch kind := schema.IncompleteKind(); {
+	case kind == cue.StructKind, kind == cue.ListKind:
+		if n := t.example(schema, 0); n != nil && len(n.Fields)+len(n.Items) > 0 {
+			add(n)
+		}
+	case kind&cue.StringKind != 0:
+		literals := false
+		for _, a := range shape.Of(schema).Arms {
+			literals = literals || a.Literal != ""
+		}
+		for i, n := range scalars(schema) {
+			// One made-up text is enough; of a choice every one counts.
+			if i == 0 || literals {
+				add(n)
+			}
+		}
+		if !literals && len(out) == 0 {
+			add(t.first(schema, scalars(schema)))
+		}
+	default:
+		for _, n := range scalars(schema) {
+			add(n)
+		}
+	}
+	return out
+}

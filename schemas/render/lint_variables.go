@@ -1,0 +1,394 @@
+package render
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/cuecontext"
+
+	"tidegate.io/tidegate/schemas/render/internal/shape"
+	"tidegate.io/tidegate/schemas/render/internal/values"
+)
+
+// Variable is one thing that a team may set, as its author declared it.
+type Variable struct {
+	// Path is such as values.resources.cpu; [] stands for each entry of a list, <name> for
+	// each entry of a map.
+	Path string `json:"path"`
+	// Position is file:line:column.
+	Position string `json:"position,omitempty"`
+	// Type says in words what is accepted.
+	Type string `json:"type"`
+	// Default is JSON; empty where there is none.
+	Default string `json:"default,omitempty"`
+	// Required says that a Release must set it.
+	Required bool `json:"required,omitempty"`
+	// Doc is the author's comment.
+	Doc       string `json:"doc,omitempty"`
+	Immutable bool   `json:"immutable,omitempty"`
+	Sensitive bool   `json:"sensitive,omitempty"`
+	// Example is JSON of a value that is accepted; empty where none could be made up.
+	Example string `json:"example,omitempty"`
+}
+
+// Variables returns what a team may set, in the order of the source; a struct stands before
+// what is in it.
+func (t *Template) Variables() (out []Variable, err error) {
+	defer recovered(&err)
+	for _, d := range t.declared() {
+		if d.path == values.Root {
+			continue
+		}
+		v := Variable{
+			Path: d.path, Position: d.position, Required: d.required(),
+			Doc: shape.Description(d.value), Type: shape.Of(d.value).Words(),
+			Immutable: marked(d.value, immutableMark), Sensitive: marked(d.value, sensitiveMark),
+		}
+		if text := authors(d.value); text != "" {
+			v.Type = text
+		}
+		switch {
+		case d.isMap:
+			v.Type = "a map of names to values"
+		case d.value.IncompleteKind() == cue.StructKind:
+			v.Type = "an object"
+		}
+		if v.Sensitive {
+			out = append(out, v)
+			continue
+		}
+		if def, ok := ownDefault(d.value); ok && d.kind == fieldOf && d.value.IncompleteKind() != cue.StructKind {
+			if b, err := def.MarshalJSON(); err == nil {
+				v.Default = string(b)
+			}
+		}
+		if n := t.example(d.value, 0); n != nil {
+			v.Example = jsonOf(n)
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+// place of a declaration within its parent.
+type declaredAs int
+
+const (
+	fieldOf declaredAs = iota
+	// entryOf is what a pattern says of all names.
+	entryOf
+	// itemOf is an entry of a list.
+	itemOf
+)
+
+// declared is one part of #Variables.
+type declared struct {
+	path       string
+	position   string
+	value      cue.Value
+	kind       declaredAs
+	constraint cue.SelectorType
+	// isMap says that it has entries by pattern and no fields of its own.
+	isMap bool
+	// leaf says that it has no fields.
+	leaf bool
+}
+
+// required says whether a Release has to set the variable. What is in a struct, a list or a
+// map that is itself left out is not asked for, but then the struct is not leafy either.
+func (d declared) required() bool {
+	return d.kind == fieldOf && (d.constraint == cue.RequiredConstraint ||
+		d.constraint == 0 && d.value.IncompleteKind() != cue.StructKind && shape.NeedsValue(d.value))
+}
+
+// maxDeclared bounds how many parts of #Variables are looked at: definitions that refer to
+// themselves have no end.
+const maxDeclared = 2000
+
+// declared returns #Variables and all its parts, each before what is in it.
+func (t *Template) declared() []declared {
+	var out []declared
+	known := map[string]bool{}
+	var visit func(d declared, depth int)
+	visit = func(d declared, depth int) {
+		if known[d.path] || len(out) == maxDeclared || depth > values.MaxDepth {
+			return
+		}
+		known[d.path] = true
+		d.position = place(d.value.Pos())
+		at := len(out)
+		out = append(out, d)
+		for _, arm := range declaredArms(d.value) {
+			fields, entries := false, false
+			it, err := arm.Fields(cue.Optional(true), cue.Patterns(true))
+			for err == nil && it.Next() {
+				sel := it.Selector()
+				child := declared{value: it.Value(), constraint: sel.ConstraintType()}
+				if child.constraint == cue.PatternConstraint {
+					entries = true
+					child.kind, child.path = entryOf, d.path+".<name>"
+				} else {
+					fields = true
+					child.path = values.Child(d.path, sel.Unquoted())
+				}
+				visit(child, depth+1)
+			}
+			out[at].isMap = entries && !fields
+			out[at].leaf = !fields
+			if item := arm.LookupPath(cue.MakePath(cue.AnyIndex)); arm.IncompleteKind() == cue.ListKind && item.Exists() {
+				visit(declared{path: d.path + "[]", value: item, kind: itemOf}, depth+1)
+			}
+		}
+	}
+	visit(declared{path: values.Root, value: t.variables}, 0)
+	return out
+}
+
+// declaredArms are the alternatives of v that have parts; v itself where it is no choice.
+func declaredArms(v cue.Value) []cue.Value {
+	if v.IncompleteKind()&(cue.StructKind|cue.ListKind) == 0 {
+		return nil
+	}
+	op, args := v.Eval().Expr()
+	if op != cue.OrOp {
+		return []cue.Value{v}
+	}
+	return args
+}
+
+// ownDefault is the default that the author gave v, as opposed to the empty list that every
+// open list is by itself.
+func ownDefault(v cue.Value) (cue.Value, bool) {
+	d, ok := v.Default()
+	if !ok || !d.IsConcrete() {
+		return d, false
+	}
+	if op, _ := v.Eval().Expr(); op == cue.OrOp || d.IncompleteKind()&(cue.ListKind|cue.StructKind) == 0 {
+		return d, true
+	}
+	return d, false
+}
+
+// lintVariables finds what the language lets pass in #Variables.
+func (v *vetter) lintVariables() {
+	for _, d := range v.template.declared() {
+		if d.path != values.Root {
+			v.lintVariable(d)
+		}
+		v.lintOpen(d)
+		v.lintDefault(d)
+	}
+}
+
+func (v *vetter) lintVariable(d declared) {
+	if d.kind == fieldOf && shape.Description(d.value) == "" {
+		v.warn(CodeUndocumented, d.position, "%s: wanted a comment that says what it is for, found none; write one above it", d.path)
+	}
+	scalar := d.value.IncompleteKind()&(cue.StructKind|cue.ListKind) == 0
+	if d.kind == fieldOf && d.constraint == 0 && scalar && shape.NeedsValue(d.value) {
+		v.warn(CodeIncomplete, d.position, "%s: wanted %s!: where a Release must set it, found a field that has no value and no mark; add the ! (or ? where it may be left out, or a default)", d.path, lastName(d.path))
+	}
+	if _, has := ownDefault(d.value); has && d.constraint != 0 && d.kind == fieldOf && ambiguous(d.value) {
+		mark := "!"
+		if d.constraint == cue.OptionalConstraint {
+			mark = "?"
+		}
+		v.warn(CodeDefaultUnused, d.position, "%s: wanted a default or the mark %s, found both; a field with %s never takes its default, so remove one", d.path, mark, mark)
+	}
+	if d.value.IncompleteKind() == cue.TopKind {
+		v.warn(CodeFreeForm, d.position, "%s: wanted to know what is accepted, found _, which accepts anything; name a type", d.path)
+	}
+	v.lintSecret(d)
+}
+
+// ambiguous says whether v is a choice, so that a default picks one of several.
+func ambiguous(v cue.Value) bool {
+	d, ok := v.Default()
+	return ok && !d.Equals(v)
+}
+
+func lastName(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
+
+// lintOpen finds structs in which a misspelt name is no error.
+func (v *vetter) lintOpen(d declared) {
+	if d.value.IncompleteKind() != cue.StructKind || !d.value.Allows(cue.Str(probe)) {
+		return
+	}
+	switch {
+	case !d.leaf:
+		v.fail(CodeOpenStruct, d.position, "%s: wanted a closed struct, so that a typo is an error, found that it accepts any name beside its fields; remove the ... or the pattern, or move the free names into a map of their own", d.path)
+	case !d.isMap:
+		v.warn(CodeFreeForm, d.position, "%s: wanted to know what is accepted, found a struct that accepts any name and value; write its fields, or a map such as [string]: string", d.path)
+	}
+}
+
+// lintDefault finds defaults that the bounds beside them do not hold for: the language
+// takes a default as one more alternative.
+func (v *vetter) lintDefault(d declared) {
+	def, ok := ownDefault(d.value)
+	if !ok {
+		return
+	}
+	broad := defaultBounds(d.value, def)
+	if len(broad) == 0 {
+		return
+	}
+	for _, b := range broad {
+		u := b.Unify(def)
+		if u.Validate(cue.Concrete(true)) != nil {
+			continue
+		}
+		if u.Kind() != cue.StructKind && u.Kind() != cue.ListKind {
+			return
+		}
+		whole, err := u.MarshalJSON()
+		if err != nil {
+			continue
+		}
+		if given, err := def.MarshalJSON(); err == nil && string(given) != string(whole) {
+			v.fail(CodeDefaultIncomplete, d.position, "%s: wanted the default to have the defaults of its parts, %s, found %s; write it as [...#Item] & (*[...] | [...])", d.path, whole, given)
+		}
+		return
+	}
+	text := "something else"
+	if b, err := def.MarshalJSON(); err == nil && !marked(d.value, sensitiveMark) {
+		text = string(b)
+	}
+	v.fail(CodeDefaultOutside, d.position, "%s: wanted a default within its own bounds, found %s, which a Release could not set; the language does not check a default, so widen the bounds or change it", d.path, text)
+}
+
+// outsideDefaults are the positions of defaults that Compile refuses.
+func (v *vetter) outsideDefaults() map[string]bool {
+	out := map[string]bool{}
+	inst, _, err := instance(v.files)
+	if err != nil {
+		return out
+	}
+	t := &Template{ctx: cuecontext.New()}
+	t.root = t.ctx.BuildInstance(inst)
+	t.variables = t.root.LookupPath(variablesPath)
+	probe := &vetter{template: t, seen: map[Finding]bool{}}
+	if t.variables.IncompleteKind() != cue.StructKind {
+		return out
+	}
+	for _, d := range t.declared() {
+		before := len(probe.findings)
+		probe.lintDefault(d)
+		if len(probe.findings) > before {
+			out[d.position] = true
+		}
+	}
+	return out
+}
+
+// defaultBounds are the alternatives of v that are more than one value and of the kind of its
+// default def: what the author says a value has to be.
+func defaultBounds(v, def cue.Value) []cue.Value {
+	op, args := v.Eval().Expr()
+	if op != cue.OrOp {
+		return nil
+	}
+	var out []cue.Value
+	for _, arm := range args {
+		if arm.IncompleteKind()&def.Kind() == 0 || arm.Equals(def) && arm.Validate(cue.Concrete(true)) == nil {
+			continue
+		}
+		switch def.Kind() {
+		case cue.ListKind:
+			if !arm.LookupPath(cue.MakePath(cue.AnyIndex)).Exists() && arm.Validate(cue.Concrete(true)) == nil {
+				continue
+			}
+		case cue.StructKind:
+			if otherStruct(arm, def) {
+				continue
+			}
+		default:
+			if arm.IsConcrete() {
+				continue
+			}
+		}
+		out = append(out, arm)
+	}
+	return out
+}
+
+// otherStruct says whether the struct arm is meant for something else than def: it lacks
+// one of its fields, or has another constant there.
+func otherStruct(arm, def cue.Value) bool {
+	it, err := def.Fields()
+	for err == nil && it.Next() {
+		name := it.Selector().Unquoted()
+		field := declaration(arm, name)
+		if !field.Exists() && !arm.Allows(cue.Str(name)) {
+			return true
+		}
+		op, _ := field.Eval().Expr()
+		if field.Exists() && field.IsConcrete() && op != cue.OrOp && field.Kind()&(cue.StructKind|cue.ListKind) == 0 && !field.Equals(it.Value()) {
+			return true
+		}
+	}
+	return false
+}
+
+// secretWords end the names of variables that hold a secret, referenceWords those of
+// variables that say where one is.
+var (
+	secretWords    = []string{"credential", "credentials", "passphrase", "passwd", "password", "secret", "token"}
+	secretKeys     = []string{"access", "api", "encryption", "license", "private", "secret", "signing", "ssh"}
+	referenceWords = []string{"ref", "refs", "reference", "references", "from", "secret", "secrets", "vault"}
+)
+
+// lintSecret finds variables for a secret itself: values can be read by whoever can read
+// the Release, and stand in its history.
+func (v *vetter) lintSecret(d declared) {
+	if d.value.IncompleteKind() != cue.StringKind || d.kind != fieldOf {
+		return
+	}
+	segments := strings.Split(d.path, ".")
+	for _, parent := range segments[:len(segments)-1] {
+		if slices.ContainsFunc(nameWords(parent), func(w string) bool { return slices.Contains(referenceWords, w) }) {
+			return
+		}
+	}
+	name := nameWords(segments[len(segments)-1])
+	last := name[len(name)-1]
+	isKey := last == "key" && len(name) > 1 && slices.Contains(secretKeys, name[len(name)-2]) || last == "apikey"
+	if !slices.Contains(secretWords, last) && !isKey {
+		return
+	}
+	v.warn(CodeSecret, d.position, "%s: wanted secrets by reference, found a variable that seems to hold one, which everybody could read who can read the Release; take the name of a Secret instead, as in %sName", d.path, lastName(d.path))
+}
+
+// nameWords are the parts of a name such as apiKey or DB_PASSWORD, in lower case.
+func nameWords(name string) []string {
+	var out []string
+	var word strings.Builder
+	flush := func() {
+		if word.Len() > 0 {
+			out = append(out, word.String())
+			word.Reset()
+		}
+	}
+	upper := true
+	for _, r := range name {
+		switch {
+		case !unicode.IsLetter(r) && !unicode.IsDigit(r):
+			flush()
+		case unicode.IsUpper(r):
+			if !upper {
+				flush()
+			}
+			word.WriteRune(unicode.ToLower(r))
+		default:
+			word.WriteRune(r)
+		}
+		upper = unicode.IsUpper(r)
+	}
+	flush()
+	if len(out) == 0 {
+		return []string{name}
+	}
+	return out
+}

@@ -1,0 +1,216 @@
+package render
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
+
+	"tidegate.io/tidegate/schemas/render/internal/shape"
+	"tidegate.io/tidegate/schemas/render/internal/values"
+)
+
+// The attributes that an author may put at a variable, or at a definition that variables
+// are written with.
+const (
+	sensitiveMark = "sensitive"
+	immutableMark = "immutable"
+	wantedMark    = "wanted"
+)
+
+// mark returns the attribute called name of v: of the field, within its struct, or of
+// what v is written with, the nearest first.
+func mark(v cue.Value, name string) (cue.Attribute, bool) { return shape.Mark(v, name) }
+
+func marked(v cue.Value, name string) bool {
+	_, ok := mark(v, name)
+	return ok
+}
+
+// conceal hides in tree what #Variables marks as sensitive, and everything below. It
+// hides too much rather than too little: a variable of a choice counts as marked if one
+// of the alternatives marks it.
+func (t *Template) conceal(tree *values.Node) {
+	whole := t.variables.Unify(t.ctx.BuildExpr(syntax(tree)))
+	// Wrong values can keep the engine from saying which variable a value is of; what is
+	// known of the names alone is asked as well.
+	names := t.variables.Unify(t.ctx.BuildExpr(outline(tree)))
+	concealNode([]cue.Value{t.variables}, []cue.Value{whole, names}, tree, false)
+}
+
+// outline is n without its scalars.
+func outline(n *values.Node) ast.Expr {
+	switch n.Kind {
+	case values.Object:
+		s := &ast.StructLit{}
+		for _, f := range n.Fields {
+			s.Elts = append(s.Elts, &ast.Field{Label: ast.NewString(f.Name), Value: outline(f.Value)})
+		}
+		return s
+	case values.List:
+		l := &ast.ListLit{}
+		for _, item := range n.Items {
+			l.Elts = append(l.Elts, outline(item))
+		}
+		return l
+	default:
+		return ast.NewIdent("_")
+	}
+}
+
+// concealNode hides n, or what in it is marked. Declared is what the template alone says
+// about n, filled what it says together with values.
+func concealNode(declared, filled []cue.Value, n *values.Node, above bool) {
+	sensitive := func(v cue.Value) bool { return marked(v, sensitiveMark) }
+	n.Hidden = above || slices.ContainsFunc(declared, sensitive) || slices.ContainsFunc(filled, sensitive)
+	for i, item := range n.Items {
+		concealNode(entriesAt(declared, cue.Index(i)), entriesAt(filled, cue.Index(i)), item, n.Hidden)
+	}
+	for i, f := range n.Fields {
+		n.Fields[i].Hidden = n.Hidden && !slices.ContainsFunc(declared, func(v cue.Value) bool { return declares(v, f.Name) })
+		concealNode(entriesAt(declared, cue.Str(f.Name)), entriesAt(filled, cue.Str(f.Name)), f.Value, n.Hidden)
+	}
+}
+
+// declares says whether v has a field called name, beside what its patterns accept.
+func declares(v cue.Value, name string) bool {
+	it, err := v.Fields(cue.Optional(true))
+	for err == nil && it.Next() {
+		if it.Selector().Unquoted() == name {
+			return true
+		}
+	}
+	return false
+}
+
+// maxWants is how many alternatives for one value are looked at.
+const maxWants = 16
+
+// entriesAt returns what wants say about the entry at sel.
+func entriesAt(wants []cue.Value, sel cue.Selector) []cue.Value {
+	var out []cue.Value
+	add := func(v cue.Value, selectors ...cue.Selector) {
+		for _, s := range selectors {
+			if e := v.LookupPath(cue.MakePath(s)); e.Exists() && len(out) < maxWants {
+				out = append(out, e)
+				return
+			}
+		}
+	}
+	for _, v := range wants {
+		op, args := v.Expr()
+		alternatives := []cue.Value{v}
+		if op == cue.OrOp || op == cue.AndOp {
+			alternatives = append(alternatives, args...)
+		}
+		for _, a := range alternatives {
+			if sel.LabelType() == cue.IndexLabel {
+				add(a, sel, cue.AnyIndex)
+				continue
+			}
+			add(a, sel, sel.Required(), sel.Optional(), cue.AnyString)
+		}
+	}
+	return out
+}
+
+// public says whether the value at steps may be repeated. Nothing may be of which it is
+// not known to which variable it belongs.
+func (t *Template) public(steps []values.Step) bool {
+	known, sensitive := t.reach(steps)
+	return known == len(steps) && !sensitive
+}
+
+// publicPath is the path of steps, without names in a map that is sensitive whole.
+func (t *Template) publicPath(steps []values.Step) string {
+	known, sensitive := t.reach(steps)
+	if !sensitive {
+		return values.Path(steps)
+	}
+	return values.Path(steps[:known])
+}
+
+// reach follows steps through #Variables up to what is not known or is sensitive.
+func (t *Template) reach(steps []values.Step) (known int, sensitive bool) {
+	wants := []cue.Value{t.variables}
+	for i, s := range steps {
+		sel := cue.Str(s.Name)
+		if s.Item {
+			sel = cue.Index(s.Index)
+		}
+		if wants = entriesAt(wants, sel); len(wants) == 0 {
+			return i, false
+		}
+		if slices.ContainsFunc(wants, func(v cue.Value) bool { return marked(v, sensitiveMark) }) {
+			return i + 1, true
+		}
+	}
+	return len(steps), false
+}
+
+var sourcePlace = regexp.MustCompile(`^[^ ]+\.cue:[0-9]+:[0-9]+: `)
+
+// withheld stands for a message that could give a sensitive value away.
+const withheld = "found a mistake whose words are not shown, because the values set sensitive variables; to see them, render with made-up values for these"
+
+// discreet is err, an error about the template, without what could give a sensitive value
+// away: the engine repeats values, and what a template has computed of them.
+func (t *Template) discreet(err error, tree *values.Node) error {
+	broken, ok := err.(*SourceError) //nolint:errorlint // Only errors of this package, as they were made.
+	if !ok || tree == nil {
+		return err
+	}
+	if t.conceal(tree); !tree.AnyHidden() {
+		return err
+	}
+	var lines []string
+	for _, line := range broken.Lines {
+		if line = withhold(line, tree.Secrets()); !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return &SourceError{Lines: lines}
+}
+
+// withhold keeps of a line about the template where it is and what was wanted there.
+func withhold(line string, secrets []string) string {
+	place := ""
+	if m := sourcePlace.FindString(line); m != "" {
+		place = m
+	} else if wanted, _, ok := strings.Cut(line, ", found"); ok && !repeats(wanted, secrets) {
+		return wanted + ", " + withheld
+	}
+	return place + "wanted what Kubernetes and the template allow, " + withheld
+}
+
+// shortSecret is the length in characters up to which a secret counts as repeated only
+// where it stands as a word: too many texts hold a single digit.
+const shortSecret = 3
+
+// repeats says whether text holds one of the secrets.
+func repeats(text string, secrets []string) bool {
+	return slices.ContainsFunc(secrets, func(s string) bool {
+		if utf8.RuneCountInString(s) > shortSecret {
+			return strings.Contains(text, s)
+		}
+		for rest := text; ; {
+			i := strings.Index(rest, s)
+			if i < 0 {
+				return false
+			}
+			before, _ := utf8.DecodeLastRuneInString(rest[:i])
+			after, _ := utf8.DecodeRuneInString(rest[i+len(s):])
+			if !wordRune(before) && !wordRune(after) {
+				return true
+			}
+			rest = rest[i+len(s):]
+		}
+	})
+}
+
+func wordRune(r rune) bool {
+	return r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+}

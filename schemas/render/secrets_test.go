@@ -1,0 +1,102 @@
+package render
+
+import (
+	"strings"
+	"testing"
+)
+
+// hunter is what the tests set sensitive variables to; no message may have it, nor its
+// capital letters.
+const hunter = "Hunter2Secret"
+
+func TestSensitiveValuesAreNeverRepeated(t *testing.T) {
+	tpl := compile(t, testdata(t, "secrets.cue"))
+	for name, c := range map[string]struct {
+		values string
+		// want is how the error begins.
+		want string
+	}{
+		"a string that does not match":            {`{"token": "Hunter2Secret"}`, "values.token: wanted a string matching ^[a-z]{8}$, found something that is not shown"},
+		"a number out of range":                   {`{"pin": 424242}`, "values.pin: wanted an integer from 1000 to 9999, found something that is not shown"},
+		"a number of too many digits":             {`{"pin": 42424242424242424242424242424242424242424242}`, "values.pin: wanted a number of at most 40 digits"},
+		"a number with an exponent":               {`{"pin": 424242e9}`, "values.pin: wanted a number without an exponent, found something"},
+		"a number of more than 64 bits":           {`{"pin": 4242424242424242424242}`, "values.pin: wanted an integer of 64 bits"},
+		"a number for a string":                   {`{"token": 424242}`, "values.token: wanted a string"},
+		"a word that is none of a few":            {`{"level": "Hunter2Secret"}`, `values.level: wanted one of "low", "high"`},
+		"a word that is nearly one of a few":      {`{"level": "hihg"}`, `values.level: wanted one of "low", "high", found something`},
+		"a string for a boolean":                  {`{"open": "Hunter2Secret"}`, "values.open: wanted true or false"},
+		"the author's words with the value":       {`{"words": "Hunter2Secret"}`, "values.words: wanted a string matching"},
+		"the author's words with another's value": {`{"plain": "A1", "token": "` + strings.ToLower(hunter)[:6] + `aa"}`, "values.plain: wanted a string matching"},
+		"a secret by definition":                  {`{"named": "Hunter2Secret"}`, "values.named: wanted a string matching"},
+		"a secret by a definition in another":     {`{"far": 424242}`, "values.far: wanted a string of at least 6 characters"},
+		"an object for a string":                  {`{"token": {"Hunter2Secret": "Hunter2Secret"}}`, "values.token: wanted a string matching"},
+		"a list for a string":                     {`{"token": ["Hunter2Secret"]}`, "values.token: wanted a string matching"},
+		"in a struct that is sensitive":           {`{"login": {"user": 424242, "pass": "Hunter2Secret"}}`, "values.login.pass: wanted a string matching"},
+		"missing beside what is wrong":            {`{"login": {"pass": "Hunter2Secret"}}`, "values.login.pass: wanted"},
+		"deep in a struct that is sensitive":      {`{"login": {"user": "x", "pass": "x", "hosts": [{"name": "Hunter2Secret"}]}}`, "values.login.hosts[0].name: wanted"},
+		"an unknown name in a sensitive struct":   {`{"login": {"user": "x", "pass": "x", "Hunter2Secret": 1}}`, "values.login[*]: wanted the names that the template allows, found another"},
+		"an unknown name that sets a secret":      {`{"tokn": "Hunter2Secret"}`, `values.tokn: wanted a variable of the template`},
+		"a struct that says it is sensitive":      {`{"account": {"user": "x", "password": "Hunter2Secret"}}`, "values.account.password: wanted"},
+		"a scalar for a sensitive struct":         {`{"account": "Hunter2Secret"}`, "values.account: wanted an object"},
+		"an item of a sensitive list":             {`{"keys": ["x", "Hunter2Secret"]}`, "values.keys[1]: wanted a string matching"},
+		"a sensitive list that is too long":       {`{"keys": ["x", "y", "Hunter2Secret"]}`, "values.keys: wanted a list of at most 2 items"},
+		"an item by definition":                   {`{"each": ["Hunter2Secret"]}`, "values.each[0]: wanted a string matching"},
+		"an item twice":                           {`{"unique": ["Hunter2Secret", "Hunter2Secret"]}`, "values.unique: wanted a list with no item twice"},
+		"a key of a sensitive map":                {`{"map": {"Hunter2Secret": "x"}}`, "values.map[*]: wanted the names that the template allows"},
+		"a value of a sensitive map":              {`{"map": {"huntersecret": 424242}}`, "values.map[*]: wanted a string"},
+		"a key of a sensitive map twice":          {`{"map": {"Hunter2Secret": "x", "Hunter2Secret": "y"}}`, "values.map: wanted the key once"},
+		"a value of a map of secrets":             {`{"mapped": {"one": "Hunter2Secret"}}`, "values.mapped.one: wanted a string matching"},
+		"a field of an object in a list":          {`{"people": [{"name": "x", "phone": "Hunter2Secret"}]}`, "values.people[0].phone: wanted a string matching"},
+		"a bound that is a secret":                {`{"pin": 4242, "over": 1}`, "values.over: wanted what goes with the other variables, found 1"},
+		"a value that must equal a secret":        {`{"token": "huntersa", "again": "x"}`, "values.again: wanted what goes with the other variables"},
+		"the field of one arm of a choice":        {`{"store": {"type": "bucket", "key": "Hunter2Secret"}}`, "values.store.key: wanted a string matching ^k"},
+		"a choice that does not exist":            {`{"store": {"type": "tape", "key": "Hunter2Secret"}}`, "values.store"},
+		"fields of both arms of a choice":         {`{"store": {"type": "disk", "path": "Hunter2Secret", "key": "Hunter2Secret"}}`, "values.store"},
+		"a choice that is not made":               {`{"store": {"path": 424242, "key": 424242}}`, "values.store"},
+		"a field that another makes possible":     {`{"mode": "basic", "password": "Hunter2Secret"}`, "values.password: wanted a string matching"},
+		"a field that nothing makes possible":     {`{"password": "Hunter2Secret"}`, "values.password: wanted a variable of the template"},
+		"a rule that the engine alone knows":      {`{"sum": [424242, 1]}`, "values"},
+		"text after the object":                   {`{"token": "Hunter2Secret"} "Hunter2Secret"`, "values: wanted one JSON object"},
+		"text that breaks off":                    {`{"token": "Hunter2Secret`, "values"},
+		"another mistake with the same text":      {`{"token": "huntersa", "name": 3, "huntersa": 1}`, "values.huntersa: "},
+		"a field of an object that conflicts":     {`{"breakObject": "Hunter2Secret"}`, "t.cue:"},
+		"a field that Kubernetes does not have":   {`{"breakKey": "Hunter2Secret"}`, "objects.deployment"},
+		"a value of the wrong type for a field":   {`{"breakField": "Hunter2Secret"}`, ""},
+		"a kind that is not allowed":              {`{"breakKind": "Hunter2Secret"}`, "wanted what Kubernetes and the template allow, found a mistake whose words are not shown"},
+		"a number that Kubernetes does not allow": {`{"breakCount": 424242}`, "objects.deployment"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := tpl.Render([]byte(c.values), cart)
+			if err == nil {
+				t.Fatal("wanted an error")
+			}
+			if !strings.HasPrefix(err.Error(), c.want) {
+				t.Errorf("wanted an error that begins with %q, got %v", c.want, err)
+			}
+			message := err.Error()
+			for _, p := range []string{"values.huntersa: ", "values.tokn: "} {
+				message = strings.TrimPrefix(message, p)
+			}
+			for _, secret := range []string{"hunter", "424242", "4242", "hihg"} {
+				if strings.Contains(strings.ToLower(message), secret) {
+					t.Errorf("wanted no %s in the message, got %v", secret, err)
+				}
+			}
+		})
+	}
+}
+
+func TestWhatIsNotSensitiveIsShown(t *testing.T) {
+	tpl := compile(t, testdata(t, "secrets.cue"))
+	for values, want := range map[string]string{
+		`{"name": 3, "token": "hunterab"}`:                 `values.name: wanted a string, found 3; put it in quotes: "3"`,
+		`{"people": [{"name": 5, "phone": "1234"}]}`:       `values.people[0].name: wanted a string, found 5; put it in quotes: "5"`,
+		`{"mode": "basik", "token": "hunterab"}`:           `values.mode: wanted one of "none", "basic", found "basik"; did you mean "basic"?`,
+		`{"store": {"type": "dsik", "path": "/hunterab"}}`: `values.store.type: wanted "disk", found "dsik"; did you mean "disk"?`,
+	} {
+		_, err := tpl.Render([]byte(values), cart)
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: wanted %s, got %v", values, want, err)
+		}
+	}
+}

@@ -1,0 +1,52 @@
+package worker
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+)
+
+// addressSlack is the address space that a Go program reserves and never touches, about
+// 1.2 GiB, and some more for its threads.
+const addressSlack = 3 << 29 // 1.5 GiB
+
+// limitMemory makes the system refuse this process more than so many bytes of data, after
+// which the Go runtime ends it. The limit of data counts what is written to; that of the
+// address space counts everything, and is the one that every kernel keeps.
+func limitMemory(bytes int64) error {
+	for _, limit := range []struct {
+		name     string
+		resource int
+		bytes    int64
+	}{{"data", syscall.RLIMIT_DATA, bytes}, {"address space", syscall.RLIMIT_AS, bytes + addressSlack}} {
+		value := syscall.Rlimit{Cur: uint64(limit.bytes), Max: uint64(limit.bytes)}
+		if err := syscall.Setrlimit(limit.resource, &value); err != nil {
+			return fmt.Errorf("limiting the %s to %d bytes: %w", limit.name, limit.bytes, err)
+		}
+	}
+	return nil
+}
+
+// resident returns the memory that a process holds in bytes, 0 when it is gone.
+func resident(pid int) int64 {
+	raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
+	if err != nil {
+		return 0
+	}
+	fields := bytes.Fields(raw)
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseInt(string(fields[1]), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
+}
+
+// attributes make the system kill the child when the thread that started it ends.
+func attributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+}

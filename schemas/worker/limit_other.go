@@ -1,0 +1,15 @@
+//go:build !linux
+
+package worker
+
+import "syscall"
+
+// limitMemory does nothing: what a worker holds is bounded on Linux alone, where the
+// manager runs; elsewhere the deadline stands.
+func limitMemory(int64) error { return nil }
+
+// resident is unknown.
+func resident(int) int64 { return 0 }
+
+// attributes are the defaults: a child ends when its input does.
+func attributes() *syscall.SysProcAttr { return nil }

@@ -1,0 +1,148 @@
+package worker
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"tidegate.io/tidegate/schemas/render"
+)
+
+// The test binary is its own worker, and also the workers that no program should be.
+const (
+	asWorker  = "render-worker"
+	asGarbage = "garbage-worker"
+	asMortal  = "mortal-worker"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case asWorker:
+			os.Exit(Main())
+		case asGarbage:
+			os.Exit(garbage(os.Args[2]))
+		case asMortal:
+			os.Exit(mortal(os.Args[2]))
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// garbage answers every request with what no worker says; seed picks it.
+func garbage(seed string) int {
+	n, err := strconv.ParseUint(seed, 10, 64)
+	if err != nil {
+		return 3
+	}
+	r := bufio.NewReader(os.Stdin)
+	var first hello
+	if err := readFrame(r, &first); err != nil {
+		return 3
+	}
+	for {
+		var q request
+		if err := readFrame(r, &q); err != nil {
+			if errors.Is(err, io.EOF) {
+				return 0
+			}
+			return 3
+		}
+		random := rand.New(rand.NewPCG(n, n)) //nolint:gosec // no secret
+		junk := make([]byte, random.IntN(64))
+		for i := range junk {
+			junk[i] = byte(random.Uint32())
+		}
+		framed := func(body []byte) []byte {
+			return append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
+		}
+		answers := [][]byte{
+			append(junk, make([]byte, 64)...),           // no frame
+			{0xff, 0xff, 0xff, 0xff},                    // a frame too large
+			framed(junk),                                // a frame that is no JSON
+			framed([]byte(`{"result": 7}`)),             // JSON of another shape
+			framed([]byte(`{"unknown": true}`)),         // files again and again
+			framed([]byte(`{"result": {"Set": [{}]}}`)), // an object that is none
+			{0, 0, 1, 0, 'x'},                           // half a frame
+		}
+		which := int(n) % (len(answers) + 1)
+		if which == len(answers) {
+			return 0 // the end, in the middle of a request
+		}
+		if _, err := os.Stdout.Write(answers[which]); err != nil {
+			return 3
+		}
+		if which == len(answers)-1 {
+			return 0
+		}
+	}
+}
+
+// mortal is killed in the middle of its first request, once for each file that is not in
+// the folder yet, and is a good worker from then on.
+func mortal(folder string) int {
+	for _, name := range []string{"first", "second"} {
+		marker := filepath.Join(folder, name)
+		if _, err := os.Stat(marker); err == nil {
+			continue
+		}
+		r := bufio.NewReader(os.Stdin)
+		var first hello
+		var q request
+		if err := errors.Join(readFrame(r, &first), readFrame(r, &q), os.WriteFile(marker, nil, 0o600)); err != nil {
+			return 3
+		}
+		if err := syscall.Kill(os.Getpid(), syscall.SIGKILL); err != nil {
+			return 3
+		}
+	}
+	return Main()
+}
+
+func self(t testing.TB, args ...string) []string {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append([]string{path}, args...)
+}
+
+// newPool returns a pool of this binary's workers.
+func newPool(t testing.TB, o Options) *Pool {
+	t.Helper()
+	if o.Command == nil {
+		o.Command = self(t, asWorker)
+	}
+	if raceDetector {
+		o.unlimited = true
+	}
+	p, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+// plain is the template of package render's tests, with more CUE after it.
+func plain(t testing.TB, more string) Source {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "render", "testdata", "plain.cue"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{"t.cue": string(text) + "\n" + more}
+	return Source{Digest: render.Digest(files), Files: files}
+}
+
+func release(name string) render.Context {
+	return render.Context{Name: name, Namespace: "shop", Template: "plain"}
+}

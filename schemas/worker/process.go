@@ -1,0 +1,175 @@
+package worker
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+
+	"github.com/go-logr/logr"
+)
+
+const (
+	// procs is the parallelism of a child: one thread that works, and one that collects and
+	// notices that the parent has gone.
+	procs = 2
+	// keptLog is how much of what a child writes is kept, to see what it died of.
+	keptLog = 4 << 10
+	// fatal is the exit code that the Go runtime gives to a program that panics or has no
+	// memory left.
+	fatal = 2
+)
+
+// process is one child.
+type process struct {
+	stdin  *os.File
+	stdout *os.File
+	reader *bufio.Reader
+	cmd    *exec.Cmd
+	// exited is closed when the child has ended and cmd.ProcessState says how.
+	exited chan struct{}
+	log    *head
+	// known are the digests of the templates that the child was sent. It may have
+	// forgotten some, and says so.
+	known map[string]bool
+	// served is how many requests it has answered.
+	served int
+}
+
+// start starts a child. Its environment is empty: it needs none, and what a template can
+// be made to say must hold no secret of the manager's.
+func start(command []string, memory int64, log logr.Logger) (*process, error) {
+	inRead, inWrite, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("starting a render worker: %w", err)
+	}
+	outRead, outWrite, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("starting a render worker: %w", err), inRead.Close(), inWrite.Close())
+	}
+	// Not tied to the context of a request: a worker outlives it.
+	cmd := exec.CommandContext(context.Background(), command[0], command[1:]...) //nolint:gosec // our own binary
+	p := &process{
+		stdin: inWrite, stdout: outRead, reader: bufio.NewReader(outRead), cmd: cmd,
+		exited: make(chan struct{}), log: &head{log: log}, known: map[string]bool{},
+	}
+	cmd.Env = []string{fmt.Sprintf("GOMAXPROCS=%d", procs), "GOTRACEBACK=none"}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = inRead, outWrite, p.log
+	cmd.SysProcAttr = attributes()
+	started := make(chan error)
+	go func() {
+		// The system kills the child when the thread that started it ends, so this one is
+		// kept until the child has ended by itself.
+		runtime.LockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ended is in ProcessState
+		}
+		close(p.exited)
+	}()
+	err = <-started
+	// The child has its own copies.
+	err = errors.Join(err, inRead.Close(), outWrite.Close())
+	if err == nil {
+		err = writeFrame(p.stdin, hello{Memory: memory})
+	}
+	if err != nil {
+		p.kill()
+		return nil, fmt.Errorf("starting a render worker: %w", err)
+	}
+	return p, nil
+}
+
+// ask sends a request and waits for its reply. A child that has not seen the template is
+// sent its files.
+func (p *process) ask(q request) (*reply, error) {
+	files := q.Files
+	if q.Digest != "" && p.known[q.Digest] {
+		q.Files = nil
+	}
+	for resent := false; ; resent = true {
+		var answer reply
+		if err := writeFrame(p.stdin, q); err != nil {
+			return nil, err
+		}
+		if err := readFrame(p.reader, &answer); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, fmt.Errorf("waiting for a render worker: %w", err)
+		}
+		if answer.Unknown {
+			if resent {
+				return nil, errors.New("waiting for a render worker: it asked for files that it was sent")
+			}
+			q.Files = files
+			continue
+		}
+		if q.Digest != "" {
+			p.known[q.Digest] = true
+		}
+		p.served++
+		return &answer, nil
+	}
+}
+
+// kill ends the child at once and waits until it has gone.
+func (p *process) kill() {
+	if p.cmd.Process != nil {
+		_ = p.cmd.Process.Kill() // it may have ended by itself
+	}
+	p.stop()
+}
+
+// stop lets the child end by itself, which it does when it has no work, and waits.
+func (p *process) stop() {
+	_ = p.stdin.Close()
+	<-p.exited
+	_ = p.stdout.Close()
+}
+
+// wentWrong says why a child died that the parent did not kill: by its own work, in which
+// case the same work would kill the next one, or by something from outside.
+func (p *process) wentWrong() (cause Cause, byItself bool) {
+	if p.cmd.ProcessState == nil || p.cmd.ProcessState.ExitCode() != fatal {
+		return CauseCrash, false
+	}
+	// The runtime has no other sign for it than these words.
+	if text := p.log.String(); strings.Contains(text, "out of memory") || strings.Contains(text, "cannot allocate memory") {
+		return CauseMemory, true
+	}
+	return CauseCrash, true
+}
+
+// head passes on what a child writes, and keeps the first of it: the Go runtime says first
+// what it died of.
+type head struct {
+	log  logr.Logger
+	mu   sync.Mutex
+	kept []byte
+}
+
+func (t *head) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	room := min(keptLog-len(t.kept), len(b))
+	t.kept = append(t.kept, b[:room]...)
+	t.mu.Unlock()
+	if room > 0 {
+		// A child must not be able to fill the log: what is past the room is dropped.
+		t.log.Info("Render worker wrote", "text", string(b[:room]))
+	}
+	return len(b), nil
+}
+
+func (t *head) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.kept)
+}

@@ -1,0 +1,6 @@
+//go:build !race
+
+package worker
+
+// raceDetector is off.
+const raceDetector = false

@@ -1,0 +1,191 @@
+package worker
+
+import (
+	"fmt"
+	"time"
+)
+
+// slot is the place of one worker: it has a process when it had work.
+type slot struct {
+	pool    *Pool
+	process *process
+}
+
+// run works until the pool is closed.
+func (s *slot) run() {
+	defer s.end((*process).stop)
+	for {
+		j, ok := s.pool.queue.next()
+		if !ok {
+			return
+		}
+		out := s.work(j)
+		if bomb, ok := out.err.(*BombError); ok { //nolint:errorlint // made below, never wrapped
+			s.pool.grudges.hold(j, bomb)
+		}
+		s.pool.queue.finished(j)
+		j.done <- out
+		s.recycle(out.reply)
+	}
+}
+
+// work asks the slot's process. One that dies by something from outside is replaced and
+// asked once more, since the request is not to blame.
+func (s *slot) work(j *job) outcome {
+	for tries := 1; ; tries++ {
+		if err := s.begin(); err != nil {
+			return outcome{err: err}
+		}
+		r, cause, byItself := s.attempt(j)
+		switch {
+		case cause == "":
+			return outcome{reply: r}
+		case s.pool.isClosed():
+			return outcome{err: ErrClosed}
+		}
+		s.pool.options.Metrics.died(cause)
+		s.pool.options.Log.Info("Render worker died", "owner", j.owner.name, "operation", j.request.Op, "cause", cause, "try", tries)
+		if byItself || tries > 1 {
+			return outcome{err: &BombError{Owner: j.owner.name, Cause: cause, Limit: s.limit(j, cause)}}
+		}
+	}
+}
+
+// limit is what was exceeded, in words.
+func (s *slot) limit(j *job, cause Cause) string {
+	switch cause {
+	case CauseDeadline:
+		return s.pool.timeout(j).String()
+	case CauseMemory:
+		return fmt.Sprintf("%d MiB", s.pool.options.Memory>>20)
+	}
+	return ""
+}
+
+// begin starts a process where there is none, or where it has ended.
+func (s *slot) begin() error {
+	if s.process != nil {
+		select {
+		case <-s.process.exited:
+			s.end((*process).stop)
+		default:
+			return nil
+		}
+	}
+	o := s.pool.options
+	memory := max(o.Memory, 0)
+	if o.unlimited {
+		memory = 0
+	}
+	p, err := start(o.Command, memory, o.Log)
+	if err != nil {
+		return err
+	}
+	s.process = p
+	s.pool.options.Metrics.started()
+	return nil
+}
+
+// end takes the process away.
+func (s *slot) end(by func(*process)) {
+	if s.process == nil {
+		return
+	}
+	by(s.process)
+	s.process = nil
+	s.pool.options.Metrics.stopped()
+}
+
+// attempt asks the process and kills it when it takes too long or holds too much. The
+// cause is empty when there is a reply; byItself says that the request is what did it.
+func (s *slot) attempt(j *job) (r *reply, cause Cause, byItself bool) {
+	p := s.process
+	type answer struct {
+		reply *reply
+		err   error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		r, err := p.ask(j.request)
+		answers <- answer{r, err}
+	}()
+	watch := s.pool.options.Clock
+	deadline := watch.NewTimer(s.pool.timeout(j))
+	defer deadline.Stop()
+	look := watch.NewTicker(lookEvery)
+	defer look.Stop()
+	kill := func(c Cause) {
+		cause, byItself = c, true
+		s.end((*process).kill)
+		<-answers // the pipes are closed, so there is one
+	}
+	for {
+		select {
+		case a := <-answers:
+			if a.err == nil {
+				return a.reply, "", false
+			}
+			// It has ended, or it writes what nobody understands and must end.
+			select {
+			case <-p.exited:
+			case <-watch.After(grace):
+			}
+			s.end((*process).kill)
+			cause, byItself = p.wentWrong()
+			return nil, cause, byItself
+		case <-deadline.C():
+			kill(CauseDeadline)
+			return nil, cause, byItself
+		case <-look.C():
+			if limit := s.pool.options.Memory; limit > 0 && resident(p.cmd.Process.Pid) > limit {
+				kill(CauseMemory)
+				return nil, cause, byItself
+			}
+		case <-s.pool.ended:
+			kill(CauseCrash)
+			return nil, cause, byItself
+		}
+	}
+}
+
+// grace is how long a child that no longer answers may take to end by itself, so that its
+// exit code is its own.
+const grace = 200 * time.Millisecond
+
+// recycle replaces a process that has grown or served long, while it has no work.
+func (s *slot) recycle(last *reply) {
+	if s.process == nil {
+		return
+	}
+	o := s.pool.options
+	switch {
+	case s.process.served >= o.MaxRequests:
+		o.Metrics.replaced(recycledRequests)
+	case last != nil && o.MaxIdle > 0 && last.Resident > o.MaxIdle:
+		o.Metrics.replaced(recycledMemory)
+	default:
+		return
+	}
+	s.end((*process).stop)
+	// The next one starts now, not when somebody waits for it. Where that fails it is tried
+	// again with the next request, which is told.
+	if !s.pool.isClosed() {
+		_ = s.begin()
+	}
+}
+
+func (p *Pool) isClosed() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+func (p *Pool) timeout(j *job) time.Duration {
+	if j.request.Op == OpCheck || j.request.Op == OpCompare {
+		return p.options.CheckTimeout
+	}
+	return p.options.Timeout
+}
