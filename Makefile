@@ -17,7 +17,7 @@ CLUSTER_PACKAGES := ./test/cluster/... ./test/integration
 
 .PHONY: help
 help: ## List the targets.
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build the CLI and the manager into bin/.
@@ -55,6 +55,14 @@ race: ## Unit tests under the race detector.
 .PHONY: bench
 bench: ## Benchmarks; compare two runs with benchstat.
 	go test -run '^$$' -bench . -benchmem ./schemas/... ./policies/... ./webhook/... ./rollout/...
+
+.PHONY: bench-templates
+bench-templates: ## Rendering against the bare engine, the pool, a fleet, and helm template.
+	@go run ./test/bench/templates
+
+.PHONY: soak-templates
+soak-templates: ## 100,000 renders with a million names of fields: nothing may grow.
+	go test -count=1 -v -timeout 60m -run TestSoak ./schemas/worker -soak
 
 .PHONY: fuzz
 fuzz: ## Fuzz the decoders for a minute each.

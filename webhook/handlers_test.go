@@ -29,6 +29,7 @@ import (
 	"tidegate.io/tidegate/policies/eval"
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
+	"tidegate.io/tidegate/schemas/worker"
 	"tidegate.io/tidegate/webhook"
 )
 
@@ -43,6 +44,9 @@ type renderer struct{}
 func (renderer) Check(_ context.Context, files map[string]string) error {
 	if strings.Contains(files["web.cue"], "broken") {
 		return &render.SourceError{Lines: []string{"web.cue:1:1: expected a package", "web.cue:2:1: and more"}}
+	}
+	if strings.Contains(files["web.cue"], "bomb") {
+		return &worker.BombError{Owner: "template source x", Cause: worker.CauseDeadline, Limit: "3s"}
 	}
 	if strings.Contains(files["web.cue"], "engine") {
 		return errors.New("the engine is out of order")
@@ -61,6 +65,8 @@ func (renderer) Render(_ context.Context, s webhook.Source, values []byte, c ren
 	switch {
 	case strings.Contains(s.Files["web.cue"], "broken"):
 		return nil, &render.SourceError{Lines: []string{"web.cue:1:1: expected a package"}}
+	case v.Image == "bomb":
+		return nil, &worker.BombError{Owner: "Release shop/cart", Cause: worker.CauseDeadline, Limit: "2s"}
 	case v.Image == "engine":
 		return nil, errors.New("the engine is out of order")
 	case v.Image == "" || (v.Old && strings.Contains(s.Files["web.cue"], "stricter")):
@@ -82,6 +88,27 @@ func (renderer) Render(_ context.Context, s webhook.Source, values []byte, c ren
 		Revision: revision, Digest: digest, Set: []*unstructured.Unstructured{deployment},
 		Strategy: v1alpha1.Strategy{Analysis: &v1alpha1.Analysis{Source: "main"}},
 	}, nil
+}
+
+// Compare finds what the words in the new source say.
+func (renderer) Compare(_ context.Context, before, after map[string]string) (*render.Comparison, error) {
+	is := after["web.cue"]
+	switch {
+	case len(before) == 0:
+		return nil, errors.New("nothing to compare with")
+	case strings.Contains(is, "comparison fails"):
+		return nil, errors.New("the engine is out of order")
+	case strings.Contains(is, "incomparable"):
+		return nil, fmt.Errorf("compiling the template as it was: %w", &render.SourceError{Lines: []string{"web.cue:1:1: it no longer compiles"}})
+	}
+	c := &render.Comparison{Verdict: render.Safe}
+	for _, word := range strings.Fields(is) {
+		switch v := render.Verdict(word); v {
+		case render.Breaking, render.Unknown, render.DefaultChanged, render.Safe:
+			c.Changes = append(c.Changes, render.Change{Path: fmt.Sprintf("values.v%d", len(c.Changes)), Change: "something changed", Verdict: v, Why: "because"})
+		}
+	}
+	return c, nil
 }
 
 // Immutable fixes the zone.

@@ -61,6 +61,7 @@ deny contains msg if {
 		"a template without a revision":      {create, release(good, "fresh"), "", 403, []string{"TG-TEMPLATE-NOTFOUND", "which has none"}},
 		"a revision that is not there":       {create, strings.Replace(release(good), `"web"`, `"web", "revision": 7`, 1), "", 403, []string{"spec.template.revision: wanted revision 7", "found revisions 1, 2, 10"}},
 		"a revision that is pinned":          {create, strings.Replace(release(good), `"web"`, `"web", "revision": 2`, 1), "", 200, nil},
+		"values that cost too much":          {create, release(`{"image": "bomb"}`), "", 403, []string{"TG-RENDER-BUDGET: Release shop/cart: wanted it to be rendered within 2s", "; do: "}},
 		"an engine that fails is no verdict": {create, release(`{"image": "engine"}`), "", 500, []string{"TG-WEBHOOK-ERROR", "out of order"}},
 		"an immutable value that stays":      {update, release(`{"image": "ghcr.io/b", "zone": "a"}`), release(`{"image": "ghcr.io/a", "zone": "a"}`), 200, nil},
 		"an immutable value that changes": {update, release(`{"image": "ghcr.io/a", "zone": "b"}`), release(`{"image": "ghcr.io/a", "zone": "a"}`), 403, []string{
@@ -132,14 +133,15 @@ func TestTemplate(t *testing.T) {
 		},
 		"what would become of the releases is told": {
 			admissionv1.Update, "stricter", template("package web"), 200, nil, []string{
-				"of 2 releases of template web: 1 unchanged, 0 change in place, 0 roll, 1 would break and keep what they have",
+				"of 2 releases of template web: 1 unchanged, 0 change in place, 0 roll, 1 would break and keep what they have; 1 more pin a revision or follow a channel, and stay where they are",
 				"would break: shop/old: values.image: wanted a string, found nothing; set it",
 			},
 		},
 		"releases that would roll are counted": {
-			admissionv1.Update, "other", template("package web"), 200, nil, []string{"of 2 releases of template web: 0 unchanged, 0 change in place, 2 roll, 0 would break and keep what they have"},
+			admissionv1.Update, "other", template("package web"), 200, nil, []string{"of 2 releases of template web: 0 unchanged, 0 change in place, 2 roll, 0 would break and keep what they have; 1 more pin a revision or follow a channel, and stay where they are"},
 		},
 		"an update of nothing is not looked at":    {admissionv1.Update, "broken", template("broken"), 200, nil, nil},
+		"a template that costs too much":           {admissionv1.Create, "bomb", "", 403, []string{"TG-RENDER-BUDGET: ReleaseTemplate", "within 3s", "; do: "}, nil},
 		"an engine that fails is no verdict":       {admissionv1.Create, "engine", "", 500, []string{"TG-WEBHOOK-ERROR"}, nil},
 		"a template that is too large is refused":  {admissionv1.Create, strings.Repeat("x", 256<<10+1), "", 403, []string{"262144 bytes"}, nil},
 		"a template in use is not deleted":         {admissionv1.Delete, "", template("package web"), 403, []string{"TG-TEMPLATE-INUSE", "found 3", "shop/cart"}, nil},

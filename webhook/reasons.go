@@ -4,6 +4,7 @@ import (
 	"tidegate.io/tidegate/policies/eval"
 	managedflow "tidegate.io/tidegate/policies/library/managed-flow"
 	"tidegate.io/tidegate/schemas/render"
+	"tidegate.io/tidegate/schemas/worker"
 )
 
 // Codes of the webhook's denials.
@@ -20,6 +21,11 @@ const (
 	ReasonValuesImmutable = "TG-VALUES-IMMUTABLE"
 	// ReasonTemplateInUse is: a template is deleted that Releases name.
 	ReasonTemplateInUse = "TG-TEMPLATE-INUSE"
+	// ReasonTemplateBreaking is: a template changes so that values are refused which were
+	// good, and nobody declared that this is meant.
+	ReasonTemplateBreaking = "TG-TEMPLATE-BREAKING"
+	// ReasonTemplateChannel is: a channel of a template names a revision that is not there.
+	ReasonTemplateChannel = "TG-TEMPLATE-CHANNEL"
 	// ReasonPolicyInvalid is: a DeployPolicy does not compile.
 	ReasonPolicyInvalid = "TG-POLICY-INVALID"
 	// ReasonGateSpec is: a Gate that would govern what it must not, or nothing.
@@ -40,7 +46,8 @@ const (
 
 // codes are all that a denial can have, those that a DeployPolicy makes up aside.
 var codes = []string{
-	ReasonGateUnknown, ReasonReadonly, ReasonTemplateNotFound, ReasonValuesImmutable, ReasonTemplateInUse, ReasonPolicyInvalid, ReasonGateSpec,
+	ReasonGateUnknown, ReasonReadonly, ReasonTemplateNotFound, ReasonValuesImmutable, ReasonTemplateInUse, ReasonTemplateBreaking, ReasonTemplateChannel, ReasonPolicyInvalid, ReasonGateSpec,
 	ReasonSourceInvalid, ReasonCommandActor, ReasonCommandInvalid, ReasonCommandForbidden, ReasonBreakGlass, ReasonMalformed,
 	managedflow.ReasonBypass, eval.ReasonPolicyDeny, eval.ReasonPolicyError, render.ReasonValuesInvalid, render.ReasonTemplateBroken,
+	worker.ReasonRenderBudget,
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/agnivade/levenshtein"
@@ -20,8 +19,10 @@ import (
 
 	"tidegate.io/tidegate/policies/eval"
 	"tidegate.io/tidegate/schemas/follow"
+	"tidegate.io/tidegate/schemas/impact"
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
+	"tidegate.io/tidegate/schemas/worker"
 	"tidegate.io/tidegate/webhook/govern"
 )
 
@@ -111,70 +112,29 @@ func (h *own) unrendered(r admission.Request, release *v1alpha1.Release, revisio
 		return deny(render.ReasonTemplateBroken, "Release %q%s: wanted template %s to render it, found a mistake in the template:%s\ndo: tell the platform team, who own it: kubectl describe releasetemplate %s",
 			release.Name, inNamespace(r), revision, itemized(source.Lines), release.Spec.Template.Name)
 	}
+	if bomb, ok := errors.AsType[*worker.BombError](err); ok {
+		return deny(bomb.Reason(), "%s", bomb.Error())
+	}
 	return fail(fmt.Errorf("rendering Release %s/%s with %s: %w", release.Namespace, release.Name, revision, err))
 }
 
 // questions are one for each rendered object.
 func (h *own) questions(ctx context.Context, r admission.Request, release *v1alpha1.Release, revision *v1alpha1.TemplateRevision, result *render.Result) ([]eval.Question, error) {
-	objects := slices.Concat(result.Set, result.Shared)
-	if result.Route != nil {
-		objects = append(objects, result.Route)
-	}
 	about, err := h.about(ctx, release, revision)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]eval.Question, 0, len(objects))
-	for _, o := range objects {
-		raw, err := json.Marshal(o)
-		if err != nil {
-			return nil, fmt.Errorf("encoding rendered %s %q: %w", o.GetKind(), o.GetName(), err)
-		}
-		gvk := o.GroupVersionKind()
-		request := policyRequest(r)
-		request.Kind = eval.GroupKind{Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind}
-		request.Resource, request.Name, request.Object, request.OldObject = eval.GroupResource{}, o.GetName(), raw, nil
-		in, err := eval.RequestInput(v1alpha1.AtRelease, request)
-		for _, fact := range about {
-			if err == nil {
-				in, err = in.With(fact.key, fact.value)
-			}
-		}
-		if err != nil {
-			return nil, fmt.Errorf("judging rendered %s %q: %w", o.GetKind(), o.GetName(), err)
-		}
-		out = append(out, eval.Question{
-			Moment: v1alpha1.AtRelease, Group: gvk.Group, Kind: gvk.Kind, Namespace: release.Namespace, Operation: request.Operation, Input: in,
-		})
-	}
-	return out, nil
-}
-
-// fact is one key of a policy's input.
-type fact struct {
-	key   string
-	value any
+	return impact.Questions(policyRequest(r), release.Namespace, about, result)
 }
 
 // about is what policies are told besides the rendered objects.
-func (h *own) about(ctx context.Context, release *v1alpha1.Release, revision *v1alpha1.TemplateRevision) ([]fact, error) {
-	ref := release.Spec.Template
-	template := eval.Template{
-		Name: ref.Name, Revision: revision.Name, Number: revision.Spec.Number, Digest: revision.Spec.Digest, Channel: ref.Channel,
-	}
-	if ref.Revision != 0 || ref.Digest != "" {
-		template.Pin = &eval.Pin{Revision: ref.Revision, Digest: ref.Digest}
-	}
+func (h *own) about(ctx context.Context, release *v1alpha1.Release, revision *v1alpha1.TemplateRevision) (map[string]any, error) {
 	// A namespace that the cache does not have yet has no labels, and so no exceptions.
 	var namespace corev1.Namespace
 	if err := h.Reader.Get(ctx, types.NamespacedName{Name: release.Namespace}, &namespace); err != nil && !apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("reading namespace %q: %w", release.Namespace, err)
 	}
-	return []fact{
-		{"release", eval.Release{Name: release.Name, Namespace: release.Namespace, Template: ref.Name, Labels: release.Labels}},
-		{"namespace", eval.Namespace{Name: release.Namespace, Labels: namespace.Labels}},
-		{"template", template},
-	}, nil
+	return impact.About(release, revision, namespace.Labels), nil
 }
 
 // metricSource warns when the analysis has nobody to ask: the rollout would wait.

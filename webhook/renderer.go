@@ -49,6 +49,21 @@ func (t TemplateRenderer) Immutable(ctx context.Context, s Source, was, now []by
 	return err
 }
 
+// Compare implements Renderer.
+func (t TemplateRenderer) Compare(ctx context.Context, before, after map[string]string) (*render.Comparison, error) {
+	return within(ctx, "comparing templates", func() (*render.Comparison, error) {
+		was, err := render.Compile(before)
+		if err != nil {
+			return nil, fmt.Errorf("compiling the template as it was: %w", err)
+		}
+		is, err := render.Compile(after)
+		if err != nil {
+			return nil, err
+		}
+		return render.Compare(was, is)
+	})
+}
+
 // within runs work that cannot be interrupted and gives up waiting for it when ctx ends,
 // so that whoever asked has an answer; the work itself goes on to its end.
 func within[T any](ctx context.Context, what string, work func() (T, error)) (T, error) {

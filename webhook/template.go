@@ -7,27 +7,35 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
+	"tidegate.io/tidegate/schemas/follow"
+	"tidegate.io/tidegate/schemas/impact"
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
+	"tidegate.io/tidegate/schemas/worker"
 	"tidegate.io/tidegate/webhook/govern"
 )
 
 const (
-	// maxImpact is how many Releases are rendered with a template that changes.
-	maxImpact = 200
-	// maxNamed is how many of those that would break are named.
+	// maxNamed is how many Releases, or changes, of one sort a message names.
 	maxNamed = 10
 	// maxTemplateBytes bounds the source of a template.
 	maxTemplateBytes = 256 << 10
+	// previewed is how many Releases are looked at at the same time.
+	previewed = 4
+	// reserve is what is left of the time of an answer when the look at the Releases ends.
+	reserve = 300 * time.Millisecond
 )
 
-// template judges a ReleaseTemplate: its source must compile and pass its own tests. What
-// it would do to the Releases there are is told as warnings; it never disturbs them.
+// template judges a ReleaseTemplate: its source must compile and pass its own tests, and
+// must not break values that were good before, unless that is declared. What it would do to
+// the Releases there are is told as warnings; it never disturbs them.
 func (h *own) template(ctx context.Context, r admission.Request) answer {
 	if string(r.Operation) == govern.Delete {
 		return h.unusedTemplate(ctx, r)
@@ -36,15 +44,28 @@ func (h *own) template(ctx context.Context, r admission.Request) answer {
 	if refusal != nil {
 		return *refusal
 	}
+	old := &v1alpha1.ReleaseTemplate{}
 	if string(r.Operation) == govern.Update {
-		old, refusal := decode[v1alpha1.ReleaseTemplate]("the ReleaseTemplate as it was", r.OldObject.Raw)
-		if refusal != nil {
+		if old, refusal = decode[v1alpha1.ReleaseTemplate]("the ReleaseTemplate as it was", r.OldObject.Raw); refusal != nil {
 			return *refusal
 		}
-		if maps.Equal(old.Spec.Files, t.Spec.Files) {
-			return answer{}
-		}
 	}
+	filesStay := string(r.Operation) == govern.Update && maps.Equal(old.Spec.Files, t.Spec.Files)
+	if filesStay && slices.Equal(old.Spec.Channels, t.Spec.Channels) {
+		return answer{}
+	}
+	revisions, err := h.revisions(ctx, t.Name)
+	if err != nil {
+		return fail(err)
+	}
+	if a := badChannels(t, old, revisions); a.denial != "" || filesStay {
+		return a
+	}
+	return h.candidate(ctx, r, t, revisions)
+}
+
+// candidate judges source that would become the next revision.
+func (h *own) candidate(ctx context.Context, r admission.Request, t *v1alpha1.ReleaseTemplate, revisions []v1alpha1.TemplateRevision) answer {
 	size := 0
 	for _, f := range t.Spec.Files {
 		size += len(f)
@@ -56,17 +77,120 @@ func (h *own) template(ctx context.Context, r admission.Request) answer {
 		if source, ok := errors.AsType[*render.SourceError](err); ok {
 			return deny(render.ReasonTemplateBroken, "ReleaseTemplate %q: wanted source that compiles and passes its own tests, found:%s", t.Name, itemized(source.Lines))
 		}
+		if bomb, ok := errors.AsType[*worker.BombError](err); ok {
+			return deny(bomb.Reason(), "ReleaseTemplate %q: %s", t.Name, bomb.Error())
+		}
 		return fail(fmt.Errorf("checking template %q: %w", t.Name, err))
 	}
-	warnings, err := h.impact(ctx, t)
+	a := h.compatible(ctx, t, revisions)
+	if a.err != nil || a.denial != "" {
+		return a
+	}
+	warnings, err := h.impact(ctx, r, t, revisions)
 	if err != nil {
 		return fail(err)
 	}
-	return answer{warnings: warnings}
+	a.warnings = append(a.warnings, warnings...)
+	return a
 }
 
-// followers are the Releases that take up a new revision of a template.
-func (h *own) followers(ctx context.Context, template string) ([]v1alpha1.Release, error) {
+// revisions are those of a template, the newest first.
+func (h *own) revisions(ctx context.Context, template string) ([]v1alpha1.TemplateRevision, error) {
+	var list v1alpha1.TemplateRevisionList
+	if err := h.Reader.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing revisions of template %q: %w", template, err)
+	}
+	var out []v1alpha1.TemplateRevision
+	for i := range list.Items {
+		if list.Items[i].Spec.Template == template {
+			out = append(out, list.Items[i])
+		}
+	}
+	slices.SortFunc(out, func(a, b v1alpha1.TemplateRevision) int { return int(b.Spec.Number - a.Spec.Number) })
+	return out, nil
+}
+
+// badChannels refuses channels that name no revision. Channels that stay as they are are not
+// looked at: whoever edits something else is not to blame for them.
+func badChannels(t, old *v1alpha1.ReleaseTemplate, revisions []v1alpha1.TemplateRevision) answer {
+	var lines []string
+	for i, c := range t.Spec.Channels {
+		is := func(r v1alpha1.TemplateRevision) bool {
+			return r.Spec.Number == c.Revision && r.DeletionTimestamp == nil
+		}
+		if slices.Contains(old.Spec.Channels, c) || slices.ContainsFunc(revisions, is) {
+			continue
+		}
+		there := make([]string, 0, len(revisions))
+		for _, r := range revisions {
+			there = append(there, fmt.Sprint(r.Spec.Number))
+		}
+		wanted := "one of " + strings.Join(there, ", ")
+		if len(there) == 0 {
+			wanted = "one that is published, and there is none yet"
+		}
+		lines = append(lines, fmt.Sprintf("spec.channels[%d] %s: wanted the number of a revision, %s, found %d", i, c.Name, wanted, c.Revision))
+	}
+	if len(lines) == 0 {
+		return answer{}
+	}
+	return deny(ReasonTemplateChannel, "ReleaseTemplate %q:%s\ndo: kubectl get templaterevisions, then correct the number; publish first where the revision is still to come", t.Name, itemized(lines))
+}
+
+// compatible compares #Variables with the newest revision's.
+func (h *own) compatible(ctx context.Context, t *v1alpha1.ReleaseTemplate, revisions []v1alpha1.TemplateRevision) answer {
+	if len(revisions) == 0 || maps.Equal(revisions[0].Spec.Files, t.Spec.Files) {
+		return answer{}
+	}
+	newest := &revisions[0]
+	comparison, err := h.Renderer.Compare(ctx, newest.Spec.Files, t.Spec.Files)
+	if err != nil {
+		var verdict interface{ Reason() string }
+		if errors.As(err, &verdict) {
+			// The candidate compiles, so it is the comparison that cannot be made, such as with
+			// a revision of another version of the engine. That is no reason to be stuck with it.
+			first, _, _ := strings.Cut(err.Error(), "\n")
+			return answer{warnings: []string{fmt.Sprintf("whether %s is a compatible successor of %s is not known: %s", t.Name, newest.Name, first)}}
+		}
+		return fail(fmt.Errorf("comparing template %q with %s: %w", t.Name, newest.Name, err))
+	}
+	var breaking, warnings []string
+	for _, c := range comparison.Changes {
+		line := fmt.Sprintf("%s: %s: %s", c.Path, c.Change, c.Why)
+		switch c.Verdict {
+		case render.Breaking:
+			breaking = append(breaking, line)
+		case render.Unknown, render.DefaultChanged:
+			warnings = append(warnings, fmt.Sprintf("%s: %s", c.Verdict, line))
+		case render.Safe:
+		}
+	}
+	a := answer{warnings: firstOf(warnings, "more changes are default-changed or unknown")}
+	switch {
+	case len(breaking) == 0:
+	case t.Spec.AllowBreakingAfter == newest.Spec.Number:
+		for i, line := range breaking {
+			breaking[i] = "breaking, as declared: " + line
+		}
+		a.warnings = append(firstOf(breaking, "more changes are breaking"), a.warnings...)
+	default:
+		a.code = ReasonTemplateBreaking
+		a.denial = fmt.Sprintf("ReleaseTemplate %q: wanted variables that accept what those of %s do, found:%s\ndo: make the change in a way that breaks nobody (a default, the old name beside the new one), or declare it: set spec.allowBreakingAfter: %d",
+			t.Name, newest.Name, itemized(firstOf(breaking, "more changes are breaking")), newest.Spec.Number)
+	}
+	return a
+}
+
+// firstOf is the beginning of lines, and how many more there are.
+func firstOf(lines []string, more string) []string {
+	if len(lines) <= maxNamed {
+		return lines
+	}
+	return append(slices.Clone(lines[:maxNamed]), fmt.Sprintf("and %d %s", len(lines)-maxNamed, more))
+}
+
+// users are the Releases that name a template, by namespace and name.
+func (h *own) users(ctx context.Context, template string) ([]v1alpha1.Release, error) {
 	var list v1alpha1.ReleaseList
 	if err := h.Reader.List(ctx, &list); err != nil {
 		return nil, fmt.Errorf("listing releases: %w", err)
@@ -80,58 +204,103 @@ func (h *own) followers(ctx context.Context, template string) ([]v1alpha1.Releas
 	return out, nil
 }
 
-// impact renders the Releases of a template anew and says what would come of it.
-func (h *own) impact(ctx context.Context, t *v1alpha1.ReleaseTemplate) ([]string, error) {
-	all, err := h.followers(ctx, t.Name)
+// impact renders the Releases of a template anew and says what would come of it. It ends
+// when the time for the answer does, and says how far it came.
+func (h *own) impact(ctx context.Context, r admission.Request, t *v1alpha1.ReleaseTemplate, revisions []v1alpha1.TemplateRevision) ([]string, error) {
+	all, err := h.users(ctx, t.Name)
 	if err != nil {
 		return nil, err
 	}
-	var unchanged, inPlace, roll, looked int
-	var broken []string
-	all = slices.DeleteFunc(all, func(r v1alpha1.Release) bool { return r.Spec.Template.Revision != 0 })
-	for i := range all {
-		r := &all[i]
-		// The answer must be given in time; how many were not looked at is said.
-		if looked == maxImpact || ctx.Err() != nil {
-			break
-		}
-		looked++
-		newest, err := h.newestRollout(ctx, r)
-		if err != nil {
-			return nil, err
-		}
-		result, err := h.Renderer.Render(ctx, Source{Files: t.Spec.Files}, rawValues(r.Spec.Values), renderContext(r))
-		switch {
-		case err != nil && ctx.Err() != nil:
-			looked--
-		case err != nil:
-			first, _, _ := strings.Cut(err.Error(), "\n")
-			broken = append(broken, fmt.Sprintf("would break: %s/%s: %s", r.Namespace, r.Name, first))
-		case stands(r, newest, result):
-			unchanged++
-		case newest != nil && result.Revision == newest.Spec.Revision:
-			inPlace++
-		default:
-			roll++
-		}
-	}
+	free := slices.DeleteFunc(slices.Clone(all), func(r v1alpha1.Release) bool { return !follow.Free(&r) })
 	if len(all) == 0 {
 		return nil, nil
 	}
-	summary := fmt.Sprintf("of %d releases of template %s: %d unchanged, %d change in place, %d roll, %d would break and keep what they have",
-		len(all), t.Name, unchanged, inPlace, roll, len(broken))
-	if left := len(all) - looked; left > 0 {
-		summary += fmt.Sprintf("; %d were not looked at", left)
+	limited, cancel := context.WithCancel(ctx)
+	if deadline, ok := ctx.Deadline(); ok {
+		limited, cancel = context.WithDeadline(ctx, deadline.Add(-reserve))
 	}
-	return append([]string{summary}, firstOf(broken)...), nil
+	defer cancel()
+	found := findings{}
+	options := impact.Options{
+		After:       impact.Source{Files: t.Spec.Files},
+		Concurrency: previewed,
+		Render: func(ctx context.Context, s impact.Source, values []byte, c render.Context) (*render.Result, error) {
+			return h.Renderer.Render(ctx, Source{Digest: s.Digest, Files: s.Files}, values, c)
+		},
+		Judge: func(ctx context.Context, release *v1alpha1.Release, _ impact.Source, result *render.Result) (denials, warnings []string, err error) {
+			return h.judgeCandidate(ctx, r, release, result)
+		},
+	}
+	subjects := func(yield func(impact.Subject, error) bool) {
+		for i := range free {
+			s, err := h.subject(limited, &free[i], t, revisions)
+			if !yield(s, err) || err != nil {
+				return
+			}
+		}
+	}
+	s, err := impact.Run(limited, options, subjects, found.add)
+	if err != nil {
+		return nil, err
+	}
+	return found.warnings(t.Name, s, len(free), len(all)-len(free)), nil
 }
 
-// firstOf names the first releases that would break, and how many more would.
-func firstOf(broken []string) []string {
-	if len(broken) <= maxNamed {
-		return broken
+// findings are the Releases that a message names.
+type findings struct{ broken, denied []string }
+
+func (f *findings) add(o impact.Outcome) error {
+	name := o.Namespace + "/" + o.Name
+	if o.Effect == impact.Broken {
+		f.broken = append(f.broken, fmt.Sprintf("would break: %s: %s", name, o.Mistakes[0]))
 	}
-	return append(slices.Clone(broken[:maxNamed]), fmt.Sprintf("and %d more would break", len(broken)-maxNamed))
+	if len(o.Denials) > 0 {
+		f.denied = append(f.denied, fmt.Sprintf("a policy would refuse: %s: %s", name, o.Denials[0]))
+	}
+	return nil
+}
+
+// warnings words what was found; the first line has the counts.
+func (f *findings) warnings(template string, s impact.Summary, free, held int) []string {
+	line := fmt.Sprintf("of %d releases of template %s: %d unchanged, %d change in place, %d roll, %d would break and keep what they have",
+		free, template, s.Unchanged, s.InPlace, s.Rolls, s.Broken)
+	if s.WasBroken > 0 {
+		line += fmt.Sprintf(", %d do not render as it is, nor would they", s.WasBroken)
+	}
+	if s.Mended > 0 {
+		line += fmt.Sprintf(", %d do not render as it is and would", s.Mended)
+	}
+	if left := free - s.Looked; left > 0 {
+		line += fmt.Sprintf("; %d were not looked at, since the time was up: tidegate template diff looks at all", left)
+	}
+	if held > 0 {
+		line += fmt.Sprintf("; %d more pin a revision or follow a channel, and stay where they are", held)
+	}
+	out := append([]string{line}, firstOf(f.broken, "more would break")...)
+	return append(out, firstOf(f.denied, "more would be refused by a policy")...)
+}
+
+// subject is a Release with what it is on.
+func (h *own) subject(ctx context.Context, release *v1alpha1.Release, t *v1alpha1.ReleaseTemplate, revisions []v1alpha1.TemplateRevision) (impact.Subject, error) {
+	s := impact.Subject{Release: release}
+	if choice, err := follow.Choose(release, t, revisions); err == nil {
+		spec := choice.Revision.Spec
+		s.Before = impact.Source{Name: choice.Revision.Name, Digest: spec.Digest, Files: spec.Files}
+	}
+	newest, err := h.newestRollout(ctx, release)
+	if err != nil {
+		return s, err
+	}
+	if newest == nil {
+		// It has no pods yet, so whatever it becomes rolls.
+		s.Standing = &impact.Standing{}
+		return s, nil
+	}
+	s.Standing = &impact.Standing{
+		Revision: newest.Spec.Revision, Digest: newest.Spec.Digest,
+		Rejected: newest.Status.Phase == v1alpha1.RolloutAborted && newest.Spec.ReleaseGeneration == release.Generation,
+	}
+	return s, nil
 }
 
 // newestRollout returns what a Release asked for last, nil when it has no Rollout.
@@ -149,18 +318,15 @@ func (h *own) newestRollout(ctx context.Context, r *v1alpha1.Release) (*v1alpha1
 	return &newest, nil
 }
 
-// stands says whether the newest Rollout of a Release stays the newest with what its spec
-// renders to now. A revision that was rejected is not tried again by itself, whatever is
-// rendered around it.
-func stands(r *v1alpha1.Release, newest *v1alpha1.Rollout, result *render.Result) bool {
-	switch {
-	case newest == nil:
-		return false
-	case newest.Spec.Digest == result.Digest:
-		return true
+// judgeCandidate asks the policies about a Release as the candidate would render it. The
+// revision has no name or number yet.
+func (h *own) judgeCandidate(ctx context.Context, r admission.Request, release *v1alpha1.Release, result *render.Result) (denials, warnings []string, err error) {
+	questions, err := h.questions(ctx, r, release, &v1alpha1.TemplateRevision{}, result)
+	if err != nil {
+		return nil, nil, err
 	}
-	return newest.Status.Phase == v1alpha1.RolloutAborted && newest.Spec.ReleaseGeneration == r.Generation &&
-		newest.Spec.Revision == result.Revision
+	denials, warnings = impact.Ask(ctx, h.Policies.Set(), questions)
+	return denials, warnings, nil
 }
 
 func (h *own) unusedTemplate(ctx context.Context, r admission.Request) answer {
@@ -172,13 +338,17 @@ func (h *own) unusedTemplate(ctx context.Context, r admission.Request) answer {
 	if refusal != nil {
 		return *refusal
 	}
-	users, err := h.followers(ctx, old.Name)
+	users, err := h.users(ctx, old.Name)
 	if err != nil {
 		return fail(err)
 	}
-	if len(users) > 0 {
-		return deny(ReasonTemplateInUse, "ReleaseTemplate %q: wanted no Release that names it, found %d, the first is %s/%s; do: give them another template or delete them: kubectl get releases -A",
-			old.Name, len(users), users[0].Namespace, users[0].Name)
+	if len(users) == 0 {
+		return answer{}
 	}
-	return answer{}
+	names := make([]string, 0, len(users))
+	for i := range users {
+		names = append(names, users[i].Namespace+"/"+users[i].Name)
+	}
+	return deny(ReasonTemplateInUse, "ReleaseTemplate %q: wanted no Release that names it, found %d: %s; do: give them another template or delete them: kubectl get releases -A",
+		old.Name, len(users), strings.Join(firstOf(names, "more"), ", "))
 }

@@ -204,7 +204,7 @@ func TestReleaseIsJudgedWithTheRevisionItFollows(t *testing.T) {
 func TestPoliciesSeeWhatAReleaseFollows(t *testing.T) {
 	f := newFixture(t, interceptor.Funcs{}, staged(v1alpha1.SyncSynced)...)
 	for _, source := range []eval.Source{
-		templatepins.Source([]byte(`{"channels": ["stable"], "rules": [{"releaseLabels": {"tier": "test"}, "allowPins": true}]}`)),
+		templatepins.Source([]byte(`{"channels": ["stable"], "rules": [{"releases": ["shop/test"], "allowPins": true}]}`)),
 		{Name: "seen", At: []v1alpha1.PolicyMoment{v1alpha1.AtRelease}, Rego: `package p
 warn contains json.marshal({"template": input.template, "namespace": input.namespace, "release": input.release}) if true`},
 	} {
@@ -213,24 +213,23 @@ warn contains json.marshal({"template": input.template, "namespace": input.names
 		}
 	}
 	for name, tc := range map[string]struct {
-		template, labels string
-		code             int32
-		want             string
+		template, name string
+		code           int32
+		want           string
 	}{
 		"following passes": {
-			`{"name": "staged"}`, `{}`, 200,
-			`{"namespace":{"name":"shop"},"release":{"name":"cart","namespace":"shop","template":"staged"},"template":{"digest":"sha256:` + strings.Repeat("2", 64) + `","name":"staged","number":2,"revision":"staged-2"}}`,
+			`{"name": "staged"}`, "cart", 200,
+			`{"namespace":{"name":"shop"},"release":{"labels":{"tier":"web"},"name":"cart","namespace":"shop","template":"staged"},"template":{"digest":"sha256:` + strings.Repeat("2", 64) + `","name":"staged","number":2,"revision":"staged-2"}}`,
 		},
-		"a channel that is listed":      {`{"name": "staged", "channel": "stable"}`, `{}`, 200, `"channel":"stable"`},
-		"a channel that is not":         {`{"name": "staged", "channel": "candidate"}`, `{}`, 403, `TG-TEMPLATE-PIN: spec.template.channel: wanted one of the channels stable, or none, found "candidate"; do: change or leave out spec.template.channel; to have another channel allowed, ask the platform team (policy template-pins)`},
-		"a pin":                         {`{"name": "staged", "revision": 1}`, `{}`, 403, "found one that pins revision 1;"},
-		"a pin that a rule lets pass":   {`{"name": "staged", "revision": 1}`, `{"tier": "test"}`, 200, `"pin":{"revision":1}`},
-		"labels of the Release are had": {`{"name": "staged"}`, `{"tier": "test"}`, 200, `"labels":{"tier":"test"}`},
+		"a channel that is listed":    {`{"name": "staged", "channel": "stable"}`, "cart", 200, `"channel":"stable"`},
+		"a channel that is not":       {`{"name": "staged", "channel": "candidate"}`, "cart", 403, `TG-TEMPLATE-PIN: spec.template.channel: wanted one of the channels stable, or none, found "candidate"; do: change or leave out spec.template.channel; to have another channel allowed, ask the platform team (policy template-pins)`},
+		"a pin":                       {`{"name": "staged", "revision": 1}`, "cart", 403, "found one that pins revision 1;"},
+		"a pin that a rule lets pass": {`{"name": "staged", "revision": 1}`, "test", 200, `"pin":{"revision":1}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := f.Tidegate.Handle(t.Context(), request{
 				op: admissionv1.Create, resource: group + "releases", namespace: "shop", name: "cart", user: "alice",
-				object: `{"metadata": {"name": "cart", "namespace": "shop", "labels": ` + tc.labels + `}, "spec": {"template": ` + tc.template + `, "values": {"image": "a"}}}`,
+				object: `{"metadata": {"name": "` + tc.name + `", "namespace": "shop", "labels": {"tier": "web"}}, "spec": {"template": ` + tc.template + `, "values": {"image": "a"}}}`,
 			}.admission())
 			check(t, r, tc.code)
 			said := strings.Join(r.Warnings, "\n")

@@ -60,8 +60,8 @@ type Source struct {
 }
 
 // Renderer renders templates. An error is a *render.SourceError when the template is at
-// fault and a *render.ValuesError when the values are; any other means that nothing is
-// known.
+// fault, a *render.ValuesError when the values are, and a *worker.BombError when rendering
+// takes more time or memory than there is; any other means that nothing is known.
 type Renderer interface {
 	// Check compiles a template that is not published yet and runs its own tests.
 	Check(ctx context.Context, files map[string]string) error
@@ -70,6 +70,8 @@ type Renderer interface {
 	// Immutable compares the values of a Release before and after a change. The error is a
 	// *render.ValuesError when variables differ that the template fixes for life.
 	Immutable(ctx context.Context, s Source, was, now []byte) error
+	// Compare says what a change of a template's files means for those who use it.
+	Compare(ctx context.Context, before, after map[string]string) (*render.Comparison, error)
 }
 
 // Authorizer says whether RBAC lets a user do something.

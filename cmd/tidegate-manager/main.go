@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tidegate.io/tidegate/cmd/internal/version"
+	"tidegate.io/tidegate/schemas/worker"
 )
 
 // Exit codes.
@@ -25,7 +26,14 @@ const (
 	exitUsage = 2
 )
 
+// workerCommand makes this binary a worker of another manager, which is for managers only
+// and so is no command that the help lists.
+const workerCommand = "render-worker"
+
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == workerCommand {
+		os.Exit(worker.Main())
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// After the first signal the usual meaning of the second is restored: to end at once.
 	context.AfterFunc(ctx, stop)

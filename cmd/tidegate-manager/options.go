@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/api/resource"
 
+	"tidegate.io/tidegate/schemas/worker"
 	"tidegate.io/tidegate/webhook/certs"
 )
 
@@ -47,6 +49,10 @@ type options struct {
 	renewDeadline time.Duration
 	retryPeriod   time.Duration
 
+	renderWorkers int
+	renderMemory  string
+	renderTimeout time.Duration
+
 	shutdownDelay time.Duration
 	concurrency   int
 	qps           float32
@@ -69,6 +75,9 @@ func defaults(getenv func(string) string) *options {
 		leaseDuration: 15 * time.Second,
 		renewDeadline: 10 * time.Second,
 		retryPeriod:   2 * time.Second,
+		renderWorkers: worker.DefaultWorkers,
+		renderMemory:  resource.NewQuantity(worker.DefaultMemory, resource.BinarySI).String(),
+		renderTimeout: worker.DefaultTimeout,
 		shutdownDelay: 10 * time.Second,
 		concurrency:   8,
 		qps:           50,
@@ -111,6 +120,10 @@ func (o *options) addTo(fs *pflag.FlagSet) {
 	fs.DurationVar(&o.renewDeadline, "leader-elect-renew-deadline", o.renewDeadline, "how long the leader tries to renew before it gives up")
 	fs.DurationVar(&o.retryPeriod, "leader-elect-retry-period", o.retryPeriod, "time between two tries")
 
+	fs.IntVar(&o.renderWorkers, "render-workers", o.renderWorkers, "child processes that render templates")
+	fs.StringVar(&o.renderMemory, "render-memory", o.renderMemory, "memory that each of them may hold; a template or values that need more are refused")
+	fs.DurationVar(&o.renderTimeout, "render-timeout", o.renderTimeout, "how long rendering one Release may take; checking a template may take half as long again, at most 3.5s")
+
 	fs.DurationVar(&o.shutdownDelay, "shutdown-delay", o.shutdownDelay, "how long to keep serving after SIGTERM, while the API server still sends requests")
 	fs.IntVar(&o.concurrency, "concurrency", o.concurrency, "Releases, and Rollouts, worked on at the same time")
 	fs.Float32Var(&o.qps, "kube-api-qps", o.qps, "requests to the API server a second")
@@ -122,7 +135,7 @@ func (o *options) addTo(fs *pflag.FlagSet) {
 
 // validate says everything that is wrong, each with the flag.
 func (o *options) validate() error {
-	return errors.Join(o.validateIdentity(), o.validateListeners(), o.validateRunning())
+	return errors.Join(o.validateIdentity(), o.validateListeners(), o.validateRendering(), o.validateRunning())
 }
 
 // wrong is an error about one flag.
@@ -157,6 +170,38 @@ func (o *options) validateListeners() error {
 		errs = append(errs, wrong("pprof-bind-address", "wanted a loopback address such as 127.0.0.1:6060, since profiles are nobody else's, found %q", o.pprofAddr))
 	}
 	return errors.Join(errs...)
+}
+
+// Bounds of the workers.
+const (
+	maxWorkers = 64
+	// minRenderMemory is what a worker needs to start and to render the largest template.
+	minRenderMemory = 128 << 20
+	// maxRenderTimeout leaves time to answer: the webhook does so within 4 s.
+	maxRenderTimeout = 3 * time.Second
+)
+
+func (o *options) validateRendering() error {
+	var errs []error
+	if o.renderWorkers < 1 || o.renderWorkers > maxWorkers {
+		errs = append(errs, wrong("render-workers", "wanted 1 to %d, found %d", maxWorkers, o.renderWorkers))
+	}
+	if memory, err := o.workerMemory(); err != nil || memory < minRenderMemory {
+		errs = append(errs, wrong("render-memory", "wanted an amount of memory of at least 128Mi, such as 256Mi, found %q", o.renderMemory))
+	}
+	if o.renderTimeout <= 0 || o.renderTimeout > maxRenderTimeout {
+		errs = append(errs, wrong("render-timeout", "wanted more than nothing and at most %s, found %s", maxRenderTimeout, o.renderTimeout))
+	}
+	return errors.Join(errs...)
+}
+
+// workerMemory is what one worker may hold, in bytes.
+func (o *options) workerMemory() (int64, error) {
+	q, err := resource.ParseQuantity(o.renderMemory)
+	if err != nil {
+		return 0, fmt.Errorf("reading --render-memory: %w", err)
+	}
+	return q.Value(), nil
 }
 
 func (o *options) validateRunning() error {

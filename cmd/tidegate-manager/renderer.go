@@ -5,45 +5,106 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"tidegate.io/tidegate/rollout/controller"
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
+	"tidegate.io/tidegate/schemas/worker"
+	"tidegate.io/tidegate/webhook"
 )
 
-// renderer renders with compiled templates that it shares with the webhook.
-type renderer struct{ compiled *render.Cache }
+// maxCheckTimeout leaves time to answer: the webhook does so within 4 s.
+const maxCheckTimeout = 3500 * time.Millisecond
 
-// Render implements controller.Renderer.
-func (r renderer) Render(ctx context.Context, revision *v1alpha1.TemplateRevision, values *runtime.RawExtension, in render.Context) (*render.Result, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("rendering with %s: %w", revision.Name, err)
+// newPool makes the pool in which everything is rendered that others wrote.
+func newPool(o *options, log logr.Logger, registry prometheus.Registerer) (*worker.Pool, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding out which program to start as a render worker: %w", err)
 	}
-	template, err := r.compiled.Get(revision.Spec.Files)
+	memory, err := o.workerMemory()
 	if err != nil {
 		return nil, err
 	}
+	numbers := worker.NewMetrics()
+	if err := numbers.Register(registry); err != nil {
+		return nil, err
+	}
+	return worker.New(worker.Options{
+		Command:      []string{self, workerCommand},
+		Workers:      o.renderWorkers,
+		Memory:       memory,
+		Timeout:      o.renderTimeout,
+		CheckTimeout: min(o.renderTimeout*3/2, maxCheckTimeout),
+		Log:          log.WithName("render"),
+		Metrics:      numbers,
+	})
+}
+
+// rendering is the pool as the webhook asks it.
+type rendering struct{ *worker.Pool }
+
+var _ webhook.Renderer = rendering{}
+
+// Check implements webhook.Renderer.
+func (r rendering) Check(ctx context.Context, files map[string]string) error {
+	_, err := r.Pool.Check(ctx, files)
+	return err
+}
+
+// Render implements webhook.Renderer.
+func (r rendering) Render(ctx context.Context, s webhook.Source, values []byte, c render.Context) (*render.Result, error) {
+	return r.Pool.Render(ctx, worker.Source(s), values, c)
+}
+
+// Immutable implements webhook.Renderer.
+func (r rendering) Immutable(ctx context.Context, s webhook.Source, was, now []byte) error {
+	return r.Pool.Immutable(ctx, worker.Source(s), was, now)
+}
+
+// renderer is the pool as the controllers ask it.
+type renderer struct{ pool *worker.Pool }
+
+var _ controller.Renderer = renderer{}
+
+// Render implements controller.Renderer.
+func (r renderer) Render(ctx context.Context, revision *v1alpha1.TemplateRevision, values *runtime.RawExtension, in render.Context) (*render.Result, error) {
 	var raw []byte
 	if values != nil {
 		raw = values.Raw
 	}
-	return template.Render(raw, in)
+	return r.pool.Render(ctx, worker.Source{Digest: revision.Spec.Digest, Files: revision.Spec.Files}, raw, in)
+}
+
+// compile is a controller.TemplateCompiler.
+func (r renderer) compile(ctx context.Context, files map[string]string) ([]byte, error) {
+	checked, err := r.pool.Check(ctx, files)
+	if err != nil {
+		return nil, err
+	}
+	return checked.Schema, nil
 }
 
 // templateLoader compiles the newest revision of every template when this replica starts,
 // so that the first request does not wait for it.
 type templateLoader struct {
-	client   client.Reader
-	cache    cache.Cache
-	compiled *render.Cache
-	log      logr.Logger
-	done     atomic.Bool
+	client client.Reader
+	cache  cache.Cache
+	pool   *worker.Pool
+	// workers is how many of the pool have to know the templates.
+	workers int
+	log     logr.Logger
+	done    atomic.Bool
 }
 
 // NeedLeaderElection says that every replica renders.
@@ -58,6 +119,10 @@ func (l *templateLoader) Start(ctx context.Context) error {
 }
 
 func (l *templateLoader) load(ctx context.Context) error {
+	// A manager whose workers do not start can judge nothing: better that it says so now.
+	if err := l.pool.Ping(ctx); err != nil {
+		return fmt.Errorf("starting the render workers: %w", err)
+	}
 	var list v1alpha1.ReleaseTemplateList
 	if err := l.client.List(ctx, &list); err != nil {
 		return fmt.Errorf("listing ReleaseTemplates: %w", err)
@@ -74,13 +139,24 @@ func (l *templateLoader) load(ctx context.Context) error {
 		if len(revision.Spec.Files) == 0 {
 			continue
 		}
-		// What serves does not depend on it, and its Releases say what is wrong; so a
-		// revision that this engine refuses does not keep the replica from serving.
-		if _, err := l.compiled.Get(revision.Spec.Files); err != nil {
+		if err := l.compile(ctx, &revision); err != nil {
+			// What serves does not depend on it, and its Releases say what is wrong; so a
+			// revision that this engine refuses does not keep the replica from serving.
 			l.log.Error(err, "Template revision does not compile", "templateRevision", name)
 		}
 	}
 	l.done.Store(true)
+	return nil
+}
+
+// compile compiles a revision in each worker: the pool gives work to the one that has had
+// none for the longest time.
+func (l *templateLoader) compile(ctx context.Context, revision *v1alpha1.TemplateRevision) error {
+	for range l.workers {
+		if err := l.pool.Compile(ctx, worker.Source{Digest: revision.Spec.Digest, Files: revision.Spec.Files}); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

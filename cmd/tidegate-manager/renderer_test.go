@@ -3,17 +3,23 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
+	"tidegate.io/tidegate/rollout/controller"
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/templates"
 	"tidegate.io/tidegate/schemas/v1alpha1"
+	"tidegate.io/tidegate/schemas/worker"
 	"tidegate.io/tidegate/webhook"
 )
 
@@ -30,35 +36,91 @@ var facts = render.Context{Name: "cart", Namespace: "shop", Template: "web"}
 
 const values = `{"image": "shop/cart:1", "containerPort": 8080, "replicas": 2, "resources": {"cpu": "100m", "memory": "64Mi"}}`
 
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == workerCommand {
+		os.Exit(worker.Main())
+	}
+	os.Exit(m.Run())
+}
+
+// newTestPool returns a pool whose workers are this binary.
+func newTestPool(t *testing.T) *worker.Pool {
+	t.Helper()
+	o := defaults(func(string) string { return "" })
+	pool, err := newPool(o, logr.Discard(), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return pool
+}
+
 func TestTheWebhookAndTheControllersRenderTheSame(t *testing.T) {
 	t.Parallel()
-	files, compiled := webFiles(t), new(render.Cache)
-	if err := (webhook.TemplateRenderer{Compiled: compiled}).Check(t.Context(), files); err != nil {
+	files, pool := webFiles(t), newTestPool(t)
+	hook, loops := rendering{pool}, renderer{pool}
+	if err := hook.Check(t.Context(), files); err != nil {
 		t.Fatal(err)
 	}
-	if compiled.Len() != 0 {
-		t.Error("a template that is not published yet took room in the cache")
-	}
-	one, err := webhook.TemplateRenderer{Compiled: compiled}.Render(t.Context(), webhook.Source{Files: files}, []byte(values), facts)
+	// By its digest, as a TemplateRevision has it, and by its files alone.
+	one, err := hook.Render(t.Context(), webhook.Source{Files: files}, []byte(values), facts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	revision := &v1alpha1.TemplateRevision{Spec: v1alpha1.TemplateRevisionSpec{Files: files}}
-	other, err := renderer{compiled}.Render(t.Context(), revision, &runtime.RawExtension{Raw: []byte(values)}, facts)
+	revision := &v1alpha1.TemplateRevision{Spec: v1alpha1.TemplateRevisionSpec{Digest: render.Digest(files), Files: files}}
+	other, err := loops.Render(t.Context(), revision, &runtime.RawExtension{Raw: []byte(values)}, facts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if one.Digest != other.Digest || one.Revision != other.Revision || compiled.Len() != 1 {
-		t.Errorf("%s %s, %d compiled", one.Digest, other.Digest, compiled.Len())
+	here, err := webhook.TemplateRenderer{Compiled: new(render.Cache)}.Render(t.Context(), webhook.Source{Files: files}, []byte(values), facts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if one.Digest != other.Digest || one.Revision != other.Revision || one.Digest != here.Digest {
+		t.Errorf("%s, %s, and in this process %s", one.Digest, other.Digest, here.Digest)
 	}
 	var wrong *render.ValuesError
-	if _, err := (renderer{compiled}).Render(t.Context(), revision, nil, facts); !errors.As(err, &wrong) {
+	if _, err := loops.Render(t.Context(), revision, nil, facts); !errors.As(err, &wrong) {
 		t.Errorf("no values at all: %v", err)
 	}
 	ended, end := context.WithCancel(t.Context())
 	end()
-	if _, err := (renderer{compiled}).Render(ended, revision, nil, facts); !errors.Is(err, context.Canceled) {
+	if _, err := loops.Render(ended, revision, nil, facts); !errors.Is(err, context.Canceled) {
 		t.Errorf("nobody waits any more: %v", err)
+	}
+}
+
+func TestTheControllersAndTheWebhookCompileTheSame(t *testing.T) {
+	t.Parallel()
+	files, pool := webFiles(t), newTestPool(t)
+	schema, err := renderer{pool}.compile(t.Context(), files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, err := controller.CompileTemplate(t.Context(), files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(schema) != string(here) {
+		t.Errorf("wanted %s, found %s", here, schema)
+	}
+	if err := (rendering{pool}).Immutable(t.Context(), webhook.Source{Files: files}, []byte(values), []byte(values)); err != nil {
+		t.Error(err)
+	}
+	if _, err := (renderer{pool}).compile(t.Context(), map[string]string{"x.cue": "package x\n}"}); err == nil {
+		t.Error("wanted a broken template to be refused")
+	}
+}
+
+func TestTheManagersMemoryIsWhatWorkersLeave(t *testing.T) {
+	t.Parallel()
+	const gi = 1 << 30
+	o := defaults(func(string) string { return "" }) // two of 256Mi
+	if got := ownMemory(gi, o); got != (gi/2)/10*9 {
+		t.Errorf("wanted nine tenths of what is left, found %d", got)
+	}
+	if got := ownMemory(gi/2, o); got != gi/8 {
+		t.Errorf("wanted a quarter where nothing is left, found %d", got)
 	}
 }
 
@@ -80,7 +142,8 @@ func TestAReplicaIsReadyOnceTheNewestTemplatesAreCompiled(t *testing.T) {
 		template("gone", "gone-1"),
 		template("new", ""),
 	).Build()
-	l := &templateLoader{client: c, compiled: new(render.Cache), log: logr.Discard()}
+	pool := newTestPool(t)
+	l := &templateLoader{client: c, pool: pool, workers: 2, log: logr.Discard()}
 	if l.ready(nil) == nil {
 		t.Error("ready before anything was loaded")
 	}
@@ -90,7 +153,27 @@ func TestAReplicaIsReadyOnceTheNewestTemplatesAreCompiled(t *testing.T) {
 	if err := l.ready(nil); err != nil {
 		t.Errorf("I8: a template that does not compile keeps the replica from serving: %v", err)
 	}
-	if n := l.compiled.Len(); n != 2 {
-		t.Errorf("%d templates compiled, wanted the newest of web and broken", n)
+	// A worker that had not been sent the newest files would have to compile these.
+	known := worker.Source{Digest: render.Digest(webFiles(t)), Files: map[string]string{"x.cue": "}"}}
+	for range 2 {
+		if err := pool.Compile(t.Context(), known); err != nil {
+			t.Errorf("wanted every worker to know the newest revision: %v", err)
+		}
+	}
+	if err := pool.Compile(t.Context(), worker.Source{Digest: render.Digest(map[string]string{"old.cue": "package web"}), Files: known.Files}); err == nil {
+		t.Error("wanted revisions that are not the newest to be left for later")
+	}
+}
+
+func TestAManagerWhoseWorkersDoNotStartSaysSo(t *testing.T) {
+	t.Parallel()
+	pool, err := worker.New(worker.Options{Command: []string{filepath.Join(t.TempDir(), "none")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	l := &templateLoader{pool: pool, log: logr.Discard()}
+	if err := l.load(t.Context()); err == nil || !strings.Contains(err.Error(), "starting the render workers") || l.ready(nil) == nil {
+		t.Errorf("wanted an error and no readiness, found %v", err)
 	}
 }

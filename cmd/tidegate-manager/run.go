@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -36,8 +37,8 @@ import (
 	"tidegate.io/tidegate/policies/eval"
 	"tidegate.io/tidegate/rollout/controller"
 	"tidegate.io/tidegate/rollout/prom"
-	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
+	"tidegate.io/tidegate/schemas/worker"
 	"tidegate.io/tidegate/webhook"
 	"tidegate.io/tidegate/webhook/certs"
 	"tidegate.io/tidegate/webhook/gates"
@@ -57,7 +58,7 @@ func run(ctx context.Context, o *options, logTo io.Writer) error {
 	if err != nil {
 		return err
 	}
-	limitMemory(os.Getenv(memoryLimitEnv))
+	limitMemory(os.Getenv(memoryLimitEnv), o)
 	config, err := restConfig(o)
 	if err != nil {
 		return err
@@ -72,7 +73,12 @@ func run(ctx context.Context, o *options, logTo io.Writer) error {
 
 	var stopping drain
 	ctx = stopping.context(ctx, o.shutdownDelay, log)
-	m, err := build(ctx, o, config, identity, log)
+	pool, err := newPool(o, log, ctrlmetrics.Registry)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	m, err := build(ctx, o, config, identity, pool, log)
 	if err != nil {
 		return err
 	}
@@ -92,11 +98,25 @@ func run(ctx context.Context, o *options, logTo io.Writer) error {
 	return nil
 }
 
-// limitMemory lets the collector work harder before the container's limit is reached.
-func limitMemory(bytes string) {
-	if limit, err := strconv.ParseInt(bytes, 10, 64); err == nil && limit > 0 {
-		debug.SetMemoryLimit(limit / 10 * 9)
+// limitMemory lets the collector work harder before the container's limit is reached, of
+// which the workers have their share.
+func limitMemory(bytes string, o *options) {
+	limit, err := strconv.ParseInt(bytes, 10, 64)
+	if err != nil || limit <= 0 {
+		return
 	}
+	debug.SetMemoryLimit(ownMemory(limit, o))
+}
+
+// ownMemory is what the manager's own collector aims at in a container of so many bytes:
+// nine tenths of what workers leave when all of them hold all that they may, and a quarter
+// of the container where they would leave less.
+func ownMemory(container int64, o *options) int64 {
+	each, err := o.workerMemory()
+	if err != nil {
+		each = 0
+	}
+	return max((container-each*int64(o.renderWorkers))/10*9, container/4)
 }
 
 func restConfig(o *options) (*rest.Config, error) {
@@ -132,7 +152,7 @@ type built struct {
 }
 
 // build makes the manager.
-func build(ctx context.Context, o *options, config *rest.Config, identity string, log logr.Logger) (*built, error) {
+func build(ctx context.Context, o *options, config *rest.Config, identity string, pool *worker.Pool, log logr.Logger) (*built, error) {
 	var certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	mgr, err := newManager(o, config, log, func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate(hello) })
 	if err != nil {
@@ -149,19 +169,23 @@ func build(ctx context.Context, o *options, config *rest.Config, identity string
 	}
 	certificate = served.GetCertificate
 
-	store, compiled := eval.NewStore(), new(render.Cache)
+	store := eval.NewStore()
 	policies, err := policysync.Setup(mgr, policysync.Options{Store: store})
 	if err != nil {
 		return nil, err
 	}
-	templates := &templateLoader{client: mgr.GetClient(), cache: mgr.GetCache(), compiled: compiled, log: log.WithName("templates")}
+	templates := &templateLoader{client: mgr.GetClient(), cache: mgr.GetCache(), pool: pool, workers: o.renderWorkers, log: log.WithName("templates")}
 	if err := mgr.Add(templates); err != nil {
 		return nil, fmt.Errorf("adding the first load of templates: %w", err)
 	}
-	if err := addLoops(ctx, mgr, o, identity, compiled); err != nil {
+	asked, err := addPromotions(mgr, store, policies, log)
+	if err != nil {
 		return nil, err
 	}
-	if err := addWebhook(mgr, o, identity, store, compiled); err != nil {
+	if err := addLoops(ctx, mgr, o, identity, pool, asked); err != nil {
+		return nil, err
+	}
+	if err := addWebhook(mgr, o, identity, store, pool); err != nil {
 		return nil, err
 	}
 	// The webhook reads these; asked for here, they are in sync before the first request.
@@ -227,6 +251,9 @@ func cacheOptions(o *options) cache.Options {
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}:                {Namespaces: map[string]cache.Config{o.namespace: {}}},
 			&appsv1.Deployment{}:            own,
+			&appsv1.StatefulSet{}:           own,
+			&appsv1.DaemonSet{}:             own,
+			&batchv1.CronJob{}:              own,
 			&corev1.Service{}:               own,
 			&corev1.ConfigMap{}:             own,
 			&policyv1.PodDisruptionBudget{}: own,
@@ -249,7 +276,7 @@ func metricsOptions(o *options) metricsserver.Options {
 }
 
 // addWebhook adds what answers the API server, on every replica.
-func addWebhook(mgr manager.Manager, o *options, identity string, store *eval.Store, compiled *render.Cache) error {
+func addWebhook(mgr manager.Manager, o *options, identity string, store *eval.Store, pool *worker.Pool) error {
 	numbers := webhook.NewMetrics()
 	if err := numbers.Register(ctrlmetrics.Registry); err != nil {
 		return err
@@ -257,7 +284,7 @@ func addWebhook(mgr manager.Manager, o *options, identity string, store *eval.St
 	handlers, err := webhook.New(webhook.Config{
 		Reader:           mgr.GetClient(),
 		Policies:         store,
-		Renderer:         webhook.TemplateRenderer{Compiled: compiled},
+		Renderer:         rendering{pool},
 		Authorizer:       webhook.ReviewAuthorizer{Client: mgr.GetClient()},
 		Identity:         identity,
 		ManagerNamespace: o.namespace,
@@ -271,17 +298,27 @@ func addWebhook(mgr manager.Manager, o *options, identity string, store *eval.St
 	return nil
 }
 
+// addPromotions makes what the loops ask before exposure rises.
+func addPromotions(mgr manager.Manager, store *eval.Store, policies *policysync.Loader, log logr.Logger) (*promotions, error) {
+	numbers := newPromotionMetrics()
+	if err := numbers.register(ctrlmetrics.Registry); err != nil {
+		return nil, err
+	}
+	return newPromotions(mgr.GetClient(), store, func() error { return policies.Ready(nil) }, numbers, log.WithName("promotion"))
+}
+
 // addLoops adds the loops that run on the leader.
-func addLoops(ctx context.Context, mgr manager.Manager, o *options, identity string, compiled *render.Cache) error {
+func addLoops(ctx context.Context, mgr manager.Manager, o *options, identity string, pool *worker.Pool, asked *promotions) error {
 	sources := prom.NewSources(mgr.GetClient(), o.namespace)
 	if err := controller.Setup(ctx, mgr, controller.Options{
-		Renderer:                renderer{compiled},
+		Renderer:                renderer{pool},
 		Measurer:                prom.NewMeasurer(sources),
+		Promotion:               asked,
 		MaxConcurrentReconciles: o.concurrency,
 	}); err != nil {
 		return err
 	}
-	if err := controller.SetupTemplates(ctx, mgr, controller.TemplateOptions{}); err != nil {
+	if err := controller.SetupTemplates(ctx, mgr, controller.TemplateOptions{Compile: renderer{pool}.compile, Permit: asked.Permit}); err != nil {
 		return err
 	}
 	if err := controller.SetupMetricSources(mgr, controller.MetricSourceOptions{Prober: sources}); err != nil {

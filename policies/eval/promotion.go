@@ -29,8 +29,8 @@ type Namespace struct {
 type Template struct {
 	// Name of the ReleaseTemplate.
 	Name string `json:"name"`
-	// Revision is the name of the TemplateRevision that is used, such as web-3, and Number
-	// and Digest are those of it.
+	// Revision is the name of the TemplateRevision that is used, such as web-3. Number and
+	// Digest are those of it, at release only.
 	Revision string `json:"revision,omitempty"`
 	Number   int64  `json:"number,omitempty"`
 	Digest   string `json:"digest,omitempty"`
@@ -59,6 +59,9 @@ type Rollout struct {
 	Phase    string `json:"phase"`
 	// First is true where nothing served before, so that nothing can be disturbed.
 	First bool `json:"first"`
+	// Rollback is true where the platform team turned back from a template revision, and
+	// this brings the Release back with it, changed by nobody else.
+	Rollback bool `json:"rollback"`
 	// From is the weight that is approved now, in percent, and Weight the one that is asked
 	// for.
 	From   int32 `json:"from"`

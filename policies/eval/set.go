@@ -101,6 +101,9 @@ func (ix *index) add(p *Policy) {
 // Len is the number of policies.
 func (s *Set) Len() int { return s.size }
 
+// Asks says whether any policy is asked at the moment.
+func (s *Set) Asks(m v1alpha1.PolicyMoment) bool { return s.moments[m] != nil }
+
 // Judge asks every policy that matches. A policy that cannot be evaluated, because ctx has
 // ended or for whatever reason, counts as a violation of it, with code TG-POLICY-ERROR.
 // Those that can refuse are asked first, so that no other takes their time.

@@ -46,6 +46,9 @@ type Target struct {
 	Sides manifest.Sides
 	// Route is the route that the decision rested on; nil where there was none.
 	Route *unstructured.Unstructured
+	// Workload is the workload that the decision rested on where the revisions share it; nil
+	// where there was none.
+	Workload *unstructured.Unstructured
 }
 
 // Applier executes actions.
@@ -123,10 +126,15 @@ func (a Applier) ensureSet(ctx context.Context, t *Target, action plan.Action) e
 		}
 	}
 	if workload == nil {
-		return fmt.Errorf("applying the %s set of Rollout %s: it has no Deployment", action.Role, t.Rollout.Name)
+		return fmt.Errorf("applying the %s set of Rollout %s: it has no workload", action.Role, t.Rollout.Name)
 	}
-	if err := manifest.WithReplicas(workload, action.Replicas); err != nil {
+	if err := manifest.WithSize(workload, action.Replicas, action.Held); err != nil {
 		return err
+	}
+	if manifest.Rolling(t.Rollout.Spec) && action.Role == plan.RoleCanary && t.Workload != nil {
+		// Here the workload is the exposure. A manager that was held up must not bring back
+		// what another one has taken away; putting the old revision back is never in doubt.
+		workload.SetResourceVersion(t.Workload.GetResourceVersion())
 	}
 	return a.apply(ctx, t, workload)
 }
@@ -174,6 +182,9 @@ func (a Applier) retire(ctx context.Context, t *Target, role plan.Role) error {
 	if err != nil {
 		return err
 	}
+	if manifest.Rolling(spec) {
+		return a.sweep(ctx, t, role, side)
+	}
 	route, err := observe.Reader{Live: a.Live}.Route(ctx, t.Rollout)
 	if err != nil {
 		return err
@@ -183,6 +194,35 @@ func (a Applier) retire(ctx context.Context, t *Target, role plan.Role) error {
 			role, t.Rollout.Name, ErrCarriesTraffic, route.GetName(), side.Revision)
 	}
 	for _, obj := range side.Set {
+		if err := a.remove(ctx, t, obj); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweep deletes what only one revision of a shared workload needed, and the workload too
+// where there is no other revision. That no pod needs it was decided on an observation; it
+// is read back once more here.
+func (a Applier) sweep(ctx context.Context, t *Target, role plan.Role, side *render.Result) error {
+	alone := role == plan.RoleCanary && t.Rollout.Spec.Stable == nil
+	for _, obj := range side.Set {
+		if !manifest.IsWorkload(obj) || alone {
+			continue
+		}
+		live, err := observe.Reader{Live: a.Live}.Get(ctx, obj)
+		if err != nil {
+			return err //nolint:wrapcheck // says what it read
+		}
+		if live != nil && (manifest.RevisionOf(live) == side.Revision || manifest.Held(live) > 0) {
+			return fmt.Errorf("retiring the %s set of Rollout %s: %w: %s %s makes or keeps its pods",
+				role, t.Rollout.Name, ErrServing, live.GetKind(), live.GetName())
+		}
+	}
+	for _, obj := range side.Set {
+		if manifest.IsWorkload(obj) && !alone {
+			continue
+		}
 		if err := a.remove(ctx, t, obj); err != nil {
 			return err
 		}
@@ -275,9 +315,7 @@ func foreign(live *unstructured.Unstructured, release *v1alpha1.Release) bool {
 // sameNumbers compares what the digest leaves out: replicas and weights.
 func sameNumbers(live, want *unstructured.Unstructured) bool {
 	if manifest.IsWorkload(want) {
-		a, _, _ := unstructured.NestedInt64(live.Object, "spec", "replicas")
-		b, _, _ := unstructured.NestedInt64(want.Object, "spec", "replicas")
-		return a == b
+		return manifest.SameSize(live, want)
 	}
-	return manifest.SameBackends(live, want)
+	return want.GetKind() != "HTTPRoute" || manifest.SameBackends(live, want)
 }

@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"tidegate.io/tidegate/rollout/manifest"
 	"tidegate.io/tidegate/rollout/plan"
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
@@ -58,15 +59,41 @@ func nextRollout(w wish, rollouts []v1alpha1.Rollout, number int64) (*v1alpha1.R
 		return nil, waitingf(ReasonRolloutQueued, "revision %s waits until the promotion of %s has ended",
 			w.result.Revision, newest.Spec.Revision)
 	}
+	if err := sameServing(w, newestSucceeded(rollouts)); err != nil {
+		return nil, err
+	}
 	return newRollout(w, rollouts, number), nil
 }
 
-// aboutToEnd says whether a promotion will have ended within the drain delay. One that does
-// not get there, since it is paused or the gateway does not accept the route, may hang: it
+// sameServing refuses to go from sets, between which traffic moves, to a workload that is
+// changed in place, or back: there is no step between the two at which both serve.
+func sameServing(w wish, stable *v1alpha1.Rollout) error {
+	if stable == nil {
+		return nil
+	}
+	is, was := w.result.Strategy.Type, stable.Spec.Strategy.Type
+	kind := manifest.WorkloadKind(w.result)
+	if is.InSets() == was.InSets() && (is.InSets() || kind == stable.Spec.Workload) {
+		return nil
+	}
+	if is.InSets() == was.InSets() {
+		return terminalf(ReasonStrategyChange,
+			"the template now renders a %s, and what serves is a %s; a workload that is changed in place keeps its kind, so nothing is changed. Keep to %s, or make another Release of another name and move over to it",
+			kind, stable.Spec.Workload, stable.Spec.Workload)
+	}
+	return terminalf(ReasonStrategyChange,
+		"the template now rolls out by %s, and what serves came by %s; a Release cannot change between sets and a workload in place, so nothing is changed. Keep to %s, or make another Release of another name and move over to it",
+		is, was, was)
+}
+
+// aboutToEnd says whether a promotion will have ended within the drain delay. The long
+// warmth of a blueGreen set is no reason to wait: it ends when a newer Rollout is there. One
+// that does not get there, since it is paused or the gateway does not accept the route, may hang: it
 // is not waited for, and a newer Rollout supersedes it.
 func aboutToEnd(newest *v1alpha1.Rollout) bool {
 	s := newest.Status
-	return s.Phase == v1alpha1.RolloutPromoting && !s.Paused && s.Weight == 100 && s.Reason != plan.ReasonHoldRoute
+	warm := newest.Spec.Strategy.Type == v1alpha1.StrategyBlueGreen && !s.Retiring
+	return s.Phase == v1alpha1.RolloutPromoting && !s.Paused && !warm && s.Weight == 100 && s.Reason != plan.ReasonHoldRoute
 }
 
 // rejected says whether a Rollout was aborted for what it is, by whoever: not because
@@ -103,6 +130,7 @@ func newRollout(w wish, rollouts []v1alpha1.Rollout, number int64) *v1alpha1.Rol
 			Digest:            w.result.Digest,
 			Replicas:          w.result.Replicas,
 			Strategy:          *w.result.Strategy.DeepCopy(),
+			Workload:          manifest.WorkloadKind(w.result),
 		},
 	}
 	out.Namespace = w.release.Namespace

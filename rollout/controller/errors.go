@@ -10,6 +10,7 @@ import (
 
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
+	"tidegate.io/tidegate/schemas/worker"
 )
 
 const (
@@ -65,6 +66,11 @@ func renderFailure(revision string, err error) error {
 		return terminalf(source.Reason(),
 			"template revision %s cannot render these values: %s; ask the template's owner, or pin an earlier revision with spec.template.revision",
 			revision, source.Error())
+	}
+	// Not terminal: a slow machine may be to blame, and the pool answers from memory for a
+	// while, so that asking again costs nothing.
+	if bomb, ok := errors.AsType[*worker.BombError](err); ok {
+		return waitingf(bomb.Reason(), "template revision %s: %s", revision, bomb.Error())
 	}
 	return fmt.Errorf("rendering with TemplateRevision %s: %w", revision, err)
 }

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"tidegate.io/tidegate/rollout/plan"
+	"tidegate.io/tidegate/rollout/sync"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -32,12 +33,32 @@ var (
 		Name: "tidegate_rollout_analysis_verdicts_total",
 		Help: "Rounds of analysis taken, by verdict.",
 	}, []string{"verdict"})
+	metricAssignments = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tidegate_sync_assignments_total",
+		Help: "Template revisions that a sync gave to Releases or took back, by kind (move, first, renew, release) and result (ok, error).",
+	}, []string{"kind", "result"})
+	metricTemplateCommands = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tidegate_sync_commands_total",
+		Help: "TemplateCommands answered, by action and outcome.",
+	}, []string{"action", "outcome"})
+	metricSyncPhase = prometheus.NewDesc("tidegate_sync_phase_templates",
+		"Templates there are, by the phase of their sync.", []string{"phase"}, nil)
+	metricSyncDrifted = prometheus.NewDesc("tidegate_sync_drifted_releases",
+		"Releases that the engine would render differently from what was judged.", nil, nil)
 	metricPhase = prometheus.NewDesc("tidegate_rollout_phase_rollouts",
 		"Rollouts there are, by phase.", []string{"phase"}, nil)
 )
 
 func init() {
-	metrics.Registry.MustRegister(metricEnded, metricDuration, metricActions, metricVerdicts, phases)
+	metrics.Registry.MustRegister(metricEnded, metricDuration, metricActions, metricVerdicts, phases, metricAssignments, metricTemplateCommands, syncs)
+	for _, kind := range assignmentKinds {
+		metricAssignments.WithLabelValues(kind, "ok")
+		metricAssignments.WithLabelValues(kind, "error")
+	}
+	for _, action := range []v1alpha1.TemplateAction{v1alpha1.TemplatePause, v1alpha1.TemplateResume, v1alpha1.TemplateRollback} {
+		metricTemplateCommands.WithLabelValues(string(action), string(v1alpha1.OutcomeApplied))
+		metricTemplateCommands.WithLabelValues(string(action), string(v1alpha1.OutcomeRefused))
+	}
 	for _, outcome := range []v1alpha1.RolloutPhase{v1alpha1.RolloutSucceeded, v1alpha1.RolloutAborted} {
 		metricDuration.WithLabelValues(string(outcome))
 	}
@@ -120,4 +141,75 @@ func (c *phaseCollector) Collect(ch chan<- prometheus.Metric) {
 	for phase, n := range counts {
 		ch <- prometheus.MustNewConstMetric(metricPhase, prometheus.GaugeValue, float64(n), string(phase))
 	}
+}
+
+// Kinds of assignments: to another revision, to one that had none, of the same revision to
+// a newer generation, and of nothing.
+var assignmentKinds = []string{"move", "first", "renew", "release"}
+
+func countAssignment(a sync.Assignment, err error) {
+	kind := "move"
+	switch {
+	case a.Assigned == nil:
+		kind = "release"
+	case a.Was == "":
+		kind = "first"
+	case a.Was == a.Assigned.Name:
+		kind = "renew"
+	}
+	result := "ok"
+	if err != nil {
+		result = "error"
+	}
+	metricAssignments.WithLabelValues(kind, result).Inc()
+}
+
+func countTemplateCommand(action v1alpha1.TemplateAction, outcome v1alpha1.CommandOutcome) {
+	metricTemplateCommands.WithLabelValues(string(action), string(outcome)).Inc()
+}
+
+// syncs counts templates when it is asked, from the manager's cache.
+var syncs = &syncCollector{}
+
+type syncCollector struct {
+	reader atomic.Pointer[client.Client]
+}
+
+func registerSyncs(mgr manager.Manager) {
+	reader := mgr.GetClient()
+	syncs.reader.Store(&reader)
+}
+
+// Describe implements prometheus.Collector.
+func (c *syncCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- metricSyncPhase
+	ch <- metricSyncDrifted
+}
+
+// Collect implements prometheus.Collector.
+func (c *syncCollector) Collect(ch chan<- prometheus.Metric) {
+	reader := c.reader.Load()
+	if reader == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	defer cancel()
+	var list v1alpha1.ReleaseTemplateList
+	if err := (*reader).List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return
+	}
+	counts := map[v1alpha1.SyncPhase]int{
+		v1alpha1.SyncSyncing: 0, v1alpha1.SyncSoaking: 0, v1alpha1.SyncPaused: 0, v1alpha1.SyncHalted: 0, v1alpha1.SyncSynced: 0,
+	}
+	var drifted int32
+	for i := range list.Items {
+		if s := list.Items[i].Status.Sync; s != nil {
+			counts[s.Phase]++
+			drifted += s.Drifted
+		}
+	}
+	for phase, n := range counts {
+		ch <- prometheus.MustNewConstMetric(metricSyncPhase, prometheus.GaugeValue, float64(n), string(phase))
+	}
+	ch <- prometheus.MustNewConstMetric(metricSyncDrifted, prometheus.GaugeValue, float64(drifted))
 }

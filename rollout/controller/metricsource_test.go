@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -27,8 +28,9 @@ func catalogWorld(t *testing.T, objects ...client.Object) client.WithWatch {
 		t.Fatal(err)
 	}
 	b := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
-		WithStatusSubresource(&v1alpha1.MetricSource{}, &v1alpha1.ReleaseTemplate{}, &v1alpha1.TemplateRevision{})
-	for _, index := range templateIndexes() {
+		WithStatusSubresource(&v1alpha1.MetricSource{}, &v1alpha1.ReleaseTemplate{}, &v1alpha1.TemplateRevision{},
+			&v1alpha1.TemplateCommand{}, &v1alpha1.Release{}, &v1alpha1.Rollout{})
+	for _, index := range slices.Concat(followIndexes(), templateIndexes()) {
 		b = b.WithIndex(index.object, index.field, index.values)
 	}
 	return b.Build()

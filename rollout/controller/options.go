@@ -29,12 +29,30 @@ type Measurer interface {
 	Measure(ctx context.Context, rollout *v1alpha1.Rollout, now time.Time) (v1alpha1.AnalysisRound, error)
 }
 
+// PromotionVerdict is what the policies about promotion say.
+type PromotionVerdict struct {
+	Allowed bool
+	// Code and Message are those of the policy that does not allow it.
+	Code, Message string
+	// Until is when it may be allowed again; zero if that is not known.
+	Until time.Time
+}
+
+// Promotion asks the policies about promotion whether a Rollout may raise its exposure to
+// the weight of a step now. template is the name of its ReleaseTemplate; step counts from 1
+// and is 0 for a first install. Nothing rises after an error.
+type Promotion interface {
+	Allowed(ctx context.Context, rollout *v1alpha1.Rollout, template string, step, weight int32, now time.Time) (PromotionVerdict, error)
+}
+
 // Options are what the release and the rollout loop need.
 type Options struct {
 	// Renderer renders Releases and Rollouts. Required.
 	Renderer Renderer
 	// Measurer takes rounds of analysis. Required.
 	Measurer Measurer
+	// Promotion is asked before every rise of exposure. Everything is allowed if nil.
+	Promotion Promotion
 	// Live reads from the API server, not from a cache. The manager's API reader if nil.
 	Live client.Reader
 	// Recorder writes events. The manager's if nil.
@@ -84,7 +102,7 @@ func (o Options) withDefaults(mgr manager.Manager) Options {
 }
 
 // Setup adds the release loop and the rollout loop to the manager. The manager's scheme
-// must know the types of v1alpha1, apps/v1 and gateway.networking.k8s.io/v1.
+// must know the types of v1alpha1, apps/v1, batch/v1 and gateway.networking.k8s.io/v1.
 func Setup(ctx context.Context, mgr manager.Manager, opts Options) error {
 	if err := opts.Validate(); err != nil {
 		return err
@@ -108,6 +126,9 @@ func Setup(ctx context.Context, mgr manager.Manager, opts Options) error {
 		return []string{command.Spec.Rollout}
 	}); err != nil {
 		return fmt.Errorf("indexing RolloutCommands by Rollout: %w", err)
+	}
+	if err := addIndexes(ctx, mgr, followIndexes()); err != nil {
+		return err
 	}
 	registerPhases(mgr)
 	if err := setupRelease(mgr, opts); err != nil {

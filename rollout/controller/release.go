@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -22,6 +23,7 @@ import (
 
 	"tidegate.io/tidegate/rollout/manifest"
 	"tidegate.io/tidegate/rollout/observe"
+	"tidegate.io/tidegate/schemas/follow"
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
@@ -42,9 +44,10 @@ func setupRelease(mgr manager.Manager, opts Options) error {
 	}
 	err := builder.ControllerManagedBy(mgr).
 		Named("release").
-		For(&v1alpha1.Release{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.Release{}, builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, reassigned()))).
 		Owns(&v1alpha1.Rollout{}).
-		Watches(&v1alpha1.TemplateRevision{}, handler.EnqueueRequestsFromMapFunc(loop.ofRevision)).
+		Watches(&v1alpha1.TemplateRevision{}, handler.EnqueueRequestsFromMapFunc(loop.ofRevision),
+			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.ReleaseTemplate{}, handler.EnqueueRequestsFromMapFunc(loop.ofTemplate),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WithOptions(controller.Options{
@@ -57,7 +60,7 @@ func setupRelease(mgr manager.Manager, opts Options) error {
 	return nil
 }
 
-// ofRevision finds the Releases of a template revision's template.
+// ofRevision finds the Releases that may have waited for a template revision, or had it.
 func (l *releaseLoop) ofRevision(ctx context.Context, obj client.Object) []reconcile.Request {
 	revision, ok := obj.(*v1alpha1.TemplateRevision)
 	if !ok {
@@ -70,19 +73,35 @@ func (l *releaseLoop) ofTemplate(ctx context.Context, obj client.Object) []recon
 	return l.using(ctx, obj.GetName())
 }
 
+// using returns the Releases of a template that do not wait for the sync to assign them
+// something: those with a pin or a channel, and new ones.
 func (l *releaseLoop) using(ctx context.Context, template string) []reconcile.Request {
-	var list v1alpha1.ReleaseList
-	if err := l.client.List(ctx, &list); err != nil {
+	releases, err := releasesOf(ctx, l.client, template)
+	if err != nil {
 		log.FromContext(ctx).Error(err, "Cannot list the Releases of a template", "template", template)
 		return nil
 	}
 	var out []reconcile.Request
-	for i := range list.Items {
-		if list.Items[i].Spec.Template.Name == template {
-			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+	for i := range releases {
+		if r := &releases[i]; r.Status.Assigned == nil || !follow.Free(r) {
+			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(r)})
 		}
 	}
 	return out
+}
+
+// reassigned is true for an update in which the sync gave a Release another revision.
+func reassigned() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			was, okWas := e.ObjectOld.(*v1alpha1.Release)
+			is, okIs := e.ObjectNew.(*v1alpha1.Release)
+			return okWas && okIs && !equality.Semantic.DeepEqual(was.Status.Assigned, is.Status.Assigned)
+		},
+	}
 }
 
 // Reconcile brings one Release up to date.
@@ -121,10 +140,11 @@ func (l *releaseLoop) progress(ctx context.Context, release *v1alpha1.Release) (
 		return rep, err
 	}
 	rep.rollouts = observe.Controlled(all, release.UID)
-	revision, err := l.templateRevision(ctx, release, rep.rollouts)
+	revision, err := l.templateRevision(ctx, release)
 	if err != nil {
 		return rep, err
 	}
+	rep.tried = revision.Name
 	result, err := l.renderer.Render(ctx, revision, release.Spec.Values, render.Context{
 		Name: release.Name, Namespace: release.Namespace, Template: release.Spec.Template.Name,
 	})
@@ -153,72 +173,26 @@ func (l *releaseLoop) progress(ctx context.Context, release *v1alpha1.Release) (
 }
 
 // templateRevision chooses the revision of the template that the Release is rendered with.
-func (l *releaseLoop) templateRevision(ctx context.Context, release *v1alpha1.Release, rollouts []v1alpha1.Rollout) (*v1alpha1.TemplateRevision, error) {
-	ref := release.Spec.Template
-	revisions, latest, err := l.templateRevisions(ctx, ref.Name)
-	switch {
-	case err != nil:
-		return nil, err
-	case latest == nil:
-		return nil, waitingf(ReasonTemplateMissing,
-			"the Release wants template %q, which has no revision; see why with: kubectl get releasetemplate %s", ref.Name, ref.Name)
-	case ref.Revision != 0 && revisions[revisionName(ref.Name, ref.Revision)] == nil:
-		return nil, waitingf(ReasonTemplateMissing,
-			"spec.template.revision wants revision %d of template %q, and the latest is %d; set it to one that exists or remove it",
-			ref.Revision, ref.Name, latest.Spec.Number)
-	case ref.Revision != 0:
-		return revisions[revisionName(ref.Name, ref.Revision)], nil
-	case len(rollouts) == 0:
-		return latest, nil
-	}
-	newest := &rollouts[len(rollouts)-1]
-	used := revisions[newest.Spec.TemplateRevision]
-	if used == nil || newest.Spec.ReleaseGeneration != release.Generation {
-		// A person has applied the Release since.
-		return latest, nil
-	}
-	stays, err := l.staysBehind(ctx, ref.Name)
+// What it returns is not to be changed.
+func (l *releaseLoop) templateRevision(ctx context.Context, release *v1alpha1.Release) (*v1alpha1.TemplateRevision, error) {
+	name := release.Spec.Template.Name
+	revisions, err := revisionsOf(ctx, l.client, name, cached(fieldRevisionTemplate, name)...)
 	if err != nil {
 		return nil, err
 	}
-	if stays {
-		return used, nil
-	}
-	return latest, nil
-}
-
-// templateRevisions returns the revisions of a template by name, and the latest.
-func (l *releaseLoop) templateRevisions(ctx context.Context, template string) (map[string]*v1alpha1.TemplateRevision, *v1alpha1.TemplateRevision, error) {
-	var list v1alpha1.TemplateRevisionList
-	if err := l.client.List(ctx, &list); err != nil {
-		return nil, nil, fmt.Errorf("listing the revisions of template %s: %w", template, err)
-	}
-	var latest *v1alpha1.TemplateRevision
-	out := map[string]*v1alpha1.TemplateRevision{}
-	for i := range list.Items {
-		r := &list.Items[i]
-		if r.Spec.Template != template || r.DeletionTimestamp != nil {
-			continue
-		}
-		out[r.Name] = r
-		if latest == nil || r.Spec.Number > latest.Spec.Number {
-			latest = r
-		}
-	}
-	return out, latest, nil
-}
-
-// staysBehind says whether Releases of the template keep the revision that they have. They
-// also do when the template is gone: nobody says any more how they follow it.
-func (l *releaseLoop) staysBehind(ctx context.Context, template string) (bool, error) {
-	var t v1alpha1.ReleaseTemplate
-	switch err := l.client.Get(ctx, client.ObjectKey{Name: template}, &t); {
+	var template v1alpha1.ReleaseTemplate
+	known := &template
+	switch err := l.client.Get(ctx, client.ObjectKey{Name: name}, &template); {
 	case apierrors.IsNotFound(err):
-		return true, nil
+		known = nil
 	case err != nil:
-		return false, fmt.Errorf("reading ReleaseTemplate %s: %w", template, err)
+		return nil, fmt.Errorf("reading ReleaseTemplate %s: %w", name, err)
 	}
-	return t.Spec.Sync.Type == v1alpha1.SyncManual, nil
+	choice, err := follow.Choose(release, known, revisions)
+	if err != nil {
+		return nil, waitingf(ReasonTemplateMissing, "%s", err)
+	}
+	return choice.Revision, nil
 }
 
 // create makes the Rollout. When its name is taken, another manager was faster (I6), and
@@ -245,7 +219,8 @@ func (l *releaseLoop) create(ctx context.Context, release *v1alpha1.Release, rol
 	return nil
 }
 
-// report writes the status when it says something new.
+// report writes the status when it says something new. What the sync has assigned stays as
+// it was read: were it assigned anew meanwhile, the write conflicts.
 func (l *releaseLoop) report(ctx context.Context, release *v1alpha1.Release, rep report) error {
 	status := releaseStatus(release, rep, l.clock.Now())
 	if equality.Semantic.DeepEqual(status, release.Status) {

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,60 +25,52 @@ import (
 
 func TestTemplateRevision(t *testing.T) {
 	t.Parallel()
-	using := func(revision string, generation int64) []v1alpha1.Rollout {
-		return []v1alpha1.Rollout{attempt(1, "one", v1alpha1.RolloutSucceeded, func(r *v1alpha1.Rollout) {
-			r.Spec.TemplateRevision, r.Spec.ReleaseGeneration = revision, generation
-		})}
+	revisions := func(n int64) (out []client.Object) {
+		for i := range n {
+			out = append(out, &v1alpha1.TemplateRevision{
+				ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("web-%d", i+1)},
+				Spec:       v1alpha1.TemplateRevisionSpec{Template: "web", Number: i + 1},
+			})
+		}
+		return append(out, &v1alpha1.TemplateRevision{
+			ObjectMeta: metav1.ObjectMeta{Name: "web-extra-1"},
+			Spec:       v1alpha1.TemplateRevisionSpec{Template: "web-extra", Number: 1},
+		})
 	}
+	web := &v1alpha1.ReleaseTemplate{ObjectMeta: metav1.ObjectMeta{Name: "web"}}
+	web.Status.Sync = &v1alpha1.TemplateSyncStatus{Target: "web-3", Phase: v1alpha1.SyncSynced}
 	for name, c := range map[string]struct {
-		// revisions of template web that there are.
-		revisions int64
-		sync      v1alpha1.SyncType
-		pin       int64
-		rollouts  []v1alpha1.Rollout
-		want      string
-		missing   bool
+		objects []client.Object
+		release func(*v1alpha1.Release)
+		want    string
+		missing string
 	}{
-		"a new Release takes the latest":                          {revisions: 12, sync: v1alpha1.SyncManual, want: "web-12"},
-		"a Release follows its template":                          {revisions: 3, sync: v1alpha1.SyncImmediate, rollouts: using("web-1", 5), want: "web-3"},
-		"with manual sync it stays on what it has":                {revisions: 3, sync: v1alpha1.SyncManual, rollouts: using("web-1", 5), want: "web-1"},
-		"with manual sync it takes the latest when applied anew":  {revisions: 3, sync: v1alpha1.SyncManual, rollouts: using("web-1", 4), want: "web-3"},
-		"it stays on what it has when its template is gone":       {revisions: 3, rollouts: using("web-2", 5), want: "web-2"},
-		"it takes the latest when what it has is gone":            {revisions: 3, sync: v1alpha1.SyncManual, rollouts: using("web-9", 5), want: "web-3"},
-		"a pin holds against the latest":                          {revisions: 3, sync: v1alpha1.SyncImmediate, pin: 2, want: "web-2"},
-		"a pin to a revision that is not there is waited for":     {revisions: 3, sync: v1alpha1.SyncImmediate, pin: 4, missing: true},
-		"a template that has no revision yet is waited for":       {sync: v1alpha1.SyncImmediate, missing: true},
-		"a Release is not served by a template of a similar name": {revisions: 0, missing: true},
+		"a new Release takes the target of the sync": {objects: append(revisions(4), web), want: "web-3"},
+		"a Release has what is assigned to it": {
+			objects: append(revisions(4), web),
+			release: func(r *v1alpha1.Release) { r.Status.Assigned = &v1alpha1.AssignedRevision{Name: "web-2"} }, want: "web-2",
+		},
+		"without a template it keeps what it has": {
+			objects: revisions(3), release: func(r *v1alpha1.Release) { r.Status.TemplateRevision = "web-2" }, want: "web-2",
+		},
+		"a pin to a revision that is not there is waited for": {
+			objects: append(revisions(3), web), release: func(r *v1alpha1.Release) { r.Spec.Template.Revision = 4 },
+			missing: "wanted revision 4",
+		},
+		"a template that has no revision yet is waited for":       {objects: append(revisions(0), web), missing: "found \"web\", which has none"},
+		"a Release is not served by a template of a similar name": {objects: revisions(0), missing: "found \"web\", which does not exist"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			scheme := runtime.NewScheme()
-			if err := v1alpha1.AddToScheme(scheme); err != nil {
-				t.Fatal(err)
-			}
-			builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(&v1alpha1.TemplateRevision{
-				ObjectMeta: metav1.ObjectMeta{Name: "web-extra-1"},
-				Spec:       v1alpha1.TemplateRevisionSpec{Template: "web-extra", Number: 1},
-			})
-			for n := range c.revisions {
-				builder.WithObjects(&v1alpha1.TemplateRevision{
-					ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("web-%d", n+1)},
-					Spec:       v1alpha1.TemplateRevisionSpec{Template: "web", Number: n + 1},
-				})
-			}
-			if c.sync != "" {
-				builder.WithObjects(&v1alpha1.ReleaseTemplate{
-					ObjectMeta: metav1.ObjectMeta{Name: "web"},
-					Spec:       v1alpha1.ReleaseTemplateSpec{Sync: v1alpha1.TemplateSync{Type: c.sync}},
-				})
-			}
-			loop := &releaseLoop{client: builder.Build()}
+			loop := &releaseLoop{client: newCluster(t, c.objects...)}
 			release := &v1alpha1.Release{ObjectMeta: metav1.ObjectMeta{Name: "cart", Generation: 5}}
-			release.Spec.Template = v1alpha1.TemplateReference{Name: "web", Revision: c.pin}
-
-			got, err := loop.templateRevision(t.Context(), release, c.rollouts)
-			if cause, stalled := causeOf(err); c.missing {
-				if cause == nil || cause.Code != ReasonTemplateMissing || stalled {
+			release.Spec.Template.Name = "web"
+			if c.release != nil {
+				c.release(release)
+			}
+			got, err := loop.templateRevision(t.Context(), release)
+			if cause, stalled := causeOf(err); c.missing != "" {
+				if cause == nil || cause.Code != ReasonTemplateMissing || stalled || !strings.Contains(cause.Message, c.missing) {
 					t.Errorf("got %v, %v", got, err)
 				}
 				return
@@ -107,7 +100,11 @@ func newCluster(t *testing.T, objects ...client.Object) client.WithWatch {
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
+	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...)
+	for _, index := range followIndexes() {
+		builder = builder.WithIndex(index.object, index.field, index.values)
+	}
+	return builder.
 		WithStatusSubresource(&v1alpha1.Release{}, &v1alpha1.Rollout{}).
 		WithIndex(&v1alpha1.Rollout{}, observe.FieldRelease, func(o client.Object) []string {
 			return []string{o.(*v1alpha1.Rollout).Spec.Release}

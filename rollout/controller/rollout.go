@@ -7,6 +7,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -45,9 +46,11 @@ type rolloutLoop struct {
 	applier  apply.Applier
 	renders  *renders
 	measurer Measurer
-	recorder events.EventRecorder
-	clock    clock.PassiveClock
-	lags     lags
+	// promotion is nil where nothing is to be asked.
+	promotion Promotion
+	recorder  events.EventRecorder
+	clock     clock.PassiveClock
+	lags      lags
 }
 
 func setupRollout(mgr manager.Manager, opts Options) error {
@@ -60,7 +63,7 @@ func setupRollout(mgr manager.Manager, opts Options) error {
 		reader:   observe.Reader{Live: opts.Live},
 		applier:  apply.Applier{Writer: mgr.GetClient(), Live: opts.Live},
 		renders:  renders,
-		measurer: opts.Measurer,
+		measurer: opts.Measurer, promotion: opts.Promotion,
 		recorder: opts.Recorder,
 		clock:    opts.Clock,
 	}
@@ -71,6 +74,9 @@ func setupRollout(mgr manager.Manager, opts Options) error {
 		Watches(&v1alpha1.Rollout{}, handler.EnqueueRequestsFromMapFunc(loop.ofSibling)).
 		Watches(&v1alpha1.RolloutCommand{}, handler.EnqueueRequestsFromMapFunc(ofCommand)).
 		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(loop.ofOwned)).
+		Watches(&appsv1.StatefulSet{}, handler.EnqueueRequestsFromMapFunc(loop.ofOwned)).
+		Watches(&appsv1.DaemonSet{}, handler.EnqueueRequestsFromMapFunc(loop.ofOwned)).
+		WatchesMetadata(&batchv1.CronJob{}, handler.EnqueueRequestsFromMapFunc(loop.ofOwned)).
 		Watches(&gatewayv1.HTTPRoute{}, handler.EnqueueRequestsFromMapFunc(loop.ofOwned)).
 		WatchesMetadata(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(loop.ofOwned)).
 		WithOptions(controller.Options{
@@ -162,6 +168,7 @@ func (l *rolloutLoop) step(ctx context.Context, key client.ObjectKey) (time.Dura
 	if l.lags.wait(key, world, now) {
 		return lagDelay, nil
 	}
+	world.Promotion = l.permission(ctx, subject, world.Observation, now)
 	decision := plan.Next(world.Observation, now)
 	explainHold(&decision.Status, hold)
 	rollout, err := l.record(ctx, subject.Rollout, decision.Status, now)
@@ -169,7 +176,8 @@ func (l *rolloutLoop) step(ctx context.Context, key client.ObjectKey) (time.Dura
 		return 0, err
 	}
 	target := &apply.Target{
-		Release: subject.Release, Rollout: rollout, Phase: decision.Status.Phase, Sides: subject.Sides, Route: world.Route,
+		Release: subject.Release, Rollout: rollout, Phase: decision.Status.Phase, Sides: subject.Sides,
+		Route: world.Route, Workload: world.Workload,
 	}
 	if err := l.act(ctx, target, decision.Actions); err != nil {
 		return 0, err

@@ -16,6 +16,11 @@ import (
 // otherwise.
 const conditionApplied = "Applied"
 
+// conditionDrift is True on a Release while this version's engine would render it
+// differently from what was judged, and on a template while that is so for any of its
+// Releases; absent otherwise.
+const conditionDrift = "EngineDrift"
+
 // conditions sets Ready, Reconciling and Stalled as kstatus reads them: Reconciling and
 // Stalled are there only while True, and never together.
 type conditions struct {
@@ -53,6 +58,16 @@ func (c conditions) stalled(reason, message string) {
 	meta.RemoveStatusCondition(c.list, v1alpha1.ConditionReconciling)
 }
 
+// drifted records that the engine would render something else than was judged; any other
+// cause removes the record.
+func (c conditions) drifted(cause *v1alpha1.Cause) {
+	if cause == nil || cause.Code != ReasonEngineDrift {
+		meta.RemoveStatusCondition(c.list, conditionDrift)
+		return
+	}
+	c.set(conditionDrift, metav1.ConditionTrue, conditionReason(cause.Code), cause.Code+": "+cause.Message)
+}
+
 // applied records whether the last actions went through; nil removes the record.
 func (c conditions) applied(err error) {
 	if err == nil {
@@ -83,6 +98,8 @@ type report struct {
 	// revision and templateRevision are what the spec renders to; empty when it cannot be
 	// rendered.
 	revision, templateRevision string
+	// tried is the template revision that it was tried with; empty when there is none.
+	tried string
 	// rollouts are all there are, by number.
 	rollouts []v1alpha1.Rollout
 	// cause is why the spec is not being rolled out, nil when it is; stalled says that
@@ -98,6 +115,9 @@ func releaseStatus(release *v1alpha1.Release, r report, now time.Time) v1alpha1.
 	out.ObservedGeneration = release.Generation
 	if r.revision != "" {
 		out.Revision, out.TemplateRevision = r.revision, r.templateRevision
+	}
+	if r.tried != "" {
+		out.Tried = r.tried
 	}
 	if stable := newestSucceeded(r.rollouts); stable != nil {
 		out.StableRevision, out.StableRollout = stable.Spec.Revision, stable.Name
@@ -116,6 +136,7 @@ func releaseStatus(release *v1alpha1.Release, r report, now time.Time) v1alpha1.
 	}
 
 	c := conditions{&out.Conditions, release.Generation, now}
+	c.drifted(r.cause)
 	switch {
 	case r.cause != nil && r.stalled:
 		out.Phase, out.Message = v1alpha1.ReleaseInvalid, r.cause.Message+serving(newest)

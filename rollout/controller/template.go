@@ -4,18 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -30,11 +31,6 @@ import (
 )
 
 const (
-	// fieldRevisionTemplate indexes TemplateRevisions by spec.template. Not the label:
-	// labels describe, and somebody may take them away.
-	fieldRevisionTemplate = "catalog.spec.template"
-	// fieldReleaseTemplate indexes Releases by spec.template.name.
-	fieldReleaseTemplate = "catalog.spec.template.name"
 	// rememberedTemplates bounds the memory of sources that do not compile.
 	rememberedTemplates = 128
 	// maxNumberTries bounds how often a number is looked for in one reconcile, in case
@@ -59,20 +55,30 @@ func CompileTemplate(_ context.Context, files map[string]string) ([]byte, error)
 	return template.Schema()
 }
 
+// Permit asks the policies about promotion whether the sync of a template may give a
+// revision to the Releases of a wave now. Until is when to ask again, zero where that is
+// not known. Nothing is given after an error.
+type Permit func(ctx context.Context, template, revision, wave string, now time.Time) (
+	allowed bool, code, message string, until time.Time, err error)
+
 // TemplateOptions are what the template loop needs.
 type TemplateOptions struct {
 	// Compile compiles templates. CompileTemplate if nil.
 	Compile TemplateCompiler
+	// Permit is asked before Releases are moved. Everything is allowed if nil.
+	Permit Permit
 	// Live reads from the API server, not from a cache. The manager's API reader if nil.
 	Live client.Reader
 	// Recorder writes events. The manager's if nil.
 	Recorder events.EventRecorder
+	// Clock tells the time. The real one if nil.
+	Clock clock.PassiveClock
 	// SkipNameValidation lets several managers run in one process, as tests do.
 	SkipNameValidation bool
 }
 
 // SetupTemplates adds the loop that turns every good state of a ReleaseTemplate into a
-// TemplateRevision.
+// TemplateRevision, and brings the Releases to it. Call Setup on the same manager before.
 func SetupTemplates(ctx context.Context, mgr manager.Manager, opts TemplateOptions) error {
 	if opts.Live == nil {
 		opts.Live = mgr.GetAPIReader()
@@ -84,57 +90,22 @@ func SetupTemplates(ctx context.Context, mgr manager.Manager, opts TemplateOptio
 	if err != nil {
 		return err
 	}
-	for _, index := range templateIndexes() {
-		if err := mgr.GetFieldIndexer().IndexField(ctx, index.object, index.field, index.values); err != nil {
-			return fmt.Errorf("indexing %s: %w", index.field, err)
-		}
+	if err := addIndexes(ctx, mgr, templateIndexes()); err != nil {
+		return err
 	}
+	registerSyncs(mgr)
 	err = ctrl.NewControllerManagedBy(mgr).
 		Named("template").
 		For(&v1alpha1.ReleaseTemplate{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.TemplateRevision{}, handler.EnqueueRequestsFromMapFunc(templateOf)).
-		Watches(&v1alpha1.Release{}, handler.EnqueueRequestsFromMapFunc(templateOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.TemplateCommand{}, handler.EnqueueRequestsFromMapFunc(templateOf)).
+		Watches(&v1alpha1.Release{}, gathered{delay: gatherDelay}).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 2, SkipNameValidation: &opts.SkipNameValidation}).
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("setting up the template controller: %w", err)
 	}
 	return nil
-}
-
-// templateIndex is a field that the loop finds objects by.
-type templateIndex struct {
-	object client.Object
-	field  string
-	values client.IndexerFunc
-}
-
-func templateIndexes() []templateIndex {
-	byTemplate := func(o client.Object) []string {
-		if requests := templateOf(context.Background(), o); len(requests) > 0 {
-			return []string{requests[0].Name}
-		}
-		return nil
-	}
-	return []templateIndex{
-		{&v1alpha1.TemplateRevision{}, fieldRevisionTemplate, byTemplate},
-		{&v1alpha1.Release{}, fieldReleaseTemplate, byTemplate},
-	}
-}
-
-// templateOf returns the template that an object is about.
-func templateOf(_ context.Context, o client.Object) []reconcile.Request {
-	var name string
-	switch o := o.(type) {
-	case *v1alpha1.TemplateRevision:
-		name = o.Spec.Template
-	case *v1alpha1.Release:
-		name = o.Spec.Template.Name
-	}
-	if name == "" {
-		return nil
-	}
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: name}}}
 }
 
 type templates struct {
@@ -146,6 +117,9 @@ type templates struct {
 func newTemplates(c client.Client, opts TemplateOptions) (*templates, error) {
 	if opts.Compile == nil {
 		opts.Compile = CompileTemplate
+	}
+	if opts.Clock == nil {
+		opts.Clock = clock.RealClock{}
 	}
 	memory, err := lru.New[string, error](rememberedTemplates)
 	if err != nil {
@@ -159,18 +133,19 @@ func (r *templates) Reconcile(ctx context.Context, req reconcile.Request) (recon
 	var template v1alpha1.ReleaseTemplate
 	if err := r.client.Get(ctx, req.NamespacedName, &template); err != nil {
 		if apierrors.IsNotFound(err) {
-			return reconcile.Result{}, nil // its revisions stay: Releases are served by them
+			return result(0, r.orphaned(ctx, req.Name)) // what serves needs its revisions
 		}
 		return reconcile.Result{}, fmt.Errorf("reading ReleaseTemplate %s: %w", req.Name, err)
 	}
 	if !template.DeletionTimestamp.IsZero() {
 		return reconcile.Result{}, nil
 	}
-	latest, err := r.publish(ctx, &template)
+	revisions, err := r.publish(ctx, &template)
 	cause, stalled := causeOf(err)
 	if err != nil && cause == nil {
 		return result(0, err)
 	}
+	latest := newest(revisions)
 	stands := standing{kind: v1alpha1.ConditionReady, message: "The template is published as " + nameOf(latest) + "."}
 	if cause != nil {
 		stands = standing{kind: v1alpha1.ConditionReconciling, code: cause.Code, message: cause.Message}
@@ -178,15 +153,14 @@ func (r *templates) Reconcile(ctx context.Context, req reconcile.Request) (recon
 			stands.kind = v1alpha1.ConditionStalled
 		}
 	}
-	if latest != nil {
-		if err := r.settle(ctx, latest); err != nil {
-			return result(0, err)
-		}
-	}
-	if err := r.record(ctx, &template, latest, stands); err != nil {
+	if err := r.settle(ctx, revisions); err != nil {
 		return result(0, err)
 	}
-	return result(0, err)
+	after, syncErr := r.sync(ctx, &template, revisions, stands)
+	if syncErr != nil {
+		return result(0, syncErr)
+	}
+	return result(after, err)
 }
 
 func nameOf(revision *v1alpha1.TemplateRevision) string {
@@ -196,21 +170,28 @@ func nameOf(revision *v1alpha1.TemplateRevision) string {
 	return revision.Name
 }
 
-// publish returns the newest revision of the template, which it makes when the source has
-// changed. Beside an error the revision is the last good one, or nil.
-func (r *templates) publish(ctx context.Context, template *v1alpha1.ReleaseTemplate) (*v1alpha1.TemplateRevision, error) {
-	revisions, err := revisionsOf(ctx, r.client, template.Name, client.MatchingFields{fieldRevisionTemplate: template.Name})
+// publish returns the revisions of the template, and makes the next when the source has
+// changed. Beside an error they are what there is.
+func (r *templates) publish(ctx context.Context, template *v1alpha1.ReleaseTemplate) ([]v1alpha1.TemplateRevision, error) {
+	revisions, err := revisionsOf(ctx, r.client, template.Name, cached(fieldRevisionTemplate, template.Name)...)
 	if err != nil {
 		return nil, err
 	}
 	latest := newest(revisions)
+	if nextRevision(template, latest) != nextRevision(&v1alpha1.ReleaseTemplate{}, latest) {
+		// The status knows of a newer one than the cache.
+		if revisions, err = revisionsOf(ctx, r.opts.Live, template.Name); err != nil {
+			return nil, err
+		}
+		latest = newest(revisions)
+	}
 	digest := render.Digest(template.Spec.Files)
 	if latest != nil && latest.Spec.Digest == digest {
-		return latest, nil
+		return revisions, nil
 	}
 	schema, err := r.compile(ctx, digest, template.Spec.Files)
 	if err != nil {
-		return latest, r.broken(template, latest, err)
+		return revisions, r.broken(template, latest, err)
 	}
 	made, err := r.create(ctx, template, latest, v1alpha1.TemplateRevisionSpec{
 		Template: template.Name,
@@ -220,9 +201,13 @@ func (r *templates) publish(ctx context.Context, template *v1alpha1.ReleaseTempl
 		Schema:   &runtime.RawExtension{Raw: schema},
 	})
 	if err != nil {
-		return latest, err
+		return revisions, err
 	}
-	return made, nil
+	if i := slices.IndexFunc(revisions, func(r v1alpha1.TemplateRevision) bool { return r.Name == made.Name }); i >= 0 {
+		revisions[i] = *made
+		return revisions, nil
+	}
+	return append(revisions, *made), nil
 }
 
 // compile remembers what it refused, since it is asked again whenever a Release of the
@@ -332,43 +317,27 @@ func newest(revisions []v1alpha1.TemplateRevision) *v1alpha1.TemplateRevision {
 	return out
 }
 
-// settle records on a revision that it is in force, for whoever waits for it.
-func (r *templates) settle(ctx context.Context, revision *v1alpha1.TemplateRevision) error {
-	wanted := revision.DeepCopy()
-	wanted.Status.ObservedGeneration = revision.Generation
-	standing{kind: v1alpha1.ConditionReady, message: "The revision compiled and passed its tests."}.
-		conditions(&wanted.Status.Conditions, revision.Generation)
-	if equality.Semantic.DeepEqual(revision.Status, wanted.Status) {
-		return nil
-	}
-	if err := r.client.Status().Update(ctx, wanted); err != nil {
-		return fmt.Errorf("recording the status of TemplateRevision %s: %w", revision.Name, err)
-	}
-	return nil
-}
-
-// record writes the status of the template if it changed.
-func (r *templates) record(ctx context.Context, template *v1alpha1.ReleaseTemplate, latest *v1alpha1.TemplateRevision, stands standing) error {
-	var releases v1alpha1.ReleaseList
-	if err := r.client.List(ctx, &releases, client.MatchingFields{fieldReleaseTemplate: template.Name}); err != nil {
-		return fmt.Errorf("listing the Releases of ReleaseTemplate %s: %w", template.Name, err)
-	}
-	wanted := template.DeepCopy()
-	wanted.Status.ObservedGeneration = template.Generation
-	wanted.Status.Releases = int32(min(len(releases.Items), 1<<30))
-	if latest != nil {
-		wanted.Status.LatestRevision = latest.Name
-	}
-	stands.conditions(&wanted.Status.Conditions, template.Generation)
-	if equality.Semantic.DeepEqual(template.Status, wanted.Status) {
-		return nil
-	}
-	if err := r.client.Status().Update(ctx, wanted); err != nil {
-		return fmt.Errorf("recording the status of ReleaseTemplate %s: %w", template.Name, err)
-	}
-	was, is := meta.FindStatusCondition(template.Status.Conditions, v1alpha1.ConditionStalled), meta.FindStatusCondition(wanted.Status.Conditions, v1alpha1.ConditionStalled)
-	if is != nil && (was == nil || was.Message != is.Message) {
-		r.opts.Recorder.Eventf(template, nil, corev1.EventTypeWarning, is.Reason, "Publish", "%s", clip(is.Message, maxEventNote))
+// settle records on the revisions that they are good, for whoever waits for that, and with
+// which engine they were found to be.
+func (r *templates) settle(ctx context.Context, revisions []v1alpha1.TemplateRevision) error {
+	for i := range revisions {
+		revision := &revisions[i]
+		message := "The revision compiled and passed its tests."
+		if engine := render.Engine(); revision.Spec.Engine != engine {
+			message = fmt.Sprintf("The revision compiled and passed its tests with engine %s; this version has engine %s. "+
+				"A Release that it would render differently from what was judged is left as it is, and says so.", revision.Spec.Engine, engine)
+		}
+		status := *revision.Status.DeepCopy()
+		status.ObservedGeneration = revision.Generation
+		standing{kind: v1alpha1.ConditionReady, message: message}.conditions(&status.Conditions, revision.Generation)
+		if equality.Semantic.DeepEqual(revision.Status, status) {
+			continue
+		}
+		wanted := revision.DeepCopy()
+		wanted.Status = status
+		if err := r.client.Status().Update(ctx, wanted); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("recording the status of TemplateRevision %s: %w", revision.Name, err)
+		}
 	}
 	return nil
 }

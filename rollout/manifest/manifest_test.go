@@ -323,7 +323,7 @@ func TestUpToDate(t *testing.T) {
 	}{
 		"an object as it was applied is up to date": {want: true},
 		"a workload of another size is up to date": {want: true, change: func(u *unstructured.Unstructured) {
-			if err := WithReplicas(u, 7); err != nil {
+			if err := WithSize(u, 7, 0); err != nil {
 				t.Fatal(err)
 			}
 		}},

@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"fmt"
+	"math"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -55,6 +56,15 @@ func Workload(r *render.Result) *unstructured.Unstructured {
 	return nil
 }
 
+// WorkloadKind returns the kind of the object of the set that pods come from, or "".
+func WorkloadKind(r *render.Result) string {
+	workload := Workload(r)
+	if workload == nil {
+		return ""
+	}
+	return workload.GetKind()
+}
+
 // Autoscaled says whether an autoscaler of the Release's own sizes the workload.
 func Autoscaled(r *render.Result) bool {
 	for _, list := range [][]*unstructured.Unstructured{r.Set, r.Shared} {
@@ -97,6 +107,13 @@ func WithSize(obj *unstructured.Unstructured, replicas, held int32) error {
 		return set(held, partitionPath)
 	}
 	return nil
+}
+
+// Held returns how many pods a live workload is told to leave at the revision that they
+// have.
+func Held(workload *unstructured.Unstructured) int32 {
+	held, _, _ := unstructured.NestedInt64(workload.Object, partitionPath...)
+	return int32(min(max(held, 0), math.MaxInt32)) //nolint:gosec // bounded
 }
 
 // SameSize compares what UpToDate leaves out of two workloads: their numbers of pods.

@@ -19,11 +19,9 @@ import (
 	"strconv"
 	"strings"
 
-	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -31,7 +29,6 @@ import (
 
 	"tidegate.io/tidegate/rollout/manifest"
 	"tidegate.io/tidegate/rollout/plan"
-	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -62,6 +59,10 @@ type World struct {
 	// write of weights is conditional on its resourceVersion, so that a manager that was
 	// held up cannot bring back an exposure that another one has taken away.
 	Route *unstructured.Unstructured
+	// Workload is the live workload that the revisions share, nil where they do not, where
+	// there is none or it could not be read. With rolling it is what carries the exposure, so
+	// a write that raises it is conditional on its resourceVersion too.
+	Workload *unstructured.Unstructured
 	// Lagging is true when the deployment controller has not yet looked at the newest
 	// generation of a workload, so that its set is Unknown for a moment.
 	Lagging bool
@@ -199,71 +200,13 @@ func Unanswered(ctx context.Context, from client.Reader, rollout *v1alpha1.Rollo
 	return out, nil
 }
 
-// set compares the objects of one set with those that are there.
-func (r Reader) set(ctx context.Context, w *World, subject Subject, rendered *render.Result) plan.Set {
-	if rendered == nil {
-		return plan.Set{}
-	}
-	set := plan.Set{Knowledge: plan.Absent, UpToDate: true}
-	current := true
-	for _, obj := range rendered.Set {
-		live, err := r.get(ctx, obj)
-		if err != nil {
-			w.Unread = append(w.Unread, err)
-			return plan.Set{}
-		}
-		if live == nil {
-			set.UpToDate = false
-			continue
-		}
-		set.Knowledge = plan.Present
-		if !upToDate(w, live, obj, subject.Release) {
-			set.UpToDate = false
-		}
-		if manifest.IsWorkload(obj) {
-			if current, err = workload(live, &set); err != nil {
-				w.Unread = append(w.Unread, err)
-				return plan.Set{}
-			}
-		}
-	}
-	if set.Knowledge == plan.Absent {
-		return plan.Set{Knowledge: plan.Absent}
-	}
-	if !current {
-		w.Lagging = true
-		return plan.Set{}
-	}
-	return set
-}
-
-// workload reads the number of pods of a Deployment into set, and whether they are those
-// of its newest generation. They are not for the moment that the deployment controller
-// takes to notice a write; the counts then speak of another size or another template, of
-// which nothing follows for this one, so the set is Unknown. Were that controller down,
-// the set would stay Unknown, and so it should: nobody would replace a pod that dies.
-// Pods count when they are available and of the newest template; a drifted template that
-// was repaired would else lend its pods to the revision that was judged.
-func workload(live *unstructured.Unstructured, set *plan.Set) (current bool, err error) {
-	var d appsv1.Deployment
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(live.Object, &d); err != nil {
-		return false, fmt.Errorf("decoding Deployment %s/%s: %w", live.GetNamespace(), live.GetName(), err)
-	}
-	set.Desired = 1
-	if d.Spec.Replicas != nil {
-		set.Desired = *d.Spec.Replicas
-	}
-	set.Available = min(d.Status.AvailableReplicas, d.Status.UpdatedReplicas, set.Desired)
-	return d.Status.ObservedGeneration >= d.Generation, nil
-}
-
 // shared compares the objects outside of the sets with those that are there.
 func (r Reader) shared(ctx context.Context, w *World, subject Subject, phase v1alpha1.RolloutPhase) plan.Knowledge {
 	if !subject.Sides.Complete(subject.Rollout.Spec) {
 		return plan.Unknown
 	}
 	for _, obj := range manifest.Shared(subject.Sides, phase) {
-		live, err := r.get(ctx, obj)
+		live, err := r.Get(ctx, obj)
 		if err != nil {
 			w.Unread = append(w.Unread, err)
 			return plan.Unknown
@@ -278,6 +221,9 @@ func (r Reader) shared(ctx context.Context, w *World, subject Subject, phase v1a
 // traffic reads the weights back from the route.
 func (r Reader) traffic(ctx context.Context, w *World, subject Subject, phase v1alpha1.RolloutPhase) plan.Traffic {
 	spec := subject.Rollout.Spec
+	if manifest.Rolling(spec) {
+		return plan.Traffic{}
+	}
 	live, err := r.Route(ctx, subject.Rollout)
 	if err != nil {
 		w.Unread = append(w.Unread, err)
@@ -308,7 +254,7 @@ func (r Reader) traffic(ctx context.Context, w *World, subject Subject, phase v1
 
 // Route returns the live HTTPRoute of the Rollout's Release, nil where there is none.
 func (r Reader) Route(ctx context.Context, rollout *v1alpha1.Rollout) (*unstructured.Unstructured, error) {
-	return r.get(ctx, RouteKey(rollout))
+	return r.Get(ctx, RouteKey(rollout))
 }
 
 // RouteKey returns an HTTPRoute with nothing but the identity of the one that belongs to
@@ -323,8 +269,8 @@ func RouteKey(rollout *v1alpha1.Rollout) *unstructured.Unstructured {
 	return key
 }
 
-// get returns the live object with the identity of obj, nil where there is none.
-func (r Reader) get(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+// Get returns the live object with the identity of obj, nil where there is none.
+func (r Reader) Get(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	live := &unstructured.Unstructured{}
 	live.SetGroupVersionKind(obj.GroupVersionKind())
 	switch err := r.Live.Get(ctx, client.ObjectKeyFromObject(obj), live); {

@@ -46,6 +46,26 @@ func canarySpec() v1alpha1.RolloutSpec {
 	}
 }
 
+// blueGreenSpec is a preview with an approval, then one switch that is judged, also while
+// the old set is kept warm.
+func blueGreenSpec() v1alpha1.RolloutSpec {
+	s := canarySpec()
+	s.Strategy.Type = v1alpha1.StrategyBlueGreen
+	s.Strategy.Steps = []v1alpha1.Step{
+		{Hold: metav1.Duration{Duration: 30 * time.Second}, Approval: true},
+		{Weight: 100, Analysis: true},
+	}
+	s.Strategy.ScaleDownDelay = &metav1.Duration{Duration: 2 * time.Minute}
+	return s
+}
+
+// scaled is a set whose autoscaler asks for more pods than the rollout.
+func scaled(desired, available int32) Set {
+	s := setOf(desired, available)
+	s.Autoscaled = true
+	return s
+}
+
 func firstSpec() v1alpha1.RolloutSpec {
 	s := canarySpec()
 	s.Stable = nil

@@ -49,6 +49,9 @@ func retires(t *turn) ruling {
 		return t.succeed()
 	}
 	t.wake(t.now.Add(look))
+	if t.rolling {
+		return hold(ReasonRetiring, "%s; what only the old revision %s needed is being deleted", t.successMessage(), t.stableName())
+	}
 	return hold(ReasonRetiring, "revision %s has all of the traffic; the old revision %s is being deleted", t.o.Spec.Revision, t.stableName())
 }
 
@@ -79,6 +82,9 @@ func drains(t *turn) ruling {
 
 func retirementDecided(t *turn) ruling {
 	t.st.Retiring = true
+	if t.rolling {
+		return moved(ReasonRetiring, "%s: there is no way back to revision %s from here", t.successMessage(), t.stableName())
+	}
 	return moved(ReasonRetiring, "the old revision %s is drained and is being deleted", t.stableName())
 }
 

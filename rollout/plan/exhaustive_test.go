@@ -23,10 +23,10 @@ var (
 	canaryHealth = []Set{
 		{},
 		{Knowledge: Absent},
-		setOf(8, 0), setOf(8, 1), setOf(4, 3), setOf(4, 4), setOf(8, 6), setOf(8, 8),
+		setOf(8, 0), setOf(8, 1), setOf(4, 3), setOf(4, 4), setOf(8, 6), setOf(8, 8), scaled(9, 9),
 		{Knowledge: Present, Desired: 8, Available: 8},
 	}
-	stableHealth = []Set{{}, {Knowledge: Absent}, setOf(8, 0), setOf(6, 5), setOf(8, 8)}
+	stableHealth = []Set{{}, {Knowledge: Absent}, setOf(8, 0), setOf(6, 5), setOf(8, 8), scaled(9, 8)}
 	traffic      = []Traffic{
 		{},
 		{Knowledge: Absent},
@@ -80,7 +80,7 @@ type stand struct {
 }
 
 func stands() []stand {
-	canary, first, inPlace := canarySpec, firstSpec, inPlaceSpec
+	canary, first, inPlace, blueGreen := canarySpec, firstSpec, inPlaceSpec, blueGreenSpec
 	caused := func(st *v1alpha1.RolloutStatus) {
 		st.AbortCause = &v1alpha1.Cause{Code: ReasonAnalysisFail, Message: "it failed"}
 	}
@@ -98,6 +98,13 @@ func stands() []stand {
 		{"succeeded", v1alpha1.RolloutSucceeded, 3, 100, canary, nil},
 		{"aborting", v1alpha1.RolloutAborting, 2, 0, canary, caused},
 		{"aborted", v1alpha1.RolloutAborted, 2, 0, canary, caused},
+		{"blueGreen comes up", v1alpha1.RolloutProgressing, 0, 0, blueGreen, nil},
+		{"blueGreen is looked at", v1alpha1.RolloutProgressing, 1, 0, blueGreen, nil},
+		{"blueGreen is approved", v1alpha1.RolloutProgressing, 1, 0, blueGreen, func(st *v1alpha1.RolloutStatus) {
+			st.Approvals = []v1alpha1.Approval{{Step: 1, Actor: "bob", Command: "b"}}
+		}},
+		{"blueGreen is switched", v1alpha1.RolloutProgressing, 2, 100, blueGreen, nil},
+		{"blueGreen is warm", v1alpha1.RolloutPromoting, 2, 100, blueGreen, nil},
 		{"first pending", v1alpha1.RolloutPending, 0, 0, first, nil},
 		{"first waiting", v1alpha1.RolloutProgressing, 0, 0, first, nil},
 		{"first approved", v1alpha1.RolloutProgressing, 0, 100, first, nil},
@@ -136,6 +143,11 @@ func (s stand) axes() []axis {
 	open := s.phase == v1alpha1.RolloutProgressing || s.phase == v1alpha1.RolloutPromoting
 	if s.phase == v1alpha1.RolloutProgressing {
 		all = all[:len(all)-1]
+	}
+	if s.phase == v1alpha1.RolloutProgressing && s.spec().Stable != nil && s.step < 2 || s.name == "first waiting" {
+		all = append(all, axis{"promotion", 3, func(o *Observation, i int) {
+			o.Promotion = []Promotion{allowed, {}, {Knowledge: Present, Message: "not now"}}[i]
+		}})
 	}
 	if open || s.phase == v1alpha1.RolloutPending {
 		all = append(all, axis{"paused", 2, func(o *Observation, i int) { o.Status.Paused = i == 1 }})
@@ -195,7 +207,12 @@ func TestEveryObservation(t *testing.T) {
 }
 
 func enumerate(t *testing.T, s stand) int {
-	axes := s.axes()
+	t.Helper()
+	return enumerateWith(t, s, s.axes(), broken)
+}
+
+func enumerateWith(t *testing.T, s stand, axes []axis, broken func(Observation, time.Time, Decision) []string) int {
+	t.Helper()
 	n := 1
 	for _, a := range axes {
 		n *= a.size

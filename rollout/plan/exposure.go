@@ -57,8 +57,8 @@ func (s Set) sized(want int32) bool {
 	return s.SelfSized || s.Desired == want || s.Autoscaled && s.Desired > want
 }
 
-// sizes finds out how many pods the two sets are to have. What an autoscaler of the old
-// set asks for now is the load, and the new set must stand it too before it gets all of it.
+// sizes finds out how many pods the two sets are to have. What the autoscaler of the
+// old set has asked for is the load, and the new set must stand it before it gets all of it.
 func (t *turn) sizes() {
 	spec := t.o.Spec
 	if t.rolling {
@@ -74,9 +74,15 @@ func (t *turn) sizes() {
 	if spec.Stable != nil {
 		t.stableWhole = max(1, spec.Stable.Replicas)
 	}
-	if s := t.o.Stable; t.kind == kindCanary && s.Knowledge == Present && s.Autoscaled && t.o.Canary.Autoscaled {
-		t.whole = max(t.whole, s.Desired)
+	open := t.st.Phase == v1alpha1.RolloutProgressing || t.st.Phase == v1alpha1.RolloutPromoting && !t.st.Retiring
+	if !open || t.kind != kindCanary || !t.o.Canary.Autoscaled {
+		t.st.StableLoad = 0
+		return
 	}
+	if s := t.o.Stable; s.Knowledge == Present && s.Autoscaled {
+		t.st.StableLoad = max(t.st.StableLoad, s.Desired)
+	}
+	t.whole = max(t.whole, t.st.StableLoad)
 }
 
 // carried is the weight that the route is known to give to the canary.

@@ -38,6 +38,7 @@ type facts struct {
 	d                  Decision
 	over               string // nothing, itself, another
 	whole, stableWhole int32
+	floor              int32 // whole without what the load asks for now
 	weight             int32 // read back
 	known              bool  // whether weight is
 	stableDead         bool
@@ -56,6 +57,14 @@ func factsOf(o Observation, now time.Time, d Decision) facts {
 	if o.Spec.Stable != nil {
 		f.stableWhole = max(1, o.Spec.Stable.Replicas)
 	}
+	f.floor = f.whole
+	open := d.Status.Phase == v1alpha1.RolloutProgressing || d.Status.Phase == v1alpha1.RolloutPromoting && (!d.Status.Retiring || !o.Status.Retiring)
+	if o.Canary.Autoscaled && f.over == "another" && open {
+		f.whole = max(f.whole, o.Status.StableLoad)
+		if o.Stable.Knowledge == Present && o.Stable.Autoscaled {
+			f.whole = max(f.whole, o.Stable.Desired)
+		}
+	}
 	f.known = o.Traffic.Knowledge != Unknown
 	if o.Traffic.Knowledge == Present {
 		f.weight = o.Traffic.CanaryWeight
@@ -65,6 +74,16 @@ func factsOf(o Observation, now time.Time, d Decision) facts {
 	f.watching = d.Status.Phase.Terminal() && o.Newer == "" && o.Older == "" && !o.StableMoved
 	f.inCharge = f.watching || !d.Status.Phase.Terminal() && d.Status.Phase != v1alpha1.RolloutPending
 	return f
+}
+
+// warm is how long the old set is owed to be kept. Nobody goes back to it past a newer
+// Rollout.
+func (f facts) warm() time.Duration {
+	s := f.o.Spec.Strategy
+	if s.ScaleDownDelay != nil && f.o.Newer == "" {
+		return s.ScaleDownDelay.Duration
+	}
+	return s.DrainDelay.Duration
 }
 
 // broken returns the invariants that the decision breaks.
@@ -109,6 +128,8 @@ func i1PodsOutliveWeight(f facts) string {
 	for _, a := range f.d.Actions {
 		switch {
 		case a.Kind != ActionEnsureSet:
+		case a.Role == RoleStable && f.o.Stable.Autoscaled && a.Replicas == max(f.stableWhole, f.o.Stable.Desired):
+		case a.Role == RoleCanary && f.o.Canary.Autoscaled && a.Replicas == f.o.Canary.Desired: // what its own load asks for
 		case a.Role == RoleStable && a.Replicas != f.stableWhole:
 			return fmt.Sprintf("I1: stable set scaled to %d", a.Replicas)
 		case a.Role == RoleCanary && (a.Replicas < podsFor(f.whole, f.weight) || a.Replicas > f.whole):
@@ -126,11 +147,11 @@ func i1LostPodsLoseWeight(f facts) string {
 		phase != v1alpha1.RolloutProgressing && phase != v1alpha1.RolloutPromoting {
 		return ""
 	}
-	n := podsFor(f.whole, min(f.weight, f.o.Status.ApprovedWeight))
+	n := podsFor(f.floor, min(f.weight, f.o.Status.ApprovedWeight))
 	if n == 0 || alive(f.o.Canary) >= max(1, n-n/4) {
 		return ""
 	}
-	if len(f.d.Actions) == 0 || f.d.Actions[0].Kind != ActionSetWeight || podsFor(f.whole, f.d.Actions[0].Weight) > alive(f.o.Canary) {
+	if len(f.d.Actions) == 0 || f.d.Actions[0].Kind != ActionSetWeight || podsFor(f.floor, f.d.Actions[0].Weight) > alive(f.o.Canary) {
 		return fmt.Sprintf("I1: %d pods keep weight %d", alive(f.o.Canary), f.weight)
 	}
 	return ""
@@ -164,6 +185,9 @@ func gates(f facts) string {
 	o, st := f.o, f.o.Status
 	steps := o.Spec.Strategy.Steps
 	next := steps[min(int(st.Step), len(steps)-1)].Weight
+	if o.Spec.Strategy.Type == v1alpha1.StrategyBlueGreen {
+		next = 100 // the set is whole before anybody looks at it
+	}
 	switch {
 	case f.d.Status.Paused:
 		return "paused"
@@ -235,7 +259,7 @@ func i2ApprovalNeedsGates(f facts) string {
 	began := was.Phase != v1alpha1.RolloutPromoting && is.Phase == v1alpha1.RolloutPromoting
 	decided := !was.Retiring && is.Retiring
 	if is.ApprovedWeight <= was.ApprovedWeight && !began {
-		if decided && (is.DrainStartedAt == nil || f.now.Sub(is.DrainStartedAt.Time) < f.o.Spec.Strategy.DrainDelay.Duration || is.Paused) {
+		if decided && (is.DrainStartedAt == nil || f.now.Sub(is.DrainStartedAt.Time) < f.warm() || is.Paused) {
 			return "I2: retired before it was drained"
 		}
 		return ""
@@ -319,7 +343,7 @@ func i3AbortOnlyReturns(f facts) string {
 		(!f.known || f.weight > 0) && (len(f.d.Actions) == 0 || f.d.Actions[0].Kind != ActionSetWeight) {
 		return "I3: an abort does not set the weight to 0 first"
 	}
-	if f.inCharge && f.over == "another" && f.o.Stable.Knowledge == Present && f.o.Stable.Desired != f.stableWhole && !has(f.d, ActionEnsureSet, RoleStable) {
+	if f.inCharge && f.over == "another" && f.o.Stable.Knowledge == Present && (f.o.Stable.Desired < f.stableWhole || f.o.Stable.Desired != f.stableWhole && !f.o.Stable.Autoscaled) && !has(f.d, ActionEnsureSet, RoleStable) {
 		return "I3: an abort does not make the stable set whole"
 	}
 	if is.Phase == v1alpha1.RolloutAborted && f.o.Status.Phase == v1alpha1.RolloutAborting && f.over == "another" &&
@@ -381,7 +405,7 @@ func sameStatus(a, b *v1alpha1.RolloutStatus) bool {
 	moment := func(x, y *metav1.MicroTime) bool { return (x == nil) == (y == nil) && (x == nil || x.Equal(y)) }
 	cause := func(x, y *v1alpha1.Cause) bool { return (x == nil) == (y == nil) && (x == nil || *x == *y) }
 	return a.Phase == b.Phase && a.Reason == b.Reason && a.Message == b.Message && a.Step == b.Step && a.Weight == b.Weight &&
-		a.ApprovedWeight == b.ApprovedWeight && a.Paused == b.Paused && a.Retiring == b.Retiring &&
+		a.ApprovedWeight == b.ApprovedWeight && a.Paused == b.Paused && a.StableLoad == b.StableLoad && a.Retiring == b.Retiring &&
 		moment(a.ApprovedAt, b.ApprovedAt) && moment(a.StepStartedAt, b.StepStartedAt) && moment(a.WaitingSince, b.WaitingSince) &&
 		moment(a.StableShortSince, b.StableShortSince) && moment(a.DrainStartedAt, b.DrainStartedAt) &&
 		cause(a.AbortCause, b.AbortCause) && slices.Equal(a.Approvals, b.Approvals) && slices.Equal(a.History, b.History)

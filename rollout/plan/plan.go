@@ -34,6 +34,7 @@ func Next(o Observation, now time.Time) Decision {
 	t.obey()
 	for range maxMoves {
 		t.due = time.Time{} // what a moved status waits for is all that counts
+		t.sizes()
 		t.readBack()
 		t.clocks()
 		r := t.ask(t.guards())

@@ -7,7 +7,7 @@ import (
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
-// policyLook is when to ask a policy again that does not say until when it holds.
+// policyLook is when to ask a policy that holds again, at the latest.
 const policyLook = 30 * time.Second
 
 // Rise says to which step and weight the next decision about o may raise exposure, if to
@@ -67,11 +67,11 @@ func (t *turn) notPromoted() ruling {
 	if p.Code != "" {
 		said = p.Code + ": " + said
 	}
+	// Until is a hint: the policy may be changed or taken away before.
+	t.wake(t.now.Add(policyLook))
 	if p.Until.After(t.now) {
 		t.wake(p.Until)
 		said += fmt.Sprintf("; until %s", p.Until.UTC().Format(time.RFC3339))
-	} else {
-		t.wake(t.now.Add(policyLook))
 	}
 	return hold(ReasonHoldPolicy, "%s, holding: %s", t.where(), said)
 }

@@ -125,13 +125,13 @@ func (t *turn) readBack() {
 
 // told is the weight that the workload, which is of the new revision, is told to have: the
 // approved one where that comes to the same, else that of the highest step that it
-// reaches.
+// reaches, and 0 where it does not reach the first.
 func (t *turn) told(s Set) int32 {
 	if w := t.st.ApprovedWeight; w > 0 && t.held(w) == s.Held {
 		return w
 	}
 	k := t.last()
-	for k > 1 && t.held(t.weightOf(k)) < s.Held {
+	for k > 0 && t.held(t.weightOf(k)) < s.Held {
 		k--
 	}
 	return t.weightOf(k)

@@ -9,24 +9,32 @@ import (
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
-// obey takes the oldest command of a person, with exactly one answer. The status records
-// that it was taken, so that a command whose answer was lost is not taken again. Others
-// wait for the next decision.
+// obey takes the oldest command of a person that does something, with exactly one answer.
+// The status records that it was taken, so that one whose answer was lost is not taken
+// again. Nothing else is taken before that answer is written: the status remembers one.
 func (t *turn) obey() {
 	for _, c := range t.o.Commands {
-		if c.UID != "" && c.UID == t.st.LastCommand {
+		if c.UID == t.st.LastCommand {
 			t.answer(c, v1alpha1.OutcomeApplied, "taken into account")
-			continue
+			t.others()
+			return
 		}
+	}
+	for _, c := range t.o.Commands {
 		outcome, message := t.command(c)
 		t.answer(c, outcome, message)
 		if outcome == v1alpha1.OutcomeApplied {
 			t.st.LastCommand = c.UID
-			if len(t.answers) < len(t.o.Commands) {
-				t.wake(t.now.Add(again))
-			}
-			return
+			break
 		}
+	}
+	t.others()
+}
+
+// others has another decision made where commands are left for it.
+func (t *turn) others() {
+	if len(t.answers) < len(t.o.Commands) {
+		t.wake(t.now.Add(again))
 	}
 }
 
@@ -69,16 +77,16 @@ func (t *turn) resume() (v1alpha1.CommandOutcome, string) {
 		t.st.Phase = v1alpha1.SyncSyncing
 		accepted := 0
 		for w := range t.st.Wave {
-			t.forgiven[w] = max(t.forgiven[w], number(t.tallies[w].failed))
+			t.forgiven[w] = max(t.forgiven[w], count(t.tallies[w].failed))
 			accepted += t.tallies[w].failed
 		}
 		return obeyed("resumed: %d failed are accepted", accepted)
 	case t.unproven():
 		n := t.current()
-		t.forgiven[t.st.Wave-1] = max(1, number(n.releases-n.settled))
+		t.forgiven[t.st.Wave-1] = max(1, count(n.releases-n.settled))
 		return obeyed("goes on to the next wave, though none of wave %s has settled", t.waves[t.st.Wave-1].Name)
 	}
-	return refuse("the sync is neither paused nor halted: it is %s (%s)", t.st.Phase, t.st.Message)
+	return refuse("the sync to %s is neither paused nor halted; see where it stands with: tidegate template status %s", t.st.Target, t.o.Template)
 }
 
 // rollback makes an earlier revision the target, for all at once. A return to the newest

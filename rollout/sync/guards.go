@@ -122,7 +122,7 @@ func (t *turn) whileFailed() ruling {
 		return silence
 	}
 	t.say(v1alpha1.SyncHalted, ReasonHalted,
-		"the failures that halted the sync to %s are mended; %s. Go on with: tidegate template sync resume %s",
+		"the sync to %s was halted, and has no more failures by now than it may have; %s. Go on with: tidegate template sync resume %s",
 		t.st.Target, t.all().words(), t.o.Template)
 	return closed
 }
@@ -213,6 +213,7 @@ func (t *turn) all() tally {
 	for _, n := range t.tallies {
 		sum.releases += n.releases
 		sum.queued += n.queued
+		sum.installing += n.installing
 		sum.moving += n.moving
 		sum.settled += n.settled
 		sum.failed += n.failed
@@ -230,7 +231,7 @@ func (n tally) words() string {
 	for _, p := range []struct {
 		n    int
 		what string
-	}{{n.moving, "under way"}, {n.queued, "queued"}, {n.failed, "failed"}, {n.excused, "not waited for"}} {
+	}{{n.moving, "under way"}, {n.queued, "queued"}, {n.installing, "new"}, {n.failed, "failed"}, {n.excused, "not waited for"}} {
 		if p.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
 		}

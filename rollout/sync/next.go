@@ -3,6 +3,8 @@ package sync
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -66,6 +68,8 @@ type turn struct {
 	// tallies, and forgiven, are of the waves, by their index.
 	tallies  []tally
 	forgiven []int32
+	// done is true where every wave had been passed before this decision.
+	done bool
 	// unsound is why the waves or the target make no sense; empty where they do.
 	unsound string
 	// held is true where the policies do not let Releases be moved.
@@ -80,15 +84,15 @@ type turn struct {
 
 // tally counts the Releases of a wave.
 type tally struct {
-	releases, queued, moving, settled, failed, excused int
+	releases, queued, installing, moving, settled, failed, excused int
 }
 
 // aim chooses the target. The newest revision is it, unless a rollback turned away from
 // that one.
 func (t *turn) aim() {
 	latest := t.o.Latest
-	if latest == "" || latest == t.st.Target || latest == t.st.RolledBackFrom {
-		return
+	if latest == "" || t.number(latest) <= max(t.number(t.st.Target), t.number(t.st.RolledBackFrom)) {
+		return // also where what was read is older than what was decided
 	}
 	from := t.st.From
 	if from == "" || t.passed() || t.st.RolledBackFrom != "" {
@@ -132,7 +136,7 @@ func (t *turn) staged() bool { return t.o.Spec.Type == v1alpha1.SyncStaged && !t
 // look finds out where each Release is.
 func (t *turn) look() {
 	t.waves, t.unsound = wavesOf(t.o.Spec, t.atOnce()), ""
-	t.order = rank(t.o.Releases, t.st.Target)
+	t.order, t.done = rank(t.o.Releases, t.st.Target), t.passed()
 	t.locate()
 	place, err := divide(t.waves, t.o.Releases, t.order)
 	if err != nil {
@@ -155,8 +159,11 @@ func (t *turn) see(i, wave int) {
 	r := &t.o.Releases[i]
 	s := sight{wave: wave}
 	s.state, s.message = look(r, t.st.Target, t.atOnce())
-	if s.state == queued && t.manual() && (!t.atOnce() || t.numbers[r.was()] < t.numbers[t.st.Target]) {
+	if s.state == queued && t.manual() && (!t.atOnce() || t.number(r.was()) < t.number(t.st.Target)) {
 		s.state, s.message = staying, "stays on its revision until its team applies it"
+	}
+	if s.state == installing && t.st.From == "" && r.was() == "" {
+		s.state = moving // what it follows is the target
 	}
 	if s.state == moving && wave > 0 {
 		if at := r.expires(patience(&t.waves[wave-1])); !at.IsZero() {
@@ -175,6 +182,8 @@ func (t *turn) see(i, wave int) {
 	switch {
 	case s.state == queued:
 		n.queued++
+	case s.state == installing:
+		n.installing++
 	case s.state == moving:
 		n.moving++
 	case s.state == settled:
@@ -207,7 +216,7 @@ func (t *turn) locate() {
 		}
 		t.restart()
 	case t.st.Wave == 0 || same:
-	case t.passed():
+	case t.done:
 		t.st.Wave = t.last()
 	default:
 		name := ""
@@ -219,15 +228,27 @@ func (t *turn) locate() {
 			t.restart()
 			return
 		}
-		t.st.Wave = number(i + 1)
+		t.st.Wave = count(i + 1)
 	}
 }
 
 // last is the number of waves.
-func (t *turn) last() int32 { return number(len(t.waves)) }
+func (t *turn) last() int32 { return count(len(t.waves)) }
 
-// number is a count as the API has it.
-func number(n int) int32 { return int32(min(n, 1<<30)) }
+// number is that of a revision, also of one that is not there (any more); 0 for none.
+func (t *turn) number(revision string) int64 {
+	if n, ok := t.numbers[revision]; ok {
+		return n
+	}
+	n, err := strconv.ParseInt(strings.TrimPrefix(revision, t.o.Template+"-"), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// count is a number of Releases as the API has it.
+func count(n int) int32 { return int32(min(n, 1<<30)) } //nolint:gosec // it is bounded
 
 // decide puts together what the turn has come to.
 func (t *turn) decide() Decision {

@@ -34,9 +34,9 @@ func (t *turn) report() {
 	t.st.Waves = make([]v1alpha1.WaveStatus, len(t.waves))
 	for w, n := range t.tallies {
 		t.st.Waves[w] = v1alpha1.WaveStatus{
-			Name: t.waves[w].Name, Phase: t.wavePhase(number(w + 1)), Releases: number(n.releases),
-			Settled: number(n.settled), Moving: number(n.moving), Failed: number(n.failed),
-			Excused: number(n.excused), Forgiven: t.forgiven[w],
+			Name: t.waves[w].Name, Phase: t.wavePhase(count(w + 1)), Releases: count(n.releases),
+			Settled: count(n.settled), Moving: count(n.moving), Failed: count(n.failed),
+			Excused: count(n.excused), Forgiven: t.forgiven[w],
 		}
 	}
 	t.waiting()
@@ -49,12 +49,12 @@ func (t *turn) wavePhase(wave int32) string {
 		return waveWaiting
 	case wave < t.st.Wave || t.st.Phase == v1alpha1.SyncSynced:
 		return waveDone
+	case t.st.Phase == v1alpha1.SyncPaused && t.done:
+		return waveDone
 	case t.st.Phase == v1alpha1.SyncHalted:
 		return waveHalted
 	case t.st.SettledAt == nil:
 		return waveSyncing
-	case t.st.Phase == v1alpha1.SyncPaused && wave == t.last() && t.passed():
-		return waveDone
 	}
 	return waveSoaking
 }

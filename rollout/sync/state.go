@@ -70,7 +70,11 @@ func look(r *Release, target string, atOnce bool) (state, string) {
 		return foreign, ""
 	case r.on(target):
 		return r.underWay(target)
-	case r.Rollout == nil || r.Rollout.Phase.Terminal() || atOnce:
+	case atOnce:
+		return queued, ""
+	case r.Rollout == nil && r.Has == "" && r.Phase != v1alpha1.ReleaseInvalid:
+		return installing, "its first Rollout has not begun"
+	case r.Rollout == nil || r.Rollout.Phase.Terminal():
 		return queued, ""
 	case r.Rollout.Paused:
 		return paused, fmt.Sprintf("Rollout %s is paused, and is left alone until somebody resumes it", r.Rollout.Name)
@@ -92,15 +96,22 @@ func (r *Release) underWay(target string) (state, string) {
 		return moving, "takes up the revision"
 	case r.Phase == v1alpha1.ReleaseInvalid:
 		return broken, r.Message
+	case r.Has != target:
+		return moving, r.Message
 	case r.Phase == v1alpha1.ReleaseServing:
 		// It renders to what was judged and serves already.
 		return settled, ""
 	case r.Rollout == nil:
-		return moving, "begins its first Rollout"
+		return moving, "begins its Rollout"
 	case r.Rollout.Phase == v1alpha1.RolloutAborted && !r.Rollout.Blameless:
 		return broken, fmt.Sprintf("Rollout %s was aborted, and the target does not change what it was about", r.Rollout.Name)
 	}
-	return r.Rollout.state(r.Message)
+	s, message := r.Rollout.state(r.Message)
+	if s == settled {
+		// The Release does not say so yet: it may be about to begin another Rollout.
+		return moving, "begins its Rollout"
+	}
+	return s, message
 }
 
 // state is how far a Rollout to the target is.

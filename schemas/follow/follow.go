@@ -154,14 +154,12 @@ func (c *chooser) followed() Choice {
 func (c *chooser) settled() bool {
 	s := c.template.Status.Sync
 	switch {
-	case s == nil:
+	case s == nil || s.Phase == v1alpha1.SyncSynced:
 		return true
-	case s.Phase == v1alpha1.SyncSynced || s.RolledBackFrom != "":
-		return true
-	case c.template.Spec.Sync.Type == v1alpha1.SyncStaged:
+	case s.Phase == v1alpha1.SyncHalted || s.Phase == v1alpha1.SyncPaused:
 		return false
 	}
-	return s.Phase != v1alpha1.SyncHalted && s.Phase != v1alpha1.SyncPaused
+	return s.RolledBackFrom != "" || c.template.Spec.Sync.Type != v1alpha1.SyncStaged
 }
 
 // has is the revision that the release was last rendered with, or nil.

@@ -13,7 +13,7 @@ import (
 
 // canonical returns the canonical JSON of v, which is made of maps, slices and scalars:
 // keys sorted, no space, nothing escaped that need not be.
-func canonical(v any) ([]byte, error) { return appendCanonical(nil, v) }
+func canonical(v any) ([]byte, error) { return appendCanonical(make([]byte, 0, 4<<10), v) }
 
 // appendCanonical writes what encoding/json would with SetEscapeHTML(false), byte for
 // byte. It walks what decoded JSON is made of itself, since that package sorts and writes

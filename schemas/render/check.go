@@ -2,6 +2,7 @@ package render
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -31,10 +32,13 @@ type TestResult struct {
 	Context Context `json:"-"`
 	// Result is what the values render to; nil where they do not.
 	Result *Result `json:"-"`
+	// broken is why the template makes nothing of good values; nil otherwise.
+	broken *SourceError
 }
 
-// Check runs the template's own tests. The error is a *SourceError with a line for each
-// problem of a test.
+// Check runs the template's own tests, and finds out of those that render whether the
+// template hands the revision on as it is; see RenderTwice. The error is a *SourceError
+// with a line for each problem of a test.
 func (t *Template) Check() error {
 	results, err := t.Test(nil)
 	if err != nil {
@@ -44,6 +48,12 @@ func (t *Template) Check() error {
 	for _, r := range results {
 		for _, p := range r.Problems {
 			lines = append(lines, r.line(p))
+		}
+		if r.Result == nil {
+			continue
+		}
+		if _, err := t.RenderTwice(r.Values, r.Context); err != nil {
+			lines = append(lines, r.line(err.Error()))
 		}
 	}
 	if len(lines) > 0 {
@@ -130,8 +140,18 @@ func (t *Template) run(test cue.Value, r *TestResult) {
 		return
 	}
 	pattern, expect := test.LookupPath(cue.ParsePath("error")), test.LookupPath(cue.ParsePath("expect"))
+	if expect.Exists() {
+		// Asked first: what is open in a test keeps the whole template from rendering.
+		if err := expect.Validate(cue.Concrete(true)); err != nil {
+			fail("wanted concrete expectations: %v", err)
+			return
+		}
+	}
 	var renderErr error
 	r.Result, renderErr = t.Render(r.Values, r.Context)
+	if !pattern.Exists() {
+		r.broken, _ = errors.AsType[*SourceError](renderErr)
+	}
 	switch {
 	case pattern.Exists() && expect.Exists():
 		fail("wanted expect or error, found both; values that are refused have no objects")

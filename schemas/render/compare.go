@@ -1,6 +1,8 @@
 package render
 
-import "errors"
+import (
+	"tidegate.io/tidegate/schemas/render/internal/compat"
+)
 
 // Verdict says what a change of #Variables means for the Releases there are.
 type Verdict string
@@ -19,9 +21,10 @@ const (
 
 // Change is one difference between the #Variables of two templates.
 type Change struct {
-	// Path of the variable, such as values.resources.cpu.
+	// Path of the variable, such as values.resources.cpu; [] stands for any entry of a
+	// list, <name> for any of a map.
 	Path string `json:"path"`
-	// Change says in words what was changed, such as "bound narrowed from 1..10 to 1..5".
+	// Change says in words what was changed, such as "the default changed from 1 to 2".
 	Change  string  `json:"change"`
 	Verdict Verdict `json:"verdict"`
 	// Why gives the reason of the verdict, with an example where there is one.
@@ -32,11 +35,30 @@ type Change struct {
 type Comparison struct {
 	// Verdict is the gravest of the changes': breaking, unknown, default-changed, safe.
 	Verdict Verdict `json:"verdict"`
-	// Changes are sorted by path.
+	// Changes are sorted by path; never nil.
 	Changes []Change `json:"changes"`
 }
 
-// Compare says what becomes of values that were right for before under after.
-func Compare(_, _ *Template) (*Comparison, error) {
-	return nil, errors.New("comparing templates: not written yet")
+// verdicts are the words for compat's.
+var verdicts = map[compat.Verdict]Verdict{
+	compat.Safe: Safe, compat.DefaultChanged: DefaultChanged, compat.Unknown: Unknown, compat.Breaking: Breaking,
+}
+
+// Compare says what becomes of values that were right for before under after. It is about
+// #Variables alone: whether the template makes objects of the values still, rendering
+// tells. What it calls safe is proven; what it calls breaking has an example or follows
+// from what must be set.
+func Compare(before, after *Template) (c *Comparison, err error) {
+	defer recovered(&err)
+	side := func(t *Template) compat.Side {
+		return compat.Side{Context: t.ctx, Root: t.root, Variables: t.variables}
+	}
+	gravest := compat.Safe
+	c = &Comparison{Changes: []Change{}}
+	for _, ch := range compat.Compare(side(before), side(after)) {
+		gravest = max(gravest, ch.Verdict)
+		c.Changes = append(c.Changes, Change{Path: ch.Path, Change: ch.What, Verdict: verdicts[ch.Verdict], Why: ch.Why})
+	}
+	c.Verdict = verdicts[gravest]
+	return c, nil
 }

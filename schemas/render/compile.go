@@ -36,13 +36,13 @@ type Template struct {
 	root cue.Value
 	// variables is #Variables.
 	variables cue.Value
-	// kit is the package tidegate.io/kit; it does not exist where the template does not
-	// import it.
-	kit cue.Value
 	// facts are the names of the facts that the template's #Context has room for.
-	facts []string
+	facts  []string
+	places places
 	// linked says that the field values is #Variables and nothing else.
 	linked bool
+	// sensitive says that some variable may be marked as sensitive.
+	sensitive bool
 }
 
 // packages are the parts of CUE's standard library that a template may import: all that
@@ -61,27 +61,24 @@ func Compile(files map[string]string) (t *Template, err error) {
 	if lines := checkFiles(files); len(lines) > 0 {
 		return nil, sourceError(lines...)
 	}
-	inst, helpers, err := instance(files)
+	inst, err := instance(files)
 	if err != nil {
 		return nil, err
 	}
-	ctx := cuecontext.New()
-	root := ctx.BuildInstance(inst)
-	if err := root.Err(); err != nil {
-		return nil, cueError(err)
+	t = &Template{digest: Digest(files), ctx: cuecontext.New(), places: placesOf(inst)}
+	t.root = t.ctx.BuildInstance(inst)
+	if err := t.root.Err(); err != nil {
+		return nil, t.cueError(err)
 	}
-	if err := root.Validate(); err != nil {
-		return nil, cueError(err)
+	if err := t.root.Validate(); err != nil {
+		return nil, t.cueError(err)
 	}
-	t = &Template{digest: Digest(files), ctx: ctx, root: root, variables: root.LookupPath(variablesPath)}
-	if helpers != nil {
-		// The template's import has built it already: this is the same value.
-		t.kit = ctx.BuildInstance(helpers)
-	}
+	t.variables = t.root.LookupPath(variablesPath)
 	if lines := t.checkContract(); len(lines) > 0 {
 		return nil, sourceError(lines...)
 	}
 	t.linked = t.isLinked()
+	t.sensitive = mentions(inst, sensitiveMark)
 	return t, nil
 }
 
@@ -102,9 +99,6 @@ const cueModule = "cuelang.org/go"
 var engine = sync.OnceValue(func() string {
 	return cueVersion() + "+kit." + kit.Digest()[:kitDigits]
 })
-
-// kitDigits is how much of the kit's digest the version of the engine has.
-const kitDigits = 8
 
 func cueVersion() string {
 	info, ok := debug.ReadBuildInfo()
@@ -154,26 +148,29 @@ func checkFiles(files map[string]string) []string {
 }
 
 // instance parses files into one build instance, which has no access to any file system:
-// what it may import is CUE's own, and the kit. It returns the kit's instance too, nil
-// where no file imports it.
+// what it may import is CUE's own, and the kit.
 //
 // Everything is parsed anew for each template, the kit too: the engine writes into the
 // syntax that it builds from, so no two contexts may share one.
-func instance(files map[string]string) (inst, helpers *build.Instance, err error) {
-	var failed error
-	var loader *build.Context
+func instance(files map[string]string) (*build.Instance, error) {
+	var (
+		loader  *build.Context
+		helpers *build.Instance
+		failed  error
+		lines   []string
+	)
+	names := map[string]bool{}
 	loader = build.NewContext(build.Loader(func(_ token.Pos, path string) *build.Instance {
 		if path != kit.ImportPath {
 			// nil leaves the import to the engine, which knows only its standard library.
 			return nil
 		}
 		if helpers == nil && failed == nil {
-			helpers, failed = kitInstance(loader)
+			helpers, failed = kitInstance(loader, names)
 		}
 		return helpers
 	}))
-	inst = loader.NewInstance("", nil)
-	var lines []string
+	inst := loader.NewInstance("", nil)
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		f, err := parser.ParseFile(name, files[name], parser.ParseComments)
 		if err != nil {
@@ -181,54 +178,24 @@ func instance(files map[string]string) (inst, helpers *build.Instance, err error
 			continue
 		}
 		lines = append(lines, checkSyntax(f)...)
+		maps.Copy(names, definitions(f))
 		if err := inst.AddSyntax(f); err != nil {
 			lines = append(lines, cueLines(err)...)
 		}
 	}
 	if len(lines) > 0 {
-		return nil, nil, sourceError(lines...)
+		return nil, sourceError(lines...)
 	}
-	err = inst.Complete()
+	err := inst.Complete()
 	switch {
 	case failed != nil:
-		return nil, nil, cueError(failed)
+		return nil, cueError(failed)
 	case err != nil:
-		return nil, nil, cueError(err)
+		return nil, cueError(err)
 	case inst.ResolutionErr != nil:
-		return nil, nil, cueError(inst.ResolutionErr)
-	}
-	return inst, helpers, nil
-}
-
-// kitInstance parses the kit. Its file names begin with its import path, so that an error
-// tells them from the template's own.
-func kitInstance(loader *build.Context) (*build.Instance, error) {
-	inst := loader.NewInstance(kit.ImportPath, nil)
-	inst.ImportPath = kit.ImportPath
-	files := kit.Files()
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		f, err := parser.ParseFile(kit.ImportPath+"/"+name, files[name], parser.ParseComments)
-		if err != nil {
-			return nil, fmt.Errorf("parsing the kit: %w", err)
-		}
-		if err := inst.AddSyntax(f); err != nil {
-			return nil, fmt.Errorf("adding to the kit: %w", err)
-		}
-	}
-	if err := inst.Complete(); err != nil {
-		return nil, fmt.Errorf("completing the kit: %w", err)
+		return nil, cueError(inst.ResolutionErr)
 	}
 	return inst, nil
-}
-
-// definition returns what a name such as #Image stands for in the template, or else in the
-// kit; it does not exist where neither has it.
-func (t *Template) definition(name string) cue.Value {
-	path := cue.MakePath(cue.Def(name))
-	if v := t.root.LookupPath(path); v.Exists() {
-		return v
-	}
-	return t.kit.LookupPath(path)
 }
 
 // checkSyntax refuses imports that are not allowed and attributes that would make the

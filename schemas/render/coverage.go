@@ -93,7 +93,7 @@ func (c *Coverage) Missing() []string {
 // Cover renders the tests of a template and the examples, and says what they cover.
 //
 // To see which branches are taken it renders another template, which is made of the same
-// source: beside every comprehension stands a hidden list of what its clauses let through.
+// source: beside every comprehension stands a hidden field that says which way it went.
 // What is published never has them.
 func Cover(files map[string]string, examples map[string][]byte) (c *Coverage, err error) {
 	defer recovered(&err)
@@ -117,30 +117,22 @@ func Cover(files map[string]string, examples map[string][]byte) (c *Coverage, er
 		}
 	}
 	c = &Coverage{Variables: t.coverVariables(good), Branches: []BranchCoverage{}}
-	instrumented, clauses, err := instrument(files)
-	if err != nil || len(clauses) == 0 {
+	instrumented, branches, err := instrument(files)
+	if err != nil || len(branches) == 0 {
 		return c, err
 	}
-	inst, _, err := instance(instrumented)
+	inst, err := instance(instrumented)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the source for coverage: %w", err)
 	}
 	counting := &Template{ctx: cuecontext.New(), facts: t.facts}
 	counting.root = counting.ctx.BuildInstance(inst)
 	for _, r := range good {
-		counts, err := counting.count(r, len(clauses))
-		if err != nil {
+		if err := counting.watch(r, branches); err != nil {
 			return nil, fmt.Errorf("rendering for coverage: %w", err)
 		}
-		for i := range clauses {
-			clauses[i].see(counts)
-		}
 	}
-	for _, cl := range clauses {
-		if cl.branch != nil {
-			c.Branches = append(c.Branches, *cl.branch)
-		}
-	}
+	c.Branches = branches
 	slices.SortFunc(c.Branches, func(a, b BranchCoverage) int { return comparePositions(a.Position, b.Position) })
 	return c, nil
 }
@@ -184,37 +176,13 @@ func setPaths(n *values.Node, path string, set map[string]bool) {
 	}
 }
 
-// counterPrefix begins the hidden fields that count.
-const counterPrefix = "_tidegate_count_"
-
-// clause is one clause of a comprehension. Its counter is the number of times that it and
-// those before it let something through.
-type clause struct {
-	// before is the index of the clause before it in the same comprehension, or -1.
-	before, index int
-	// branch is nil for a clause that decides nothing, such as let.
-	branch *BranchCoverage
-}
-
-// see takes in what one evaluation counted: for each place where the comprehension stands
-// after evaluation, the counters by index.
-func (c *clause) see(places []map[int]int) {
-	if c.branch == nil {
-		return
-	}
-	for _, counts := range places {
-		n, reached := counts[c.index]
-		if !reached {
-			continue
-		}
-		times := 1
-		if c.before >= 0 {
-			times = counts[c.before]
-		}
-		c.branch.Taken = c.branch.Taken || n > 0
-		c.branch.Skipped = c.branch.Skipped || n < times
-	}
-}
+// The names of hidden fields that tell which way a clause went. A field takenName or
+// skippedName is true or is not there, so that those of several rounds of a loop agree.
+const (
+	counterPrefix = "_tidegate_clause_"
+	takenName     = "_tidegate_taken"
+	skippedName   = "_tidegate_skipped"
+)
 
 // insertion is text to put into a file.
 type insertion struct {
@@ -222,20 +190,21 @@ type insertion struct {
 	text   string
 }
 
-// instrument returns files with counters, and the clauses that they count.
-func instrument(files map[string]string) (map[string]string, []clause, error) {
+// instrument returns files with counters, and the clauses that they watch, by the numbers
+// in the counters' names.
+func instrument(files map[string]string) (map[string]string, []BranchCoverage, error) {
 	out := map[string]string{}
-	var clauses []clause
+	var branches []BranchCoverage
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		f, err := parser.ParseFile(name, files[name], parser.ParseComments)
 		if err != nil {
 			return nil, nil, cueError(err)
 		}
-		i := &instrumenter{source: files[name], end: len(files[name]), clauses: &clauses}
+		i := &instrumenter{source: files[name], branches: &branches}
 		i.decls(f.Decls)
 		out[name] = i.apply()
 	}
-	return out, clauses, nil
+	return out, branches, nil
 }
 
 // instrumenter walks one file.
@@ -244,8 +213,8 @@ type instrumenter struct {
 	// at is where counters go that are found now: behind the opening brace of the
 	// innermost struct, where everything is in scope that is in scope in the
 	// comprehension. 0 stands for the end of the file.
-	at, end    int
-	clauses    *[]clause
+	at         int
+	branches   *[]BranchCoverage
 	insertions []insertion
 }
 
@@ -276,29 +245,40 @@ func (i *instrumenter) walk(n ast.Node) {
 	}, nil)
 }
 
-// comprehension adds a counter for each clause: a list with an entry for each time that
-// the clauses up to it let something through.
+// comprehension adds a counter for each clause that decides something.
 func (i *instrumenter) comprehension(c *ast.Comprehension) {
-	before := -1
 	start := c.Pos().Offset()
-	for _, cl := range c.Clauses {
-		end := cl.End().Offset()
-		if start < 0 || end <= start || end > i.end {
+	for n, cl := range c.Clauses {
+		// Up to what follows: the end of a clause that ends in _|_ is given too early.
+		at, end := cl.Pos().Offset(), c.Value.Pos().Offset()
+		if n+1 < len(c.Clauses) {
+			end = c.Clauses[n+1].Pos().Offset()
+		}
+		if start < 0 || at < start || end <= at || end > len(i.source) {
 			return
 		}
-		next := clause{before: before, index: len(*i.clauses)}
+		before, text := i.source[start:at], strings.TrimSpace(i.source[at:end])
+		if strings.Contains(before+text, "//") {
+			// A comment would swallow what is put behind it.
+			return
+		}
+		var otherwise string
 		switch cl.(type) {
-		case *ast.IfClause, *ast.ForClause:
-			next.branch = &BranchCoverage{Position: place(cl.Pos()), Clause: oneLine(i.source[cl.Pos().Offset():end])}
+		case *ast.IfClause:
+			otherwise = "if !(" + strings.TrimSpace(strings.TrimPrefix(text, "if")) + ")"
+		case *ast.ForClause:
+			otherwise = "if __len([" + text + " {true}]) == 0"
+		default:
+			continue
 		}
-		text := fmt.Sprintf("%s%d: [%s {true}]", counterPrefix, next.index, i.source[start:end])
+		counter := fmt.Sprintf("%s%d: {%s%s {%s: true}, %s%s {%s: true}}", counterPrefix, len(*i.branches),
+			before, text, takenName, before, otherwise, skippedName)
 		if i.at == 0 {
-			i.insertions = append(i.insertions, insertion{offset: i.end, text: "\n" + text + "\n"})
+			i.insertions = append(i.insertions, insertion{offset: len(i.source), text: "\n" + counter + "\n"})
 		} else {
-			i.insertions = append(i.insertions, insertion{offset: i.at, text: text + ", "})
+			i.insertions = append(i.insertions, insertion{offset: i.at, text: counter + ", "})
 		}
-		*i.clauses = append(*i.clauses, next)
-		before = next.index
+		*i.branches = append(*i.branches, BranchCoverage{Position: place(cl.Pos()), Clause: oneLine(text)})
 	}
 }
 
@@ -315,13 +295,12 @@ func (i *instrumenter) apply() string {
 	return b.String()
 }
 
-// count evaluates the template with counters and reads them.
-func (t *Template) count(r rendered, counters int) ([]map[int]int, error) {
+// watch evaluates the template with counters and reads them into branches.
+func (t *Template) watch(r rendered, branches []BranchCoverage) error {
 	tree, err := t.read(r.values, r.context)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var places []map[int]int
 	facts, given := &ast.StructLit{}, r.context.facts(placeholder)
 	for _, name := range t.facts {
 		facts.Elts = append(facts.Elts, &ast.Field{Label: ast.NewString(name), Value: ast.NewString(given[name])})
@@ -331,48 +310,52 @@ func (t *Template) count(r rendered, counters int) ([]map[int]int, error) {
 		&ast.Field{Label: ast.NewIdent(factsPath.String()), Value: facts},
 	}}))
 	if err := filled.Err(); err != nil {
-		return nil, cueError(err)
+		return cueError(err)
 	}
-	t.counters(filled, 0, counters, &places)
-	return places, nil
+	see(filled, 0, branches)
+	return nil
 }
 
 // maxNesting bounds how deep counters are looked for.
 const maxNesting = 64
 
-// counters reads the counters of v and of all that is in it.
-func (t *Template) counters(v cue.Value, depth, counters int, places *[]map[int]int) {
+// see reads the counters of v and of all that is in it.
+func see(v cue.Value, depth int, branches []BranchCoverage) {
 	if depth > maxNesting {
 		return
 	}
 	if v.IncompleteKind() == cue.ListKind {
 		items, err := v.List()
 		for err == nil && items.Next() {
-			t.counters(items.Value(), depth+1, counters, places)
+			see(items.Value(), depth+1, branches)
 		}
 		return
 	}
 	it, err := v.Fields(cue.Hidden(true))
-	here := map[int]int{}
 	for err == nil && it.Next() {
 		name := it.Selector().String()
 		if depth == 0 && name == testsPath.String() {
 			continue
 		}
-		rest, isCounter := strings.CutPrefix(name, counterPrefix)
+		number, isCounter := strings.CutPrefix(name, counterPrefix)
 		if !isCounter {
-			t.counters(it.Value(), depth+1, counters, places)
+			see(it.Value(), depth+1, branches)
 			continue
 		}
-		index, err := strconv.Atoi(rest)
-		if err != nil || index >= counters {
-			continue
-		}
-		if n, err := it.Value().Len().Int64(); err == nil {
-			here[index] = int(n)
+		if n, err := strconv.Atoi(number); err == nil && n < len(branches) {
+			branches[n].Taken = branches[n].Taken || has(it.Value(), takenName)
+			branches[n].Skipped = branches[n].Skipped || has(it.Value(), skippedName)
 		}
 	}
-	if len(here) > 0 {
-		*places = append(*places, here)
+}
+
+// has says whether the counter v has the field called name.
+func has(v cue.Value, name string) bool {
+	it, err := v.Fields(cue.Hidden(true))
+	for err == nil && it.Next() {
+		if it.Selector().String() == name {
+			return true
+		}
 	}
+	return false
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"cuelang.org/go/cue"
-	"cuelang.org/go/cue/errors"
 	"cuelang.org/go/cue/token"
 
 	"tidegate.io/tidegate/schemas/render/internal/values"
@@ -20,8 +19,12 @@ const (
 	ReasonTemplateBroken = "TG-TEMPLATE-BROKEN"
 )
 
-// maxProblems is how many mistakes one error lists.
-const maxProblems = 100
+const (
+	// maxProblems is how many mistakes one error lists.
+	maxProblems = 100
+	// maxProblemBytes is how long they are together, some lines more or less.
+	maxProblemBytes = 64 << 10
+)
 
 // Error has one line for each problem.
 func (e *ValuesError) Error() string {
@@ -41,8 +44,20 @@ func (p Problem) String() string {
 	if p.Hint != "" {
 		line += "; " + p.Hint
 	}
+	if p.At != "" {
+		line += " (" + p.At + ")"
+	}
 	return line
 }
+
+// ValuesPath is the path of the values as a whole.
+const ValuesPath = values.Root
+
+// EntryPath is the path of the entry called name of the object at path.
+func EntryPath(path, name string) string { return values.Child(path, name) }
+
+// ItemPath is the path of item i of the list at path.
+func ItemPath(path string, i int) string { return values.Index(path, i) }
 
 // Error has one line for each mistake.
 func (e *SourceError) Error() string { return strings.Join(e.Lines, "\n") }
@@ -53,14 +68,25 @@ func (e *SourceError) Reason() string { return ReasonTemplateBroken }
 func valuesError(problems []Problem) error {
 	slices.SortStableFunc(problems, func(a, b Problem) int { return strings.Compare(a.Path, b.Path) })
 	problems = slices.Compact(problems)
-	if len(problems) > maxProblems {
-		more := len(problems) - maxProblems
-		problems = append(problems[:maxProblems:maxProblems], Problem{
+	if listed := listable(problems); listed < len(problems) {
+		more := len(problems) - listed
+		problems = append(problems[:listed:listed], Problem{
 			Path:    values.Root,
 			Message: fmt.Sprintf("wanted no mistakes, found %d more than are listed", more),
 		})
 	}
 	return &ValuesError{Problems: problems}
+}
+
+// listable is how many of the problems one error has room for.
+func listable(problems []Problem) int {
+	size := 0
+	for i, p := range problems {
+		if size += len(p.Path) + len(p.Message) + len(p.Hint); i > 0 && (i >= maxProblems || size > maxProblemBytes) {
+			return i
+		}
+	}
+	return len(problems)
 }
 
 func sourceError(lines ...string) error {
@@ -74,29 +100,7 @@ func sourceError(lines ...string) error {
 func cueError(err error) error { return sourceError(cueLines(err)...) }
 
 // cueLines has a line for each mistake that an error of the CUE engine reports.
-func cueLines(err error) []string {
-	var lines []string
-	for _, e := range errors.Errors(errors.Sanitize(errors.Promote(err, ""))) {
-		line := errors.String(e)
-		if at := position(e); at != "" {
-			line = at + ": " + line
-		}
-		if !slices.Contains(lines, line) {
-			lines = append(lines, line)
-		}
-	}
-	return lines
-}
-
-// position is the place in the template that e is about, or "".
-func position(e errors.Error) string {
-	for _, p := range errors.Positions(e) {
-		if at := place(p); at != "" {
-			return at
-		}
-	}
-	return ""
-}
+func cueLines(err error) []string { return places(nil).lines(err) }
 
 func place(p token.Pos) string {
 	if !p.IsValid() || p.Filename() == "" {

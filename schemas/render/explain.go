@@ -81,11 +81,13 @@ type explainer struct {
 	problems []Problem
 }
 
-func (e *explainer) report(path, message, hint string) {
+func (e *explainer) report(path, message, hint string) *Problem {
+	p := Problem{Path: path, Message: message, Hint: hint}
 	if e.hiding && repeats(message+" "+hint, e.secrets) {
-		message, hint = "wanted what the template allows, "+withheld, ""
+		p = Problem{Path: path, Message: "wanted what the template allows, " + withheld, Hidden: true}
 	}
-	e.problems = append(e.problems, Problem{Path: path, Message: message, Hint: hint})
+	e.problems = append(e.problems, p)
+	return &e.problems[len(e.problems)-1]
 }
 
 // with is schema with the entries of the object set to what value gives for each.
@@ -133,7 +135,7 @@ func (e *explainer) object(schema cue.Value, n *values.Node, path string) {
 		before := len(e.problems)
 		e.value(e.wanted(base, f), f.Value, child)
 		if suspect && len(e.problems) == before {
-			e.conflict(schema, accepted, f, path)
+			e.conflict(schema, n, accepted, f, path)
 		}
 	}
 	e.missing(base, n, path)
@@ -162,7 +164,7 @@ func (e *explainer) choice(schema cue.Value, n *values.Node, path string) bool {
 	if near := values.Nearest(f.Value.Text, one.Literals()); near != "" && !f.Value.Hidden {
 		hint = fmt.Sprintf("did you mean %q?", near)
 	}
-	e.report(f.Path(path), "wanted "+one.Words()+", found "+f.Value.Describe(), hint)
+	e.report(f.Path(path), "wanted "+one.Words()+", found "+f.Value.Describe(), hint).Hidden = f.Value.Hidden
 	return true
 }
 
@@ -173,7 +175,7 @@ func (e *explainer) wanted(schema cue.Value, f values.Field) cue.Value {
 		return declared
 	}
 	with := e.with(schema, []values.Field{f}, func(f values.Field) ast.Expr { return skeleton(f.Value) })
-	if want := entry(with, f.Name); want.Exists() && want.Err() == nil {
+	if want := entry(with, f.Name); want.Exists() && want.Err() == nil && (!declared.Exists() || declared.Err() != nil || !wrong(with)) {
 		return want
 	}
 	// A constraint that no value of this form meets, such as a least length.
@@ -251,7 +253,7 @@ func (e *explainer) fit(schema cue.Value, n *values.Node) (base cue.Value, accep
 }
 
 // conflict reports the accepted entry that f rules out, where f itself is as wanted.
-func (e *explainer) conflict(schema cue.Value, accepted []values.Field, f values.Field, path string) {
+func (e *explainer) conflict(schema cue.Value, n *values.Node, accepted []values.Field, f values.Field, path string) {
 	for i, other := range accepted {
 		others := append(slices.Delete(slices.Clone(accepted), i, i+1), f)
 		base := e.with(schema, others, given)
@@ -259,6 +261,10 @@ func (e *explainer) conflict(schema cue.Value, accepted []values.Field, f values
 			continue
 		}
 		before := len(e.problems)
+		if !base.Allows(cue.Str(other.Name)) {
+			e.unknown(schema, base, n, other, other.Path(path))
+			return
+		}
 		e.value(e.wanted(base, other), other.Value, other.Path(path))
 		if len(e.problems) > before {
 			return
@@ -315,7 +321,8 @@ func (e *explainer) mismatch(schema, failed cue.Value, n *values.Node, path stri
 			wanted = fmt.Sprintf(format, args...)
 		}
 	}
-	e.report(path, wanted+", found "+n.Describe(), e.hint(schema, n))
+	p := e.report(path, wanted+", found "+n.Describe(), e.hint(schema, n))
+	p.Hidden = p.Hidden || n.Hidden
 }
 
 // words says what schema wants, in the author's words if there are some.
@@ -337,6 +344,10 @@ func (e *explainer) hint(schema cue.Value, n *values.Node) string {
 	case n.Kind == values.String:
 		if near := values.Nearest(n.Text, shape.Of(schema).Literals()); near != "" {
 			return fmt.Sprintf("did you mean %q?", near)
+		}
+		if bare, mistakes := values.Parse([]byte(`{"x":` + n.Text + `}`)); len(mistakes) == 0 && len(bare.Fields) == 1 && scalar(bare.Fields[0].Value) &&
+			!wrong(schema.Unify(e.ctx.BuildExpr(syntax(bare.Fields[0].Value)))) {
+			return "leave the quotes away: " + n.Text
 		}
 	case n.Kind == values.Number && !wrong(schema.Unify(e.ctx.BuildExpr(ast.NewString(n.Text)))):
 		return fmt.Sprintf("put it in quotes: %q", n.Text)
@@ -381,7 +392,7 @@ func (e *explainer) unknown(schema, base cue.Value, n *values.Node, f values.Fie
 	} else if len(known) > 0 {
 		hint = "known here: " + listed(known)
 	}
-	e.report(path, message, hint)
+	e.report(path, message, hint).Name = true
 }
 
 // maxListed is how many names a hint repeats.
@@ -521,15 +532,14 @@ func pathOf(selectors []string, tree *values.Node) string {
 func (t *Template) mistaken(mistakes []values.Mistake) error {
 	problems := make([]Problem, len(mistakes))
 	for i, m := range mistakes {
-		steps, message := m.Steps, m.Wanted
-		if m.Found != "" {
-			found := m.Found
-			if !t.public(steps) {
-				found = "something that is not shown, because it may be sensitive"
-			}
-			message += ", found " + found
+		steps, message, hidden := m.Steps, m.Wanted, !t.public(m.Steps)
+		switch {
+		case m.Found != "" && hidden:
+			message += ", found something that is not shown, because it may be sensitive"
+		case m.Found != "":
+			message += ", found " + m.Found
 		}
-		problems[i] = Problem{Path: t.publicPath(steps), Message: message, Hint: m.Hint}
+		problems[i] = Problem{Path: t.publicPath(steps), Message: message, Hint: m.Hint, Name: m.Name, Hidden: hidden}
 	}
 	return valuesError(problems)
 }

@@ -141,7 +141,7 @@ func Vet(files map[string]string, o VetOptions) []Finding {
 		o.Context = sample
 	}
 	v := &vetter{options: o, files: files, seen: map[Finding]bool{}}
-	v.vet()
+	v.guarded()
 	slices.SortStableFunc(v.findings, func(a, b Finding) int {
 		return cmp.Or(comparePositions(a.Position, b.Position), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Message, b.Message))
 	})
@@ -178,6 +178,18 @@ func (v *vetter) warn(code, position, format string, args ...any) {
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// guarded vets, and turns a panic of the engine into a finding.
+func (v *vetter) guarded() {
+	var err error
+	defer func() {
+		if err != nil {
+			v.broken(err)
+		}
+	}()
+	defer recovered(&err)
+	v.vet()
+}
 
 func (v *vetter) vet() {
 	if !v.parse() {

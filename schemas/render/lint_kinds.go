@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
@@ -114,7 +115,8 @@ func (s *objectSet) labels(id, path string, l map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(l)) {
 		wrong := append(validation.IsQualifiedName(name), validation.IsValidLabelValue(l[name])...)
 		if len(wrong) > 0 {
-			s.fail(id, CodeObject, "wanted a label that Kubernetes takes in %s, found %s: %q: %s", path, name, l[name], wrong[0])
+			why, _, _ := strings.Cut(wrong[0], " (e.g.")
+			s.fail(id, CodeObject, "wanted a label that Kubernetes takes in %s, found %s: %q: %s", path, name, l[name], why)
 		}
 	}
 }

@@ -42,6 +42,9 @@ func (v *vetter) lintObjects() {
 	base := v.minimal()
 	switch {
 	case len(good) == 0 && base == nil:
+		if slices.ContainsFunc(v.findings, func(f Finding) bool { return f.Code == CodeObject || f.Code == CodeRollout }) {
+			return
+		}
 		v.warn(CodeNotRendered, "", "wanted a test or an example, so that the objects can be looked at, found none, and no values could be made up; add tests: \"a name\": values: {...}")
 		return
 	case base == nil:
@@ -67,6 +70,10 @@ func (v *vetter) tests() []rendered {
 	}
 	var good []rendered
 	for _, r := range results {
+		if r.broken != nil {
+			v.sourceFindings(CodeObject, r.broken)
+			continue
+		}
 		for _, p := range r.Problems {
 			v.fail(CodeTestFails, r.Position, "tests.%s: %s", label(r.Name), p)
 		}
@@ -139,11 +146,11 @@ func (v *vetter) positionOf(message string) string {
 	return place(v.template.root.LookupPath(path).Pos())
 }
 
-var revisionPattern = regexp.MustCompile(`-[0-9a-f]{10}\b`)
+var revisionPattern = regexp.MustCompile(`([-="])[0-9a-f]{10}\b`)
 
 // anonymous is a message without revisions, which would make one mistake look like many.
 func anonymous(message string) string {
-	return revisionPattern.ReplaceAllString(message, "-<revision>")
+	return revisionPattern.ReplaceAllString(message, "$1<revision>")
 }
 
 // lintRendered looks at the objects of one Release.
@@ -198,7 +205,7 @@ func (v *vetter) lintContext(r rendered) {
 			if position == "" {
 				position = v.positionOf(message)
 			}
-			v.fail(CodeContext, position, "wanted names and namespaces made of #Context, found that the values of %s do not render for a Release %s in namespace %s: %s", r.where, other.Name, other.Namespace, anonymous(message))
+			v.fail(CodeContext, position, "wanted names and namespaces made of #Context, found that what renders for one Release does not for another (%s, for the Release %s in namespace %s): %s", r.where, other.Name, other.Namespace, anonymous(message))
 		}
 		return
 	}

@@ -261,7 +261,7 @@ func (v *vetter) lintUnused() {
 	refs := v.references()
 	var unused []string
 	for _, d := range v.template.declared() {
-		if d.path == values.Root || refs.uses(d.path) || slices.ContainsFunc(unused, func(p string) bool { return beneath(d.path, p) }) {
+		if d.path == values.Root || d.kind != fieldOf || strings.ContainsAny(d.path, "[<") || refs.uses(d.path) || slices.ContainsFunc(unused, func(p string) bool { return beneath(d.path, p) }) {
 			continue
 		}
 		unused = append(unused, d.path)

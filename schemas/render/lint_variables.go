@@ -1,11 +1,13 @@
 package render
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"unicode"
 
 	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/cuecontext"
 
 	"tidegate.io/tidegate/schemas/render/internal/shape"
@@ -117,18 +119,18 @@ func (t *Template) declared() []declared {
 			return
 		}
 		known[d.path] = true
-		d.position = place(d.value.Pos())
+		d.leaf = true
 		at := len(out)
 		out = append(out, d)
 		for _, arm := range declaredArms(d.value) {
 			fields, entries := false, false
-			it, err := arm.Fields(cue.Optional(true), cue.Patterns(true))
-			for err == nil && it.Next() {
+			for it := structFields(arm); it != nil && it.Next(); {
 				sel := it.Selector()
-				child := declared{value: it.Value(), constraint: sel.ConstraintType()}
+				child := declared{value: it.Value(), constraint: sel.ConstraintType(), position: place(it.Value().Pos())}
 				if child.constraint == cue.PatternConstraint {
 					entries = true
 					child.kind, child.path = entryOf, d.path+".<name>"
+					child.value = t.instance(arm, sel.Pattern(), child.value)
 				} else {
 					fields = true
 					child.path = values.Child(d.path, sel.Unquoted())
@@ -136,14 +138,40 @@ func (t *Template) declared() []declared {
 				visit(child, depth+1)
 			}
 			out[at].isMap = entries && !fields
-			out[at].leaf = !fields
+			out[at].leaf = out[at].leaf && !fields
 			if item := arm.LookupPath(cue.MakePath(cue.AnyIndex)); arm.IncompleteKind() == cue.ListKind && item.Exists() {
-				visit(declared{path: d.path + "[]", value: item, kind: itemOf}, depth+1)
+				visit(declared{path: d.path + "[]", value: item, kind: itemOf, position: place(item.Pos())}, depth+1)
 			}
 		}
 	}
-	visit(declared{path: values.Root, value: t.variables}, 0)
+	visit(declared{path: values.Root, value: t.variables, position: place(t.variables.Pos())}, 0)
 	return out
+}
+
+// instance is what the pattern of the struct in accepts under some name. What stands behind
+// the pattern itself, which is value, is not closed as its instances are.
+func (t *Template) instance(in, pattern, value cue.Value) cue.Value {
+	name := t.first(pattern, scalars(pattern))
+	if name == nil {
+		return value
+	}
+	with := in.Unify(t.ctx.BuildExpr(&ast.StructLit{Elts: []ast.Decl{&ast.Field{Label: ast.NewString(name.Text), Value: ast.NewIdent("_")}}}))
+	if v := with.LookupPath(cue.MakePath(cue.Str(name.Text))); v.Exists() && v.Err() == nil {
+		return v
+	}
+	return value
+}
+
+// structFields iterates over the fields and patterns of a struct; nil for other values.
+func structFields(v cue.Value) *cue.Iterator {
+	if v.IncompleteKind() != cue.StructKind {
+		return nil
+	}
+	it, err := v.Fields(cue.Optional(true), cue.Patterns(true))
+	if err != nil {
+		return nil
+	}
+	return it
 }
 
 // declaredArms are the alternatives of v that have parts; v itself where it is no choice.
@@ -173,6 +201,9 @@ func ownDefault(v cue.Value) (cue.Value, bool) {
 
 // lintVariables finds what the language lets pass in #Variables.
 func (v *vetter) lintVariables() {
+	if !v.template.linked {
+		v.fail(CodeOpenStruct, place(v.template.root.LookupPath(valuesPath).Pos()), "wanted just values: #Variables, found something else, so that a template may read what no team can set; move what is added there into a hidden field")
+	}
 	for _, d := range v.template.declared() {
 		if d.path != values.Root {
 			v.lintVariable(d)
@@ -190,7 +221,7 @@ func (v *vetter) lintVariable(d declared) {
 	if d.kind == fieldOf && d.constraint == 0 && scalar && shape.NeedsValue(d.value) {
 		v.warn(CodeIncomplete, d.position, "%s: wanted %s!: where a Release must set it, found a field that has no value and no mark; add the ! (or ? where it may be left out, or a default)", d.path, lastName(d.path))
 	}
-	if _, has := ownDefault(d.value); has && d.constraint != 0 && d.kind == fieldOf && ambiguous(d.value) {
+	if _, has := d.value.Default(); has && d.constraint != 0 && d.kind == fieldOf && scalar {
 		mark := "!"
 		if d.constraint == cue.OptionalConstraint {
 			mark = "?"
@@ -201,12 +232,6 @@ func (v *vetter) lintVariable(d declared) {
 		v.warn(CodeFreeForm, d.position, "%s: wanted to know what is accepted, found _, which accepts anything; name a type", d.path)
 	}
 	v.lintSecret(d)
-}
-
-// ambiguous says whether v is a choice, so that a default picks one of several.
-func ambiguous(v cue.Value) bool {
-	d, ok := v.Default()
-	return ok && !d.Equals(v)
 }
 
 func lastName(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
@@ -236,18 +261,11 @@ func (v *vetter) lintDefault(d declared) {
 		return
 	}
 	for _, b := range broad {
-		u := b.Unify(def)
-		if u.Validate(cue.Concrete(true)) != nil {
-			continue
-		}
-		if u.Kind() != cue.StructKind && u.Kind() != cue.ListKind {
-			return
-		}
-		whole, err := u.MarshalJSON()
+		whole, err := v.template.within(b, def)
 		if err != nil {
 			continue
 		}
-		if given, err := def.MarshalJSON(); err == nil && string(given) != string(whole) {
+		if given, err := def.MarshalJSON(); err == nil && def.Kind()&(cue.StructKind|cue.ListKind) != 0 && string(given) != whole {
 			v.fail(CodeDefaultIncomplete, d.position, "%s: wanted the default to have the defaults of its parts, %s, found %s; write it as [...#Item] & (*[...] | [...])", d.path, whole, given)
 		}
 		return
@@ -259,10 +277,53 @@ func (v *vetter) lintDefault(d declared) {
 	v.fail(CodeDefaultOutside, d.position, "%s: wanted a default within its own bounds, found %s, which a Release could not set; the language does not check a default, so widen the bounds or change it", d.path, text)
 }
 
+// within returns the JSON of what def is where bound is wanted. A list is taken item by
+// item, since the engine does not hold a list against what an alternative says of its rest.
+func (t *Template) within(bound, def cue.Value) (string, error) {
+	if def.Kind() != cue.ListKind {
+		given, err := def.MarshalJSON()
+		if err != nil {
+			return "", err
+		}
+		// Written anew: within a definition a default is closed, and would refuse what the
+		// bound adds to it.
+		n, mistakes := values.Parse([]byte(`{"a":` + string(given) + `}`))
+		if len(mistakes) > 0 {
+			return "", errors.New("a default that a Release could not write")
+		}
+		u := bound.Unify(t.ctx.BuildExpr(syntax(n.Field("a"))))
+		if err := u.Validate(cue.Concrete(true)); err != nil {
+			return "", err
+		}
+		b, err := u.MarshalJSON()
+		return string(b), err
+	}
+	items, err := def.List()
+	if err != nil {
+		return "", err
+	}
+	var out []string
+	for i := 0; items.Next(); i++ {
+		want := bound.LookupPath(cue.MakePath(cue.Index(i)))
+		if !want.Exists() {
+			want = bound.LookupPath(cue.MakePath(cue.AnyIndex))
+		}
+		if !want.Exists() {
+			return "", errors.New("a list of another length")
+		}
+		item, err := t.within(want, items.Value())
+		if err != nil {
+			return "", err
+		}
+		out = append(out, item)
+	}
+	return "[" + strings.Join(out, ",") + "]", nil
+}
+
 // outsideDefaults are the positions of defaults that Compile refuses.
 func (v *vetter) outsideDefaults() map[string]bool {
 	out := map[string]bool{}
-	inst, _, err := instance(v.files)
+	inst, err := instance(v.files)
 	if err != nil {
 		return out
 	}
@@ -358,7 +419,7 @@ func (v *vetter) lintSecret(d declared) {
 	if !slices.Contains(secretWords, last) && !isKey {
 		return
 	}
-	v.warn(CodeSecret, d.position, "%s: wanted secrets by reference, found a variable that seems to hold one, which everybody could read who can read the Release; take the name of a Secret instead, as in %sName", d.path, lastName(d.path))
+	v.warn(CodeSecret, d.position, "%s: wanted secrets by reference, found a variable that seems to hold one, which everybody could read who can read the Release; take the name of a Secret instead, as in %sSecretName", d.path, lastName(d.path))
 }
 
 // nameWords are the parts of a name such as apiKey or DB_PASSWORD, in lower case.

@@ -64,17 +64,17 @@ func (t *Template) Render(valuesJSON []byte, c Context) (res *Result, err error)
 // what a template computes of the revision, such as its length or capital letters, would
 // be that of the stand-in: a *SourceError says where.
 func (t *Template) RenderTwice(valuesJSON []byte, c Context) (res *Result, err error) {
+	var tree *values.Node
+	defer func() { err = t.discreet(err, tree) }()
 	defer recovered(&err)
-	res, err = t.Render(valuesJSON, c)
-	if err != nil {
-		return nil, err
-	}
-	tree, err := t.read(valuesJSON, c)
-	if err != nil {
+	if tree, err = t.read(valuesJSON, c); err != nil {
 		return nil, err
 	}
 	first, err := t.evaluate(tree, c, placeholder)
 	if err != nil {
+		return nil, err
+	}
+	if res, err = first.result(c); err != nil {
 		return nil, err
 	}
 	second, err := t.evaluate(tree, c, witness)
@@ -265,13 +265,13 @@ func (t *Template) unify(tree *values.Node, c Context, revision string) (out eva
 		&ast.Field{Label: ast.NewIdent("context"), Value: facts},
 	}}))
 	if err := filled.Validate(cue.Concrete(true), cue.Final()); err != nil {
-		return out, cueError(err)
+		return out, t.cueError(err)
 	}
 	if out.objects, err = filled.LookupPath(objectsPath).MarshalJSON(); err != nil {
-		return out, cueError(err)
+		return out, t.cueError(err)
 	}
 	if out.rollout, err = filled.LookupPath(rolloutPath).MarshalJSON(); err != nil {
-		return out, cueError(err)
+		return out, t.cueError(err)
 	}
 	return out, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/build"
 
 	"tidegate.io/tidegate/schemas/render/internal/shape"
 	"tidegate.io/tidegate/schemas/render/internal/values"
@@ -20,6 +21,23 @@ const (
 	immutableMark = "immutable"
 	wantedMark    = "wanted"
 )
+
+// mentions says whether an attribute called name stands anywhere in the source, or in
+// what it imports.
+func mentions(inst *build.Instance, name string) bool {
+	found := false
+	for _, f := range inst.Files {
+		ast.Walk(f, func(n ast.Node) bool {
+			if a, ok := n.(*ast.Attribute); ok {
+				if key, _ := a.Split(); key == name {
+					found = true
+				}
+			}
+			return !found
+		}, nil)
+	}
+	return found || slices.ContainsFunc(inst.Imports, func(i *build.Instance) bool { return mentions(i, name) })
+}
 
 // mark returns the attribute called name of v: of the field, within its struct, or of
 // what v is written with, the nearest first.
@@ -34,6 +52,9 @@ func marked(v cue.Value, name string) bool {
 // hides too much rather than too little: a variable of a choice counts as marked if one
 // of the alternatives marks it.
 func (t *Template) conceal(tree *values.Node) {
+	if !t.sensitive {
+		return
+	}
 	whole := t.variables.Unify(t.ctx.BuildExpr(syntax(tree)))
 	// Wrong values can keep the engine from saying which variable a value is of; what is
 	// known of the names alone is asked as well.
@@ -64,6 +85,7 @@ func outline(n *values.Node) ast.Expr {
 // concealNode hides n, or what in it is marked. Declared is what the template alone says
 // about n, filled what it says together with values.
 func concealNode(declared, filled []cue.Value, n *values.Node, above bool) {
+	declared, filled = alternatives(declared), alternatives(filled)
 	sensitive := func(v cue.Value) bool { return marked(v, sensitiveMark) }
 	n.Hidden = above || slices.ContainsFunc(declared, sensitive) || slices.ContainsFunc(filled, sensitive)
 	for i, item := range n.Items {
@@ -89,29 +111,30 @@ func declares(v cue.Value, name string) bool {
 // maxWants is how many alternatives for one value are looked at.
 const maxWants = 16
 
+// alternatives are wants and the parts that they are written with.
+func alternatives(wants []cue.Value) []cue.Value {
+	out := slices.Clone(wants)
+	for _, v := range wants {
+		if op, args := v.Expr(); op == cue.OrOp || op == cue.AndOp {
+			out = append(out, args...)
+		}
+	}
+	return out
+}
+
 // entriesAt returns what wants say about the entry at sel.
 func entriesAt(wants []cue.Value, sel cue.Selector) []cue.Value {
+	selectors := []cue.Selector{sel, cue.AnyIndex}
+	if sel.LabelType() != cue.IndexLabel {
+		selectors = []cue.Selector{sel, sel.Required(), sel.Optional(), cue.AnyString}
+	}
 	var out []cue.Value
-	add := func(v cue.Value, selectors ...cue.Selector) {
+	for _, v := range wants {
 		for _, s := range selectors {
 			if e := v.LookupPath(cue.MakePath(s)); e.Exists() && len(out) < maxWants {
 				out = append(out, e)
-				return
+				break
 			}
-		}
-	}
-	for _, v := range wants {
-		op, args := v.Expr()
-		alternatives := []cue.Value{v}
-		if op == cue.OrOp || op == cue.AndOp {
-			alternatives = append(alternatives, args...)
-		}
-		for _, a := range alternatives {
-			if sel.LabelType() == cue.IndexLabel {
-				add(a, sel, cue.AnyIndex)
-				continue
-			}
-			add(a, sel, sel.Required(), sel.Optional(), cue.AnyString)
 		}
 	}
 	return out
@@ -141,7 +164,7 @@ func (t *Template) reach(steps []values.Step) (known int, sensitive bool) {
 		if s.Item {
 			sel = cue.Index(s.Index)
 		}
-		if wants = entriesAt(wants, sel); len(wants) == 0 {
+		if wants = entriesAt(alternatives(wants), sel); len(wants) == 0 {
 			return i, false
 		}
 		if slices.ContainsFunc(wants, func(v cue.Value) bool { return marked(v, sensitiveMark) }) {

@@ -45,6 +45,13 @@ type Problem struct {
 	Message string
 	// Hint says what to do, such as the nearest name; may be empty.
 	Hint string
+	// Name is true where the name at the end of Path is the mistake, not the value.
+	Name bool
+	// Hidden is true where what was found is sensitive, and is not in Message.
+	Hidden bool
+	// At is the place in the file that the values come from, as file:line:column; empty
+	// where they come from no file.
+	At string
 }
 
 // ValuesError reports every mistake found in the values of a Release.

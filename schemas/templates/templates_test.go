@@ -13,9 +13,12 @@ import (
 	"time"
 
 	"cuelang.org/go/cue/format"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
 
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/templates"
+	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -60,8 +63,8 @@ func golden(t *testing.T, name string, value any) {
 
 func TestEveryShippedTemplateCompilesAndPassesItsTests(t *testing.T) {
 	names := templates.Names()
-	if !slices.Contains(names, "web") {
-		t.Fatalf("wanted web among the templates, found %v", names)
+	if want := []string{"grpc", "job", "stateful", "web", "web-bluegreen", "worker"}; !slices.Equal(names, want) {
+		t.Fatalf("wanted the templates %v, found %v", want, names)
 	}
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
@@ -117,7 +120,7 @@ func TestShippedTemplatesAreFormatted(t *testing.T) {
 
 func TestFilesOfAnUnknownTemplate(t *testing.T) {
 	_, err := templates.Files("wbe")
-	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "wanted one of web") {
+	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "wanted one of grpc, job, stateful, web, ") {
 		t.Errorf("wanted an error that lists the templates, got %v", err)
 	}
 }
@@ -140,12 +143,173 @@ func TestWebRendersAsBefore(t *testing.T) {
 	}
 }
 
-func TestTheSchemaOfWebIsAsBefore(t *testing.T) {
-	schema, err := compile(t, "web").Schema()
+func TestSchemasAreAsBefore(t *testing.T) {
+	for _, name := range templates.Names() {
+		t.Run(name, func(t *testing.T) {
+			schema, err := compile(t, name).Schema()
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, name+".schema.json", json.RawMessage(schema))
+		})
+	}
+}
+
+// examples renders the examples of a template.
+func examples(t *testing.T, name string) map[string]*render.Result {
+	t.Helper()
+	files, err := templates.Examples(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "web.schema.json", json.RawMessage(schema))
+	tpl := compile(t, name)
+	out := map[string]*render.Result{}
+	for file, text := range files {
+		values, err := yaml.YAMLToJSON([]byte(text))
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		r, err := tpl.RenderTwice(values, render.Context{Name: "demo", Namespace: "shop", Template: name})
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		out[strings.TrimSuffix(file, ".yaml")] = r
+	}
+	return out
+}
+
+func TestExamplesRenderAsBefore(t *testing.T) {
+	for _, name := range templates.Names() {
+		rendered := examples(t, name)
+		if rendered["least"] == nil || rendered["full"] == nil {
+			t.Errorf("%s: wanted examples/least.yaml and examples/full.yaml, found %d examples", name, len(rendered))
+		}
+		for example, r := range rendered {
+			t.Run(name+"/"+example, func(t *testing.T) {
+				golden(t, name+".example-"+example+".json", r)
+			})
+		}
+	}
+}
+
+// What a pod may do is the same in every template, whatever the values are.
+func TestEveryPodIsRestricted(t *testing.T) {
+	for _, name := range templates.Names() {
+		for example, r := range examples(t, name) {
+			for _, o := range r.Set {
+				path := []string{"spec", "template", "spec"}
+				if o.GetKind() == "CronJob" {
+					path = []string{"spec", "jobTemplate", "spec", "template", "spec"}
+				}
+				pod, found, err := unstructured.NestedMap(o.Object, path...)
+				if err != nil || !found {
+					continue
+				}
+				at := name + "/" + example
+				if nonRoot, _, _ := unstructured.NestedBool(pod, "securityContext", "runAsNonRoot"); !nonRoot {
+					t.Errorf("%s: wanted pods that do not run as root", at)
+				}
+				if profile, _, _ := unstructured.NestedString(pod, "securityContext", "seccompProfile", "type"); profile != "RuntimeDefault" {
+					t.Errorf("%s: wanted the seccomp profile of the runtime, found %q", at, profile)
+				}
+				containers, _, _ := unstructured.NestedSlice(pod, "containers")
+				if len(containers) != 1 {
+					t.Fatalf("%s: wanted one container, found %d", at, len(containers))
+				}
+				c := containers[0].(map[string]any)
+				context, _, _ := unstructured.NestedMap(c, "securityContext")
+				drop, _, _ := unstructured.NestedStringSlice(context, "capabilities", "drop")
+				if context["allowPrivilegeEscalation"] != false || context["readOnlyRootFilesystem"] != true || !slices.Equal(drop, []string{"ALL"}) {
+					t.Errorf("%s: wanted a container without privileges, found %v", at, context)
+				}
+				if limit, _, _ := unstructured.NestedString(c, "resources", "limits", "memory"); limit == "" {
+					t.Errorf("%s: wanted a limit of memory, found none", at)
+				}
+			}
+		}
+	}
+}
+
+// A change of what teams or platform did not ask for must not roll their services.
+func TestTheSizeIsNoPartOfTheRevision(t *testing.T) {
+	for _, name := range []string{"grpc", "stateful", "web", "web-bluegreen", "worker"} {
+		tpl := compile(t, name)
+		revision := func(values string) string {
+			t.Helper()
+			r, err := tpl.Render([]byte(values), cart)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r.Revision
+		}
+		least := revision(`{"image": "shop/cart:1"}`)
+		if more := revision(`{"image": "shop/cart:1", "replicas": 7}`); more != least {
+			t.Errorf("%s: wanted the same revision with more replicas, found %s and %s", name, least, more)
+		}
+		if other := revision(`{"image": "shop/cart:2"}`); other == least {
+			t.Errorf("%s: wanted another revision with another image, found the same", name)
+		}
+		if other := revision(`{"image": "shop/cart:1", "env": {"A": "b"}}`); other == least {
+			t.Errorf("%s: wanted another revision with another environment, found the same", name)
+		}
+	}
+}
+
+func TestConfigurationIsPartOfTheRevision(t *testing.T) {
+	for _, name := range []string{"job", "stateful", "web-bluegreen", "worker"} {
+		tpl := compile(t, name)
+		config := func(text string) string {
+			t.Helper()
+			values := `{"image": "shop/cart:1", "config": {"app.yaml": "` + text + `"}}`
+			if name == "job" {
+				values = `{"schedule": "@daily", ` + values[1:]
+			}
+			r, err := tpl.Render([]byte(values), cart)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, o := range r.Set {
+				if o.GetKind() == "ConfigMap" && o.GetName() != "cart-"+r.Revision {
+					t.Errorf("%s: wanted the ConfigMap cart-%s, found %s", name, r.Revision, o.GetName())
+				}
+			}
+			return r.Revision
+		}
+		if one, other := config("a: 1"), config("a: 2"); one == other {
+			t.Errorf("%s: wanted another revision with another configuration, found the same", name)
+		}
+	}
+}
+
+func TestEveryTemplateIsDescribed(t *testing.T) {
+	for _, name := range templates.Names() {
+		page, err := os.ReadFile(filepath.Join("..", "..", "docs", "templates", name+".md"))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		schema, err := compile(t, name).Schema()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s struct{ Properties map[string]any }
+		if err := json.Unmarshal(schema, &s); err != nil {
+			t.Fatal(err)
+		}
+		_, text, found := strings.Cut(string(page), "```yaml\n")
+		text, _, ended := strings.Cut(text, "```")
+		var release v1alpha1.Release
+		if err := yaml.UnmarshalStrict([]byte(text), &release); err != nil || !found || !ended || release.Spec.Template.Name != name {
+			t.Errorf("docs/templates/%s.md: wanted a Release of the template, found %v %s", name, err, text)
+		} else if _, err := compile(t, name).Render(release.Spec.Values.Raw, cart); err != nil {
+			t.Errorf("docs/templates/%s.md: wanted values that render: %v", name, err)
+		}
+		for variable := range s.Properties {
+			if !strings.Contains(string(page), "| `"+variable+"`") {
+				t.Errorf("docs/templates/%s.md: wanted a row about the variable %s, found none", name, variable)
+			}
+		}
+	}
 }
 
 func TestMistakesInTheValuesOfWeb(t *testing.T) {
@@ -154,7 +318,7 @@ func TestMistakesInTheValuesOfWeb(t *testing.T) {
 		"a missing image":       {`{}`, `values.image: wanted an image with a tag or a digest, such as registry.example.com/shop/cart:1.4.2, found nothing; set image`},
 		"an image without tag":  {`{"image": "shop/cart"}`, `values.image: wanted an image with a tag or a digest, such as registry.example.com/shop/cart:1.4.2, found "shop/cart"`},
 		"a port too far":        {`{"image": "a:1", "containerPort": 70000}`, `values.containerPort: wanted an integer from 1 to 65535, found 70000`},
-		"a port in quotes":      {`{"image": "a:1", "containerPort": "8080"}`, `values.containerPort: wanted an integer from 1 to 65535, found "8080"`},
+		"a port in quotes":      {`{"image": "a:1", "containerPort": "8080"}`, `values.containerPort: wanted an integer from 1 to 65535, found "8080"; leave the quotes away: 8080`},
 		"a typo":                {`{"image": "a:1", "replica": 3}`, `values.replica: wanted a variable of the template, found the unknown name "replica"; did you mean "replicas"?`},
 		"processor time":        {`{"image": "a:1", "resources": {"cpu": 2}}`, `values.resources.cpu: wanted an amount of processor time in quotes, such as "250m" or "2", found 2; put it in quotes: "2"`},
 		"memory":                {`{"image": "a:1", "resources": {"memory": "128MB"}}`, `values.resources.memory: wanted an amount of memory such as "256Mi" or "1Gi", found "128MB"`},

@@ -61,6 +61,9 @@ type RolloutSpec struct {
 	Replicas int32 `json:"replicas"`
 	// Strategy is how the revision comes into service.
 	Strategy Strategy `json:"strategy"`
+	// Workload is the kind of the object that the pods come from, such as Deployment.
+	// +optional
+	Workload string `json:"workload,omitempty"`
 	// Stable is what an abort returns to; absent for the first Rollout of a Release.
 	// +optional
 	Stable *StableReference `json:"stable,omitempty"`
@@ -139,6 +142,11 @@ type RolloutStatus struct {
 	// deadline: a stable set that stays broken must not keep its own cure out.
 	// +optional
 	StableShortSince *metav1.MicroTime `json:"stableShortSince,omitempty"`
+	// StableLoad is the most pods that the autoscaler of the stable set has asked for since
+	// the Rollout began: what the new set must stand when it gets all of the traffic. The
+	// stable set asks for less and less as its traffic leaves it. 0 without an autoscaler.
+	// +optional
+	StableLoad int32 `json:"stableLoad,omitempty"`
 	// DrainStartedAt is when the set that is to go was first seen without traffic.
 	// +optional
 	DrainStartedAt *metav1.MicroTime `json:"drainStartedAt,omitempty"`

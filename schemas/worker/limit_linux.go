@@ -46,7 +46,17 @@ func resident(pid int) int64 {
 	return pages * int64(os.Getpagesize())
 }
 
-// attributes make the system kill the child when the thread that started it ends.
+// peak is the most memory that a process ever held, in bytes.
+func peak(state *os.ProcessState) int64 {
+	usage, ok := state.SysUsage().(*syscall.Rusage)
+	if !ok {
+		return 0
+	}
+	return usage.Maxrss << 10
+}
+
+// attributes make the system kill the child when the thread that started it ends, and keep
+// the signals of a terminal from it: the parent answers what is under way before it ends.
 func attributes() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }

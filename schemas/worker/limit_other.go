@@ -2,7 +2,10 @@
 
 package worker
 
-import "syscall"
+import (
+	"os"
+	"syscall"
+)
 
 // limitMemory does nothing: what a worker holds is bounded on Linux alone, where the
 // manager runs; elsewhere the deadline stands.
@@ -10,6 +13,9 @@ func limitMemory(int64) error { return nil }
 
 // resident is unknown.
 func resident(int) int64 { return 0 }
+
+// peak is unknown.
+func peak(*os.ProcessState) int64 { return 0 }
 
 // attributes are the defaults: a child ends when its input does.
 func attributes() *syscall.SysProcAttr { return nil }

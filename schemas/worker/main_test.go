@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -20,6 +21,7 @@ const (
 	asWorker  = "render-worker"
 	asGarbage = "garbage-worker"
 	asMortal  = "mortal-worker"
+	asEnviron = "environ-worker"
 )
 
 func TestMain(m *testing.M) {
@@ -31,6 +33,8 @@ func TestMain(m *testing.M) {
 			os.Exit(garbage(os.Args[2]))
 		case asMortal:
 			os.Exit(mortal(os.Args[2]))
+		case asEnviron:
+			os.Exit(environ())
 		}
 	}
 	os.Exit(m.Run())
@@ -104,6 +108,17 @@ func mortal(folder string) int {
 		}
 	}
 	return Main()
+}
+
+// environ answers one request with its environment.
+func environ() int {
+	r := bufio.NewReader(os.Stdin)
+	var first hello
+	var q request
+	if err := errors.Join(readFrame(r, &first), readFrame(r, &q), writeFrame(os.Stdout, reply{Error: strings.Join(os.Environ(), " ")})); err != nil {
+		return 3
+	}
+	return 0
 }
 
 func self(t testing.TB, args ...string) []string {

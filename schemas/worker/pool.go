@@ -19,7 +19,7 @@ import (
 // Defaults of Options.
 const (
 	DefaultWorkers      = 2
-	DefaultMemory       = 512 << 20
+	DefaultMemory       = 256 << 20
 	DefaultTimeout      = 2 * time.Second
 	DefaultCheckTimeout = 3 * time.Second
 	DefaultMaxRequests  = 10_000
@@ -171,6 +171,12 @@ func ofRelease(c render.Context) owner {
 	return owner{name: "Release " + c.Namespace + "/" + c.Name, group: c.Namespace}
 }
 
+// Ping finds out whether a worker can be started and answers.
+func (p *Pool) Ping(ctx context.Context) error {
+	_, err := p.do(ctx, owner{name: "the manager", group: checks}, request{Op: OpPing}, "")
+	return err
+}
+
 // Check compiles a template that may never be published and runs its own tests. The error
 // is a *render.SourceError where these fail.
 func (p *Pool) Check(ctx context.Context, files map[string]string) (*Checked, error) {
@@ -195,7 +201,10 @@ func (p *Pool) Render(ctx context.Context, s Source, values []byte, c render.Con
 	if err != nil {
 		return nil, err
 	}
-	return r.Result, nil
+	if r.Result == nil {
+		return nil, errors.New("rendering in a worker: it answered without a result")
+	}
+	return r.result(), nil
 }
 
 // Compare says what a change of a template means for those who use it, as render.Compare
@@ -230,7 +239,7 @@ func (p *Pool) try(ctx context.Context, who owner, q request, extra string) (*re
 	if err := ctx.Err(); err != nil {
 		return nil, outcomeCanceled, fmt.Errorf("rendering in a worker: %w", err)
 	}
-	if len(q.Files) == 0 {
+	if len(q.Files) == 0 && q.Op != OpPing {
 		_, err := render.Compile(q.Files) // which says what is missing, without any work
 		return nil, outcomeSource, err
 	}

@@ -1,17 +1,20 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	testingclock "k8s.io/utils/clock/testing"
@@ -67,6 +70,53 @@ func TestAWorkerRendersTheBytesThatThisProcessRenders(t *testing.T) {
 	}
 }
 
+// A field of the result that does not cross the wire would be lost in the manager alone.
+func TestEveryFieldOfAResultCrossesTheWire(t *testing.T) {
+	files, err := templates.Files("web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	template, err := render.Compile(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := template.Render([]byte(webValues), render.Context{Name: "cart", Namespace: "shop", Template: "web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What this template leaves empty is filled, so that nothing is the same by being nothing.
+	fill(reflect.ValueOf(want).Elem())
+	want.Shared = want.Set[:1]
+	var sent reply
+	sent.setResult(want)
+	var pipe bytes.Buffer
+	var got reply
+	if err := errors.Join(writeFrame(&pipe, sent), readFrame(&pipe, &got)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got.result()); diff != "" {
+		t.Errorf("(-sent +received)\n%s", diff)
+	}
+}
+
+// fill sets the fields of v that are zero and of a simple kind.
+func fill(v reflect.Value) {
+	for i := range v.NumField() {
+		f := v.Field(i)
+		if !f.IsZero() {
+			continue
+		}
+		switch f.Kind() { //nolint:exhaustive // the others are objects
+		case reflect.String:
+			f.SetString("x")
+		case reflect.Bool:
+			f.SetBool(true)
+		case reflect.Int, reflect.Int32, reflect.Int64:
+			f.SetInt(7)
+		}
+	}
+}
+
 func TestErrorsPassThroughUnchanged(t *testing.T) {
 	p := newPool(t, Options{Workers: 1})
 	good := plain(t, "")
@@ -76,7 +126,10 @@ func TestErrorsPassThroughUnchanged(t *testing.T) {
 		here func() error
 	}{
 		"values that are wrong": {
-			func() error { _, err := p.Render(t.Context(), good, []byte(`{"replica": 1}`), release("a")); return err },
+			func() error {
+				_, err := p.Render(t.Context(), good, []byte(`{"replica": 1}`), release("a"))
+				return err
+			},
 			func() error { return here(good, `{"replica": 1}`, release("a")) },
 		},
 		"a template that is wrong": {
@@ -288,6 +341,7 @@ func TestWhoeverAskedAndWentIsNotWaitedFor(t *testing.T) {
 		t.Errorf("wanted nobody to wait, found %d", n)
 	}
 	// What runs goes on until its deadline, and is held against its owner then.
+	until(t, watch.HasWaiters)
 	watch.Step(time.Hour)
 	mustRender(t, p, plain(t, ""), `{"image": "a"}`, release("next"))
 	if _, err := p.Render(t.Context(), endless(t), []byte(`{"image": "a"}`), release("held")); err != nil && !isA[*BombError](err) {

@@ -11,8 +11,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-
-	"github.com/go-logr/logr"
 )
 
 const (
@@ -20,7 +18,7 @@ const (
 	// notices that the parent has gone.
 	procs = 2
 	// keptLog is how much of what a child writes is kept, to see what it died of.
-	keptLog = 4 << 10
+	keptLog = 1 << 10
 	// fatal is the exit code that the Go runtime gives to a program that panics or has no
 	// memory left.
 	fatal = 2
@@ -34,7 +32,7 @@ type process struct {
 	cmd    *exec.Cmd
 	// exited is closed when the child has ended and cmd.ProcessState says how.
 	exited chan struct{}
-	log    *head
+	said   *head
 	// known are the digests of the templates that the child was sent. It may have
 	// forgotten some, and says so.
 	known map[string]bool
@@ -44,7 +42,7 @@ type process struct {
 
 // start starts a child. Its environment is empty: it needs none, and what a template can
 // be made to say must hold no secret of the manager's.
-func start(command []string, memory int64, log logr.Logger) (*process, error) {
+func start(command []string, memory int64) (*process, error) {
 	inRead, inWrite, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("starting a render worker: %w", err)
@@ -57,10 +55,10 @@ func start(command []string, memory int64, log logr.Logger) (*process, error) {
 	cmd := exec.CommandContext(context.Background(), command[0], command[1:]...) //nolint:gosec // our own binary
 	p := &process{
 		stdin: inWrite, stdout: outRead, reader: bufio.NewReader(outRead), cmd: cmd,
-		exited: make(chan struct{}), log: &head{log: log}, known: map[string]bool{},
+		exited: make(chan struct{}), said: &head{}, known: map[string]bool{},
 	}
 	cmd.Env = []string{fmt.Sprintf("GOMAXPROCS=%d", procs), "GOTRACEBACK=none"}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = inRead, outWrite, p.log
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = inRead, outWrite, p.said
 	cmd.SysProcAttr = attributes()
 	started := make(chan error)
 	go func() {
@@ -136,40 +134,42 @@ func (p *process) stop() {
 }
 
 // wentWrong says why a child died that the parent did not kill: by its own work, in which
-// case the same work would kill the next one, or by something from outside.
-func (p *process) wentWrong() (cause Cause, byItself bool) {
-	if p.cmd.ProcessState == nil || p.cmd.ProcessState.ExitCode() != fatal {
+// case the same work would kill the next one, or by something from outside. Memory is what
+// it may hold.
+func (p *process) wentWrong(memory int64) (cause Cause, byItself bool) {
+	if p.cmd.ProcessState == nil {
 		return CauseCrash, false
 	}
-	// The runtime has no other sign for it than these words.
-	if text := p.log.String(); strings.Contains(text, "out of memory") || strings.Contains(text, "cannot allocate memory") {
+	// Out of memory, the runtime ends in many ways, and the system may be quicker.
+	if memory > 0 && peak(p.cmd.ProcessState) > memory/2 {
+		return CauseMemory, true
+	}
+	if p.cmd.ProcessState.ExitCode() != fatal {
+		return CauseCrash, false
+	}
+	// One request for more than there is leaves no other sign than these words.
+	if text := p.said.String(); strings.Contains(text, "out of memory") || strings.Contains(text, "cannot allocate memory") {
 		return CauseMemory, true
 	}
 	return CauseCrash, true
 }
 
-// head passes on what a child writes, and keeps the first of it: the Go runtime says first
-// what it died of.
+// head keeps the first of what a child writes: the Go runtime says first what it died of.
+// The rest is dropped, since a child must not be able to fill the log.
 type head struct {
-	log  logr.Logger
 	mu   sync.Mutex
 	kept []byte
 }
 
-func (t *head) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	room := min(keptLog-len(t.kept), len(b))
-	t.kept = append(t.kept, b[:room]...)
-	t.mu.Unlock()
-	if room > 0 {
-		// A child must not be able to fill the log: what is past the room is dropped.
-		t.log.Info("Render worker wrote", "text", string(b[:room]))
-	}
+func (h *head) Write(b []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.kept = append(h.kept, b[:min(keptLog-len(h.kept), len(b))]...)
 	return len(b), nil
 }
 
-func (t *head) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(t.kept)
+func (h *head) String() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return string(h.kept)
 }

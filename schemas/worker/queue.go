@@ -73,7 +73,9 @@ func (q *queue) add(j *job) error {
 	}
 	q.waiting = append(q.waiting, j)
 	q.length(len(q.waiting))
-	q.changed.Broadcast()
+	// One job is work for one: it wakes whoever has waited the longest, so that all workers
+	// come to know the templates in use.
+	q.changed.Signal()
 	return nil
 }
 

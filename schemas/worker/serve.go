@@ -118,6 +118,8 @@ func (c *child) answer(q request) *reply {
 
 func (c *child) work(q request) (*reply, error) {
 	switch q.Op {
+	case OpPing:
+		return nil, nil //nolint:nilnil // that there is an answer is the answer
 	case OpCheck:
 		checked, err := check(q.Files)
 		return &reply{Checked: checked}, err
@@ -134,7 +136,12 @@ func (c *child) work(q request) (*reply, error) {
 		return nil, nil //nolint:nilnil // that it compiles is the answer
 	case OpRender:
 		result, err := template.Render(q.Values, q.Context)
-		return &reply{Result: result}, err
+		if err != nil {
+			return nil, err
+		}
+		answer := &reply{}
+		answer.setResult(result)
+		return answer, nil
 	case OpImmutable:
 		return nil, template.Immutable(q.Was, q.Values)
 	}

@@ -36,6 +36,7 @@ func (s *slot) work(j *job) outcome {
 		if err := s.begin(); err != nil {
 			return outcome{err: err}
 		}
+		p := s.process
 		r, cause, byItself := s.attempt(j)
 		switch {
 		case cause == "":
@@ -44,7 +45,7 @@ func (s *slot) work(j *job) outcome {
 			return outcome{err: ErrClosed}
 		}
 		s.pool.options.Metrics.died(cause)
-		s.pool.options.Log.Info("Render worker died", "owner", j.owner.name, "operation", j.request.Op, "cause", cause, "try", tries)
+		s.pool.options.Log.Info("Render worker died", "owner", j.owner.name, "operation", j.request.Op, "cause", cause, "try", tries, "said", p.said.String())
 		if byItself || tries > 1 {
 			return outcome{err: &BombError{Owner: j.owner.name, Cause: cause, Limit: s.limit(j, cause)}}
 		}
@@ -77,7 +78,7 @@ func (s *slot) begin() error {
 	if o.unlimited {
 		memory = 0
 	}
-	p, err := start(o.Command, memory, o.Log)
+	p, err := start(o.Command, memory)
 	if err != nil {
 		return err
 	}
@@ -131,7 +132,7 @@ func (s *slot) attempt(j *job) (r *reply, cause Cause, byItself bool) {
 			case <-watch.After(grace):
 			}
 			s.end((*process).kill)
-			cause, byItself = p.wentWrong()
+			cause, byItself = p.wentWrong(s.pool.options.Memory)
 			return nil, cause, byItself
 		case <-deadline.C():
 			kill(CauseDeadline)

@@ -107,6 +107,9 @@ var everything = []string{
 	"metricSource.create=true", "metricSource.address=http://prometheus.monitoring:9090", "metricSource.caBundle=PEM",
 	"gate.create=true", "gate.namespaces.names={shop}", "gate.namespaces.patterns={team-*}", "gate.writers={system:node:a}",
 	"policies.imageRegistries.create=true", "policies.imageRegistries.registries={ghcr.io/shop}",
+	"policies.freezeWindows.create=true", "policies.freezeWindows.zone=Europe/Berlin", "policies.freezeWindows.windows[0].from=18:00", "policies.freezeWindows.windows[0].to=08:00",
+	"policies.freezeWindows.exceptions[0].namespaces={staging-*}",
+	"policies.templatePins.create=true", "policies.templatePins.channels={stable}", "policies.templatePins.rules[0].namespaces={staging-*}", "policies.templatePins.rules[0].allowPins=true",
 }
 
 func TestChartLints(t *testing.T) {
@@ -260,11 +263,25 @@ func TestChartShipsWhatTheRepositoryHas(t *testing.T) {
 		t.Error(err)
 	}
 	policies := all[*v1alpha1.DeployPolicy](objects)
-	if len(policies) != 1 {
+	if len(policies) != 3 {
 		t.Fatalf("%d policies", len(policies))
 	}
-	if _, err := eval.Compile(eval.FromDeployPolicy(policies[0])); err != nil {
-		t.Error(err)
+	for _, p := range policies {
+		compiled, err := eval.Compile(eval.FromDeployPolicy(p))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		// Parameters that a policy cannot read would be an objection.
+		in, err := eval.NewInput(map[string]any{
+			"time": "2026-11-25T12:00:00Z", "release": eval.Release{Name: "cart", Namespace: "shop"}, "template": eval.Template{Name: "web", Channel: "stable"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := compiled.Eval(t.Context(), in); err != nil || len(got.Denials) > 0 {
+			t.Errorf("%s: %+v, %v", p.Name, got, err)
+		}
 	}
 	gates := all[*v1alpha1.Gate](objects)
 	if len(gates) != 1 || !slices.Equal(gates[0].Spec.Namespaces.Names, []string{"shop"}) || !slices.Equal(gates[0].Spec.Namespaces.Patterns, []string{"team-*"}) {
@@ -293,6 +310,9 @@ func TestChartRefusesValuesThatCannotWork(t *testing.T) {
 		"shipped objects without kinds": {"gate.create=true", "helm upgrade --reuse-values"},
 		"a Gate over nothing":           {"gate.create=true --api-versions tidegate.io/v1alpha1", "nothing would be governed"},
 		"a source without an address":   {"metricSource.create=true --api-versions tidegate.io/v1alpha1", "base URL"},
+		"a freeze without windows":      {"policies.freezeWindows.create=true --api-versions tidegate.io/v1alpha1", "at least one window"},
+		"a window without an end":       {"policies.freezeWindows.windows[0].from=18:00", "to"},
+		"an exception for everybody":    {"policies.freezeWindows.exceptions[0].releaseLabels=x", "releaseLabels"},
 		"a policy that passes nothing":  {"policies.imageRegistries.create=true --api-versions tidegate.io/v1alpha1", "no image would pass"},
 	} {
 		t.Run(name, func(t *testing.T) {

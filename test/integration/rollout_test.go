@@ -440,8 +440,11 @@ type world struct {
 	releaseName string
 	renderer    *scriptedRenderer
 	measurer    *scriptedMeasurer
-	wire        *wire
-	stop        func()
+	// renders takes the place of renderer where it is set; promotion may be nil.
+	renders   controller.Renderer
+	promotion controller.Promotion
+	wire      *wire
+	stop      func()
 }
 
 var worlds atomic.Int32
@@ -525,9 +528,11 @@ func (w *world) run(line *wire) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := controller.Setup(w.t.Context(), mgr, controller.Options{
-		Renderer: w.renderer, Measurer: w.measurer, SkipNameValidation: true,
-	}); err != nil {
+	opts := controller.Options{Renderer: w.renderer, Measurer: w.measurer, Promotion: w.promotion, SkipNameValidation: true}
+	if w.renders != nil {
+		opts.Renderer = w.renders
+	}
+	if err := controller.Setup(w.t.Context(), mgr, opts); err != nil {
 		w.t.Fatal(err)
 	}
 	// Not the test's context: a cleanup stops the manager, after the test's own is over.

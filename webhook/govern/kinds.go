@@ -73,6 +73,8 @@ var defaultKinds = []Kind{
 	{Group: "policy", Resource: "poddisruptionbudgets", Ring: RingWebhook, Labelled: true},
 
 	{Group: "", Resource: "configmaps", Ring: RingWebhook, Labelled: true, Light: true},
+	{Group: "", Resource: "serviceaccounts", Ring: RingWebhook, Labelled: true, Light: true},
+	{Group: "networking.k8s.io", Resource: "networkpolicies", Ring: RingWebhook, Labelled: true, Light: true},
 }
 
 // DefaultKinds returns what every Gate governs.

@@ -43,7 +43,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{/* Not empty when an object of Tidegate's own kinds is wanted. */}}
 {{- define "tidegate.hasCatalog" -}}
-{{- if or .Values.templates.web.create .Values.metricSource.create .Values.gate.create .Values.policies.imageRegistries.create }}true{{ end -}}
+{{- $templates := false -}}
+{{- range .Values.templates }}{{ if .create }}{{ $templates = true }}{{ end }}{{ end -}}
+{{- if or $templates .Values.metricSource.create .Values.gate.create .Values.policies.imageRegistries.create .Values.policies.freezeWindows.create .Values.policies.templatePins.create }}true{{ end -}}
 {{- end }}
 
 {{/* Objects of Tidegate's own kinds cannot be in the install that brings the kinds. */}}

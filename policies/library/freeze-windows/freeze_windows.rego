@@ -176,6 +176,9 @@ ends contains ns if {
 
 anchors := {now} | {f.to | some f in fixed; f.to > now}
 
+# Who turned back from a template revision is not to be kept on it.
+excepted if input.rollout.rollback
+
 excepted if {
 	some e in exceptions
 	is_object(e)
@@ -190,18 +193,20 @@ meets("namespaces", patterns) if {
 	glob.match(p, null, input.release.namespace)
 }
 
-meets("namespaceLabels", wanted) if labelled(input.namespace.labels, wanted)
-
-meets("releaseLabels", wanted) if labelled(input.release.labels, wanted)
-
-meets("first", true) if input.rollout.first
-
-labelled(labels, wanted) if {
+meets("namespaceLabels", wanted) if {
 	count(wanted) > 0
 	every k, v in wanted {
-		labels[k] == v
+		input.namespace.labels[k] == v
 	}
 }
+
+# Labels of a Release are its team's to set, so they except nobody; its name is.
+meets("releases", patterns) if {
+	some p in patterns
+	glob.match(p, null, sprintf("%s/%s", [input.release.namespace, input.release.name]))
+}
+
+meets("first", true) if input.rollout.first
 
 mistakes contains "wanted input.time, found none; list this policy at: [promotion] alone" if not input.time
 
@@ -256,8 +261,8 @@ mistakes contains sprintf("parameters.exceptions[%d]: wanted an object, found %v
 mistakes contains msg if {
 	some i, e in exceptions
 	is_object(e)
-	some key in (object.keys(e) - {"namespaces", "namespaceLabels", "releaseLabels", "first"})
-	msg := sprintf("parameters.exceptions[%d]: wanted namespaces, namespaceLabels, releaseLabels or first, found %s", [i, key])
+	some key in (object.keys(e) - {"namespaces", "namespaceLabels", "releases", "first"})
+	msg := sprintf("parameters.exceptions[%d]: wanted namespaces, namespaceLabels, releases or first, found %s", [i, key])
 }
 
 readable(w) if {

@@ -129,26 +129,34 @@ test_exceptions if {
 	denials(excepting([{"namespaces": ["bank"]}])) == 1
 	denials(excepting([{"namespaceLabels": {"freeze": "exempt"}}])) == 0
 	denials(excepting([{"namespaceLabels": {"freeze": "no"}}])) == 1
-	denials(excepting([{"releaseLabels": {"tier": "web"}}])) == 0
-	denials(excepting([{"releaseLabels": {"tier": "db"}}])) == 1
+	denials(excepting([{"releases": ["shop/cart"]}])) == 0
+	denials(excepting([{"releases": ["*/cart", "bank/ledger"]}])) == 0
+	denials(excepting([{"releases": ["shop/checkout"]}])) == 1
+	denials(excepting([{"releases": ["cart"]}])) == 1
 	denials(excepting([{"first": true}])) == 1
 }
 
 test_all_parts_of_an_exception_must_hold if {
-	denials(excepting([{"namespaces": ["shop"], "releaseLabels": {"tier": "db"}}])) == 1
-	denials(excepting([{"namespaces": ["shop"], "releaseLabels": {"tier": "web"}}])) == 0
+	denials(excepting([{"namespaces": ["shop"], "releases": ["shop/x"]}])) == 1
+	denials(excepting([{"namespaces": ["shop"], "releases": ["shop/c*"]}])) == 0
 	denials(excepting([{"namespaces": ["bank"]}, {"namespaces": ["shop"]}])) == 0
 }
 
 test_an_empty_exception_excepts_nothing if {
 	denials(excepting([{}])) == 1
-	denials(excepting([{"releaseLabels": {}}])) == 1
+	denials(excepting([{"releases": []}])) == 1
+	denials(excepting([{"namespaces": []}])) == 1
 	denials(excepting([{"namespaceLabels": {}}])) == 1
 }
 
 test_a_first_rollout_may_be_excepted if {
 	doc := object.union(excepting([{"first": true}]), {"rollout": {"first": true}})
 	denials(doc) == 0
+}
+
+test_a_rollback_is_never_held if {
+	denials(object.union(excepting([]), {"rollout": {"rollback": true}})) == 0
+	denials(object.union(excepting([]), {"rollout": {"rollback": false}})) == 1
 }
 
 test_a_wave_has_no_namespace_to_be_excepted_by if {
@@ -172,6 +180,8 @@ test_what_cannot_be_read_holds if {
 	mistaken([object.union(weekend, {"days": ["Mon"]})]) == {"parameters.windows[0].days: wanted days only beside from and to like 18:00, found from Fri 16:00"}
 	mistaken([{"from": "2026-12-20T00:00:00Z", "to": "2026-12-19T00:00:00Z"}]) == {"parameters.windows[0]: wanted to after from, found from 2026-12-20T00:00:00Z to 2026-12-19T00:00:00Z"}
 }
+
+test_a_team_cannot_except_itself_by_a_label if denials(excepting([{"releaseLabels": {"tier": "web"}}])) == 1
 
 test_a_mistake_in_an_exception_holds_everything if {
 	denials(excepting([{"namespace": "shop"}])) == 1

@@ -41,8 +41,8 @@ pins_allowed if rule.allowPins == true
 selects(r) if {
 	is_object(r)
 	in_namespace(r)
-	has_labels(r, "namespaceLabels", object.get(input, ["namespace", "labels"], {}))
-	has_labels(r, "releaseLabels", object.get(input, ["release", "labels"], {}))
+	has_labels(r)
+	is_named(r)
 	of_template(r)
 }
 
@@ -60,10 +60,20 @@ of_template(r) if {
 	glob.match(p, null, input.template.name)
 }
 
-has_labels(r, key, labels) if {
-	every k, v in object.get(r, key, {}) {
-		labels[k] == v
+has_labels(r) if not r.namespaceLabels
+
+has_labels(r) if {
+	every k, v in r.namespaceLabels {
+		input.namespace.labels[k] == v
 	}
+}
+
+# Labels of a Release are its team's to set, so they select nothing; its name does.
+is_named(r) if not r.releases
+
+is_named(r) if {
+	some p in r.releases
+	glob.match(p, null, sprintf("%s/%s", [input.release.namespace, input.release.name]))
 }
 
 pinned := concat(" and ", array.concat(
@@ -83,8 +93,8 @@ mistakes contains msg if {
 mistakes contains msg if {
 	some i, r in rules
 	is_object(r)
-	some key in (object.keys(r) - {"allowPins", "channels", "namespaces", "namespaceLabels", "releaseLabels", "templates"})
-	msg := sprintf("parameters.rules[%d]: wanted allowPins, channels, namespaces, namespaceLabels, releaseLabels or templates, found %s", [i, key])
+	some key in (object.keys(r) - {"allowPins", "channels", "namespaces", "namespaceLabels", "releases", "templates"})
+	msg := sprintf("parameters.rules[%d]: wanted allowPins, channels, namespaces, namespaceLabels, releases or templates, found %s", [i, key])
 }
 
 mistakes contains sprintf("parameters.rules[%d]: wanted an object, found %v", [i, r]) if {

@@ -52,7 +52,7 @@ test_the_denial_of_a_channel_says_which_there_are if {
 test_the_first_rule_that_selects_counts if {
 	rules := [
 		{"namespaces": ["dev-*"], "allowPins": true, "channels": ["candidate"]},
-		{"namespaceLabels": {"stage": "prod"}, "releaseLabels": {"tier": "web"}, "allowPins": true},
+		{"namespaceLabels": {"stage": "prod"}, "releases": ["shop/cart"], "allowPins": true},
 	]
 	denials(pins, {"rules": rules}) == 0
 	denials(follows_channel("candidate"), {"rules": rules, "channels": ["candidate"]}) == 1
@@ -61,7 +61,7 @@ test_the_first_rule_that_selects_counts if {
 test_a_rule_selects_by_all_of_its_parts if {
 	denials(pins, {"rules": [{"namespaces": ["dev-*"], "allowPins": true}]}) == 1
 	denials(pins, {"rules": [{"namespaceLabels": {"stage": "dev"}, "allowPins": true}]}) == 1
-	denials(pins, {"rules": [{"namespaces": ["shop"], "releaseLabels": {"tier": "db"}, "allowPins": true}]}) == 1
+	denials(pins, {"rules": [{"namespaces": ["shop"], "releases": ["shop/x"], "allowPins": true}]}) == 1
 	denials(pins, {"rules": [{"templates": ["worker"], "allowPins": true}]}) == 1
 	denials(pins, {"rules": [{"templates": ["w*"], "allowPins": true}]}) == 0
 }
@@ -72,6 +72,7 @@ test_labels_that_are_not_there_select_nothing if {
 }
 
 test_a_typo_is_refused if {
+	denials(follows, {"rules": [{"releaseLabels": {"tier": "web"}}]}) == 1
 	denials(follows, {"allowPin": true}) == 1
 	denials(follows, {"rules": [{"namespace": "shop"}]}) == 1
 	denials(follows, {"rules": ["shop"]}) == 1

@@ -14,8 +14,12 @@ import (
 	"sync"
 )
 
-// ImportPath is what a template imports.
-const ImportPath = "tidegate.io/kit"
+const (
+	// ImportPath is what a template imports.
+	ImportPath = "tidegate.io/kit"
+	// Main is the file that describes the package.
+	Main = "kit.cue"
+)
 
 //go:embed *.cue
 var fsys embed.FS

@@ -1,6 +1,8 @@
 // Command chartfiles copies what Tidegate ships (templates, policies) into the chart, which
-// can hold nothing outside of its own folder. The originals are in schemas/templates and
-// policies/library; the copies are generated, and a test fails when they differ.
+// can hold nothing outside of its own folder, and the kit into the module of the shipped
+// templates, where editors look for it. The originals are in schemas/templates,
+// schemas/cue/kit and policies/library; the copies are generated, and a test fails when
+// they differ.
 //
 //	go generate ./test/gen/chartfiles
 package main
@@ -23,12 +25,20 @@ var copies = []struct {
 	pattern string
 	to      string
 }{
+	{"schemas/templates/grpc/*.cue", "charts/tidegate/files/templates/grpc"},
+	{"schemas/templates/job/*.cue", "charts/tidegate/files/templates/job"},
+	{"schemas/templates/stateful/*.cue", "charts/tidegate/files/templates/stateful"},
 	{"schemas/templates/web/*.cue", "charts/tidegate/files/templates/web"},
+	{"schemas/templates/web-bluegreen/*.cue", "charts/tidegate/files/templates/web-bluegreen"},
+	{"schemas/templates/worker/*.cue", "charts/tidegate/files/templates/worker"},
+	{"schemas/cue/kit/*.cue", "schemas/templates/cue.mod/pkg/tidegate.io/kit"},
 	{"policies/library/image-registries/*.rego", "charts/tidegate/files/policies/image-registries"},
+	{"policies/library/freeze-windows/*.rego", "charts/tidegate/files/policies/freeze-windows"},
+	{"policies/library/template-pins/*.rego", "charts/tidegate/files/policies/template-pins"},
 }
 
-// folder is where all copies are; nothing else is.
-const folder = "charts/tidegate/files"
+// folders are where all copies are; nothing else is.
+var folders = []string{"charts/tidegate/files", "schemas/templates/cue.mod/pkg"}
 
 func main() {
 	root := flag.String("root", ".", "root of the repository")
@@ -124,27 +134,29 @@ func wanted(root string) (map[string][]byte, error) {
 // present returns the copies that there are, by path.
 func present(root string) (map[string][]byte, error) {
 	out := map[string][]byte{}
-	base := filepath.Join(root, filepath.FromSlash(folder))
-	if _, err := os.Stat(base); os.IsNotExist(err) {
-		return out, nil
-	}
-	err := filepath.WalkDir(base, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
+	for _, folder := range folders {
+		base := filepath.Join(root, filepath.FromSlash(folder))
+		if _, err := os.Stat(base); os.IsNotExist(err) {
+			continue
 		}
-		content, err := os.ReadFile(path)
+		err := filepath.WalkDir(base, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			content, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			rel, err := filepath.Rel(root, path)
+			if err != nil {
+				return err
+			}
+			out[filepath.ToSlash(rel)] = content
+			return nil
+		})
 		if err != nil {
-			return err
+			return nil, fmt.Errorf("reading the copies: %w", err)
 		}
-		rel, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
-		out[filepath.ToSlash(rel)] = content
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reading the copies: %w", err)
 	}
 	return out, nil
 }

@@ -30,12 +30,22 @@ func TestCopiesFollowTheirOriginals(t *testing.T) {
 	if err := run(root, false); err == nil {
 		t.Error("a repository without originals was accepted")
 	}
-	write("schemas/templates/web/web.cue", "one")
+	for _, c := range copies {
+		write(strings.ReplaceAll(c.pattern, "*", "any"), "there")
+	}
+	for _, template := range []string{"grpc", "job", "stateful", "web", "web-bluegreen", "worker"} {
+		write("schemas/templates/"+template+"/"+template+".cue", "one")
+	}
+	write("schemas/cue/kit/kit.cue", "helpers")
 	write("policies/library/image-registries/image_registries.rego", "two")
 	write("policies/library/image-registries/image_registries_test.rego", "not copied")
 	write("charts/tidegate/files/templates/web/old.cue", "gone")
-	if err := run(root, true); err == nil || !strings.Contains(err.Error(), "old.cue") || !strings.Contains(err.Error(), "web.cue") {
-		t.Errorf("check: %v", err)
+	write("schemas/templates/cue.mod/pkg/tidegate.io/kit/older.cue", "gone")
+	err := run(root, true)
+	for _, differs := range []string{"old.cue", "older.cue", "web/web.cue", "kit/kit.cue"} {
+		if err == nil || !strings.Contains(err.Error(), differs) {
+			t.Errorf("wanted the check to name %s, got %v", differs, err)
+		}
 	}
 	if err := run(root, false); err != nil {
 		t.Fatal(err)

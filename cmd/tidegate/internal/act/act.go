@@ -1,5 +1,6 @@
 // Package act turns a person's decision about a Release into a RolloutCommand for its
-// newest Rollout, and waits for what becomes of it.
+// newest Rollout, and one about a template into a TemplateCommand, and waits for what
+// becomes of it.
 package act
 
 import (
@@ -135,18 +136,21 @@ func misfit(format string, args ...any) error {
 }
 
 // Await returns the command once it has an outcome, or as it is after the given time.
-// Answered says which.
-func Await(ctx context.Context, c client.Reader, command *v1alpha1.RolloutCommand, limit time.Duration) (_ *v1alpha1.RolloutCommand, answered bool, _ error) {
+// Answered says which. Outcome reads it off a command.
+func Await[T any, C interface {
+	*T
+	client.Object
+}](ctx context.Context, c client.Reader, command C, outcome func(C) v1alpha1.CommandOutcome, limit time.Duration) (_ C, answered bool, _ error) {
 	latest := command
 	// A request that is under way when the time is over is let end: cut short, it would give
 	// an error of its own in place of "no answer yet".
 	err := wait.PollUntilContextTimeout(ctx, interval, limit, true, func(context.Context) (bool, error) {
-		var read v1alpha1.RolloutCommand
-		if err := c.Get(ctx, client.ObjectKeyFromObject(command), &read); err != nil {
+		read := C(new(T))
+		if err := c.Get(ctx, client.ObjectKeyFromObject(command), read); err != nil {
 			return false, err
 		}
-		latest = &read
-		return read.Status.Outcome != "", nil
+		latest = read
+		return outcome(read) != "", nil
 	})
 	switch {
 	case err == nil:
@@ -154,6 +158,6 @@ func Await(ctx context.Context, c client.Reader, command *v1alpha1.RolloutComman
 	case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
 		return latest, false, nil
 	default:
-		return latest, false, fmt.Errorf("waiting for the outcome of RolloutCommand %s: %w", command.Name, err)
+		return latest, false, fmt.Errorf("waiting for the outcome of command %s: %w", command.GetName(), err)
 	}
 }

@@ -9,23 +9,22 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tidegate.io/tidegate/cmd/tidegate/internal/act"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
 type actOptions struct {
-	*cli
+	answering
 	decision act.Decision
 	// stepGiven is true where the user named a step.
 	stepGiven bool
-	wait      time.Duration
-	format    *genericclioptions.PrintFlags
 }
 
 // decide makes the command for one kind of decision.
 func (c *cli) decide(action v1alpha1.CommandAction, short, long string, examples string) (*cobra.Command, *actOptions) {
-	o := &actOptions{cli: c, decision: act.Decision{Action: action}, format: genericclioptions.NewPrintFlags("").WithTypeSetter(c.scheme)}
+	o := &actOptions{answering: newAnswering(c), decision: act.Decision{Action: action}}
 	cmd := &cobra.Command{
 		Use:   string(action) + " RELEASE",
 		Short: short,
@@ -45,8 +44,7 @@ Exit codes: 0 applied; 2 refused; 3 no answer within --wait; 1 it could not be c
 		},
 	}
 	cmd.Flags().StringVar(&o.decision.Reason, "reason", "", "Why, for whoever reads the trail later")
-	cmd.Flags().DurationVar(&o.wait, "wait", 10*time.Second, "How long to wait for the answer; 0 does not")
-	o.format.AddFlags(cmd)
+	o.addFlags(cmd)
 	return cmd, o
 }
 
@@ -81,8 +79,8 @@ tidegate resume cart`)
 }
 
 func (o *actOptions) run(ctx context.Context) error {
-	if o.wait < 0 {
-		return fmt.Errorf("wanted a positive time in --wait, found %s", o.wait)
+	if err := o.validate(); err != nil {
+		return err
 	}
 	if o.stepGiven && o.decision.Step < 1 {
 		return fmt.Errorf("wanted a step from 1 up in --step, found %d", o.decision.Step)
@@ -99,23 +97,89 @@ func (o *actOptions) run(ctx context.Context) error {
 		return refusal(err)
 	}
 	o.say("Created RolloutCommand %s/%s.", namespace, command.Name)
+	return conclude(ctx, &o.answering, api, command, conclusion[*v1alpha1.RolloutCommand]{
+		what: describe,
+		outcome: func(c *v1alpha1.RolloutCommand) (v1alpha1.CommandOutcome, string) {
+			return c.Status.Outcome, c.Status.Message
+		},
+		look: fmt.Sprintf("kubectl get rolloutcommand -n %s %s", namespace, command.Name),
+	})
+}
+
+// answering is how long a decision waits for its answer, and how that is printed.
+type answering struct {
+	*cli
+	wait   time.Duration
+	format *genericclioptions.PrintFlags
+}
+
+func newAnswering(c *cli) answering {
+	return answering{cli: c, format: genericclioptions.NewPrintFlags("").WithTypeSetter(c.scheme)}
+}
+
+func (a *answering) addFlags(cmd *cobra.Command) {
+	cmd.Flags().DurationVar(&a.wait, "wait", 10*time.Second, "How long to wait for the answer; 0 does not")
+	a.format.AddFlags(cmd)
+}
+
+func (a *answering) validate() error {
+	if a.wait < 0 {
+		return fmt.Errorf("wanted a positive time in --wait, found %s", a.wait)
+	}
+	return nil
+}
+
+// conclusion says how one kind of command is worded.
+type conclusion[C client.Object] struct {
+	what    func(C) string
+	outcome func(C) (outcome v1alpha1.CommandOutcome, message string)
+	// look is the command line that shows the command.
+	look string
+}
+
+// conclude waits for the answer to a command, prints it and makes it an exit code.
+func conclude[T any, C interface {
+	*T
+	client.Object
+}](ctx context.Context, a *answering, api client.Reader, command C, k conclusion[C]) error {
 	answered := false
-	if o.wait > 0 {
-		if command, answered, err = act.Await(ctx, api, command, o.wait); err != nil {
+	if a.wait > 0 {
+		var err error
+		command, answered, err = act.Await(ctx, api, command, func(c C) v1alpha1.CommandOutcome { o, _ := k.outcome(c); return o }, a.wait)
+		if err != nil {
 			return err
 		}
 	}
-	if err := o.print(command); err != nil {
+	outcome, message := k.outcome(command)
+	if err := a.print(command, k.what(command), outcome, message); err != nil {
 		return err
 	}
 	switch {
-	case command.Status.Outcome == v1alpha1.OutcomeRefused:
-		return exit(ExitRefused, "%s was refused: %s", describe(command), command.Status.Message)
-	case !answered && o.wait > 0:
-		return exit(ExitTimeout, "no answer to %s after %s; the command stands: look at it with: kubectl get rolloutcommand -n %s %s",
-			describe(command), o.wait, namespace, command.Name)
+	case outcome == v1alpha1.OutcomeRefused:
+		return exit(ExitRefused, "%s was refused: %s", k.what(command), message)
+	case !answered && a.wait > 0:
+		return exit(ExitTimeout, "no answer to %s after %s; the command stands: look at it with: %s", k.what(command), a.wait, k.look)
 	}
 	return nil
+}
+
+func (a *answering) print(command client.Object, what string, outcome v1alpha1.CommandOutcome, message string) error {
+	if f := a.format.OutputFormat; f != nil && *f != "" {
+		printer, err := a.format.ToPrinter()
+		if err != nil {
+			return fmt.Errorf("output format: %w", err)
+		}
+		return printer.PrintObj(command, a.Out)
+	}
+	if outcome == "" {
+		return nil
+	}
+	line := fmt.Sprintf("%s: %s", what, outcome)
+	if message != "" {
+		line += ": " + message
+	}
+	_, err := fmt.Fprintln(a.Out, line)
+	return err
 }
 
 // refusal gives a "no" its exit code and leaves its words alone.
@@ -133,23 +197,4 @@ func describe(c *v1alpha1.RolloutCommand) string {
 		return fmt.Sprintf("%s of step %d of %s", c.Spec.Action, c.Spec.Step, c.Spec.Rollout)
 	}
 	return fmt.Sprintf("%s of %s", c.Spec.Action, c.Spec.Rollout)
-}
-
-func (o *actOptions) print(c *v1alpha1.RolloutCommand) error {
-	if f := o.format.OutputFormat; f != nil && *f != "" {
-		printer, err := o.format.ToPrinter()
-		if err != nil {
-			return fmt.Errorf("output format: %w", err)
-		}
-		return printer.PrintObj(c, o.Out)
-	}
-	if c.Status.Outcome == "" {
-		return nil
-	}
-	line := fmt.Sprintf("%s: %s", describe(c), c.Status.Outcome)
-	if c.Status.Message != "" {
-		line += ": " + c.Status.Message
-	}
-	_, err := fmt.Fprintln(o.Out, line)
-	return err
 }

@@ -218,7 +218,7 @@ func TestWrongInputsSayWhatWasWanted(t *testing.T) {
 		want []string
 	}{
 		"an unknown kind": {[]string{"get", "cart"}, ExitError, []string{
-			`wanted releases, rollouts, templates or commands, found "cart"`, "tidegate get releases cart",
+			`wanted releases, rollouts, templates, commands, templaterevisions or templatecommands, found "cart"`, "tidegate get releases cart",
 		}},
 		"a name that is nearly right": {[]string{"get", "releases", "crat", "-n", "shop"}, ExitError, []string{
 			`there is no "crat" among the releases of namespace "shop"; did you mean cart?`,
@@ -621,5 +621,5 @@ func TestCompletion(t *testing.T) {
 	w.wantCode(w.run(t.Context(), cobra.ShellCompRequestCmd, "status", "-n", "shop", ""), ExitOK)
 	wantPart(t, "releases", w.out.String(), "cart\ncheckout\n:4")
 	w.wantCode(w.run(t.Context(), cobra.ShellCompRequestCmd, "get", ""), ExitOK)
-	wantPart(t, "kinds", w.out.String(), "releases\nrollouts\ntemplates\ncommands\n:4")
+	wantPart(t, "kinds", w.out.String(), "releases\nrollouts\ntemplates\ncommands\ntemplaterevisions\ntemplatecommands\n:4")
 }

@@ -34,9 +34,10 @@ type getOptions struct {
 func (c *cli) get() *cobra.Command {
 	o := &getOptions{cli: c, format: genericclioptions.NewPrintFlags("")}
 	cmd := &cobra.Command{
-		Use:   "get [releases|rollouts|templates|commands] [NAME...]",
-		Short: "List releases, rollouts, templates or commands",
-		Long: `List releases, rollouts, templates or commands.
+		Use:   "get [releases|rollouts|templates|commands|templaterevisions|templatecommands] [NAME...]",
+		Short: "List releases, rollouts, templates, commands, or the revisions and commands of templates",
+		Long: `List releases, rollouts, templates, commands (about rollouts), templaterevisions or
+templatecommands.
 
 A * behind a Release's phase says that the phase is of an older spec than the newest.`,
 		Example: c.example(`
@@ -64,7 +65,7 @@ func (o *getOptions) take(args []string) error {
 	if len(args) > 0 {
 		kind, ok := table.Find(args[0])
 		if !ok {
-			return fmt.Errorf("wanted releases, rollouts, templates or commands, found %q\nFor one Release: %s get releases %s", args[0], o.Name, args[0])
+			return fmt.Errorf("wanted releases, rollouts, templates, commands, templaterevisions or templatecommands, found %q\nFor one Release: %s get releases %s", args[0], o.Name, args[0])
 		}
 		o.kind, o.names = kind, args[1:]
 	}

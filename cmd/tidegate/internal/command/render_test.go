@@ -2,6 +2,7 @@ package command
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -146,6 +147,75 @@ func TestRenderReportsMistakesLineByLine(t *testing.T) {
 	}
 }
 
+func TestRenderSaysWhereAMistakeIs(t *testing.T) {
+	const release = `apiVersion: tidegate.io/v1alpha1
+kind: Release
+metadata: {name: cart, namespace: shop}
+spec:
+  template: {name: web}
+  values:
+`
+	for name, c := range map[string]struct {
+		in string
+		// release is true where in is the values of a Release, indented.
+		release bool
+		want    string
+	}{
+		"a wrong value":                 {"image: a:1\nreplicas: many\n", false, `values.replicas: wanted an integer from 0 to 100, found "many" (stdin:2:11)`},
+		"an unknown name":               {"image: a:1\n\nreplica:  3\n", false, `values.replica: wanted a variable of the template, found the unknown name "replica"; did you mean "replicas"? (stdin:3:1)`},
+		"a missing variable":            {"# none\nreplicas: 1\n", false, "values.image: wanted an image with a tag, such as shop/cart:1.2, found nothing; set image (stdin:2:1)"},
+		"nothing at all":                {"", false, "values.image: wanted an image with a tag, such as shop/cart:1.2, found nothing; set image (stdin:1:1)"},
+		"an entry of a map":             {"image: a:1\nenv:\n  A: \"1\"\n  B: 2\n", false, `values.env.B: wanted a string, found 2; put it in quotes: "2" (stdin:4:6)`},
+		"an entry of flow style":        {"{image: a:1, env: {A: 3}}", false, `values.env.A: wanted a string, found 3; put it in quotes: "3" (stdin:1:23)`},
+		"a name twice":                  {"image: a:1\nreplicas: 1\nimage: a:2\n", false, "values.image: wanted the key once, found it twice; remove one of the two (stdin:3:1)"},
+		"a list for the values":         {"# x\n- 1\n", false, "values: wanted an object, found a list of 1 item (stdin:2:1)"},
+		"two documents":                 {"image: a:1\n---\nimage: a:2\n", false, "values: wanted one document, found another after it; split the file (stdin:3:1)"},
+		"a tab":                         {"image: a:1\nenv:\n\tA: x\n", false, "values: wanted YAML, found: a tab in the indentation; indent with spaces (stdin:3:1)"},
+		"text that is not YAML":         {"image: a:1\nenv: {\n", false, "values: wanted YAML, found: "},
+		"a yes that is a boolean":       {"image: a:1\nenv:\n  A: yes\n", false, "values.env.A: wanted a string, found true; YAML takes yes for true: put it in quotes if it is text (stdin:3:6)"},
+		"an off that is a boolean":      {"image: a:1\nenv: {A: off}\n", false, "values.env.A: wanted a string, found false; YAML takes off for false: put it in quotes if it is text (stdin:2:10)"},
+		"a number of octal digits":      {"image: a:1\nenv: {A: 0755}\n", false, "values.env.A: wanted a string, found 493; YAML takes 0755 for 493: put it in quotes if it is text (stdin:2:10)"},
+		"a version that is a number":    {"image: a:1\nenv: {A: 1.10}\n", false, "values.env.A: wanted a string, found 1.1; YAML takes 1.10 for 1.1: put it in quotes if it is text (stdin:2:10)"},
+		"an exponent":                   {"image: a:1\nreplicas: 1e3\n", false, "values.replicas: wanted a number without an exponent, found 1e3; write the number out (stdin:2:11)"},
+		"nothing after a colon":         {"image:\nreplicas: 1\n", false, "values.image: wanted an image with a tag, such as shop/cart:1.2, found null; YAML takes nothing for null"},
+		"no number":                     {"image: a:1\nreplicas: .nan\n", false, "values.replicas: wanted a number, found one that JSON does not have; put it in quotes if it is text (stdin:2:11)"},
+		"a key that is a boolean":       {"image: a:1\nenv: {on: x}\n", false, "values.env: wanted keys that are text, found one that YAML takes for true; put it in quotes (stdin:2:7)"},
+		"a tag":                         {"image: !!binary aGk=\n", false, "values.image: wanted plain YAML, found the tag !!binary; remove the tag (stdin:1:8)"},
+		"an alias of itself":            {"image: &a [*a]\n", false, "values.image[0]: wanted values that end, found an alias of what it stands in; write out what is meant (stdin:1:12)"},
+		"a wrong value of a release":    {"    image: a:1\n    replicas: many\n", true, `values.replicas: wanted an integer from 0 to 100, found "many" (stdin:8:15)`},
+		"a missing value of a release":  {"    replicas: 1\n", true, "values.image: wanted an image with a tag, such as shop/cart:1.2, found nothing; set image (stdin:7:5)"},
+		"a name twice in a release":     {"    image: a:1\n    image: a:1\n", true, "values.image: wanted the key once, found it twice; remove one of the two (stdin:8:5)"},
+		"a mistake by an alias":         {"image: &a a:1\nreplicas: *a\n", false, `values.replicas: wanted an integer from 0 to 100, found "a:1" (stdin:2:11)`},
+		"a mistake by a merge":          {"image: a:1\nenv:\n  <<: &e {A: 1}\n  B: x\n", false, `values.env.A: wanted a string, found 1; put it in quotes: "1" (stdin:3:14)`},
+		"a file that is far too long":   {"image: a:1 #" + strings.Repeat("x", 2<<20), false, "values: wanted a file of at most 1048576 bytes, found "},
+		"aliases of aliases of aliases": {bomb(), false, "values."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, interceptor.Funcs{})
+			w.in = c.in
+			args := []string{"render", "-f", "testdata/web", "--values", "-", "--name", "cart"}
+			if c.release {
+				w.in = release + c.in
+				args = []string{"render", "-f", "-", "--template", "testdata/web"}
+			}
+			w.wantCode(w.run(t.Context(), args...), ExitRenderFindings)
+			if !strings.HasPrefix(w.err.String(), c.want) {
+				t.Errorf("wanted a line that begins with\n%s\ngot\n%s", c.want, w.err.String())
+			}
+		})
+	}
+}
+
+// bomb is YAML of a few hundred bytes that stands for a billion values.
+func bomb() string {
+	var b strings.Builder
+	b.WriteString("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n")
+	for i := range 8 {
+		fmt.Fprintf(&b, "a%d: &a%d [%s]\n", i+1, i+1, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i), 10), ", "))
+	}
+	return b.String()
+}
+
 func TestRenderReportsMistakesInATemplate(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "bad.cue"), []byte("package web\n#Variables: {image: string\n"), 0o600); err != nil {
@@ -169,9 +239,6 @@ func TestRenderThatCannotRun(t *testing.T) {
 		"an empty directory":         {"", []string{"-f", t.TempDir(), "--name", "cart"}, "wanted CUE files (*.cue) in "},
 		"no name":                    {"", []string{"-f", "testdata/web"}, "wanted the name of the Release in --name, found none"},
 		"no such values":             {"", []string{"-f", "testdata/web", "--name", "cart", "--values", "nowhere"}, "reading nowhere: open nowhere: no such file"},
-		"values that are a list":     {"[1]", []string{"-f", "testdata/web", "--name", "cart", "--values", "-"}, "wanted a mapping of names to values in -, found [1]"},
-		"values with a name twice":   {"image: a:1\nimage: a:2\n", []string{"-f", "testdata/web", "--name", "cart", "--values", "-"}, `"image" already set in map`},
-		"two documents of values":    {"image: a:1\n---\nimage: a:2\n", []string{"-f", "testdata/web", "--name", "cart", "--values", "-"}, "wanted one document in standard input, found 2"},
 		"a release without template": {"", []string{"-f", release}, `is a Release: give the template "web" as a directory or manifest in --template`},
 		"a release with values":      {"", []string{"-f", release, "--template", "testdata/web", "--values", "x"}, "a Release has its own values"},
 		"a release of another name":  {"", []string{"-f", release, "--template", "testdata/web", "--name", "till"}, `--name is "till", but the Release`},

@@ -27,7 +27,8 @@ import (
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
-// Exit codes. Render has its own meaning for 1 and 2; see docs/cli.md.
+// Exit codes. Linters, which are render and those commands of template that check files,
+// have their own meaning for 1 and 2; see docs/cli.md.
 const (
 	// ExitOK is: it was done, or what was asked about is well.
 	ExitOK = 0
@@ -112,7 +113,7 @@ func Run(ctx context.Context, env Env, args []string) int {
 		}
 	}
 	root := c.root()
-	root.SetArgs(args)
+	root.SetArgs(goFlags(args))
 	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return ExitOK
@@ -149,7 +150,7 @@ renders Releases without a cluster.
 
 Exit codes: 0 ok; 1 wrong usage or an error; 2 the Release failed, its values are
 invalid, or Tidegate refused; 3 it did not end in time; 130 interrupted.
-` + "`render` has its own: 0 good, 1 mistakes found, 2 could not run."
+` + "`render`, and `template` where it checks files, have their own: 0 good, 1 mistakes found,\n2 could not run."
 
 func (c *cli) root() *cobra.Command {
 	root := &cobra.Command{
@@ -253,6 +254,11 @@ const completionTime = 3 * time.Second
 
 // completeRelease offers the names of Releases for the first argument.
 func (c *cli) completeRelease(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return c.completeFirst(cmd, args, gather.Reader.ReleaseNames)
+}
+
+// completeFirst offers names from the cluster for the first argument.
+func (c *cli) completeFirst(cmd *cobra.Command, args []string, list func(gather.Reader, context.Context) ([]string, error)) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -262,7 +268,7 @@ func (c *cli) completeRelease(cmd *cobra.Command, args []string, _ string) ([]co
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
 	defer cancel()
-	names, err := gather.Reader{Client: api, Namespace: namespace}.ReleaseNames(ctx)
+	names, err := list(gather.Reader{Client: api, Namespace: namespace}, ctx)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

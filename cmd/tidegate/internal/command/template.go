@@ -20,11 +20,19 @@ func (c *cli) template() *cobra.Command {
 }
 
 // linter says whether a command has the exit codes of a linter: 0 good, 1 findings, 2
-// could not run. These are render and all that check files.
+// could not run. These are render and all that check files; what is about templates in a
+// cluster is not.
 func linter(cmd *cobra.Command) bool {
 	if cmd.Name() == "render" {
 		return true
 	}
-	parent := cmd.Parent()
-	return parent != nil && parent.Name() == "template" || cmd.Name() == "template"
+	for c := cmd; c != nil; c = c.Parent() {
+		switch parent := c.Parent(); {
+		case c.Name() == "template":
+			return true
+		case parent != nil && parent.Name() == "template":
+			return !slices.Contains(operations, c.Name())
+		}
+	}
+	return false
 }

@@ -22,11 +22,12 @@ type Reader struct {
 	Namespace string
 }
 
-// NotFoundError is returned where there is no Release of a name.
+// NotFoundError is returned where there is no Release, or no ReleaseTemplate, of a name.
 type NotFoundError struct {
+	// Namespace is empty for a ReleaseTemplate.
 	Namespace string
 	Name      string
-	// Near are names of Releases in the same namespace that look alike, nearest first.
+	// Near are names of others in the same place that look alike, nearest first.
 	Near []string
 	// Elsewhere are other namespaces that have a Release of the name.
 	Elsewhere []string
@@ -35,7 +36,13 @@ type NotFoundError struct {
 // Error says what was wanted, what there is and how to see the rest.
 func (e *NotFoundError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "there is no Release %q in namespace %q", e.Name, e.Namespace)
+	list := "templates"
+	if e.Namespace == "" {
+		fmt.Fprintf(&b, "there is no ReleaseTemplate %q", e.Name)
+	} else {
+		fmt.Fprintf(&b, "there is no Release %q in namespace %q", e.Name, e.Namespace)
+		list = "releases -n " + e.Namespace
+	}
 	if len(e.Near) > 0 {
 		fmt.Fprintf(&b, "; did you mean %s?", strings.Join(e.Near, ", "))
 	}
@@ -43,7 +50,7 @@ func (e *NotFoundError) Error() string {
 		fmt.Fprintf(&b, "; there is one in namespace %s: add -n %s", strings.Join(e.Elsewhere, ", "), e.Elsewhere[0])
 	}
 	if len(e.Near)+len(e.Elsewhere) == 0 {
-		fmt.Fprintf(&b, "; list what there is with: tidegate get releases -n %s", e.Namespace)
+		fmt.Fprintf(&b, "; list what there is with: tidegate get %s", list)
 	}
 	return b.String()
 }

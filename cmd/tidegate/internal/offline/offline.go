@@ -43,6 +43,8 @@ type Input struct {
 	Files   map[string]string
 	Values  []byte
 	Context render.Context
+	// text says where the values stand in their file; nil where they are of no file.
+	text *text
 }
 
 // Load reads the files. Its errors are about what could not be read, never about what
@@ -56,16 +58,19 @@ func Load(o Options, stdin io.Reader) (Input, error) {
 		return Input{}, err
 	}
 	if first.release != nil {
-		return o.fromRelease(first.release, stdin)
+		return o.fromRelease(first, stdin)
 	}
 	if o.Template != "" {
 		return Input{}, fmt.Errorf("--template goes with a Release in --filename, found a template in %s", o.File)
 	}
 	in := Input{Files: first.files, Values: []byte("{}")}
 	if o.Values != "" {
-		if in.Values, err = values(o.Values, stdin); err != nil {
+		data, err := read(o.Values, stdin)
+		if err != nil {
 			return Input{}, err
 		}
+		in.text = readYAML(o.Values, data)
+		in.Values = in.text.json
 	}
 	if o.Name == "" {
 		return Input{}, errors.New("wanted the name of the Release in --name, found none; it is part of the names of the objects")
@@ -87,7 +92,8 @@ func (o Options) oneStdin() error {
 	return nil
 }
 
-func (o Options) fromRelease(release *v1alpha1.Release, stdin io.Reader) (Input, error) {
+func (o Options) fromRelease(first source, stdin io.Reader) (Input, error) {
+	release := first.release
 	if o.Values != "" {
 		return Input{}, fmt.Errorf("a Release has its own values; leave --values away, or edit spec.values in %s", o.File)
 	}
@@ -110,10 +116,7 @@ func (o Options) fromRelease(release *v1alpha1.Release, stdin io.Reader) (Input,
 	if o.Namespace != "" && release.Namespace != "" && o.Namespace != release.Namespace {
 		return Input{}, fmt.Errorf("--namespace is %q, but the Release in %s is of namespace %q", o.Namespace, o.File, release.Namespace)
 	}
-	in := Input{Files: t.files, Values: []byte("{}")}
-	if release.Spec.Values != nil && len(release.Spec.Values.Raw) > 0 {
-		in.Values = release.Spec.Values.Raw
-	}
+	in := Input{Files: t.files, Values: first.values.json, text: first.values}
 	in.Context = render.Context{
 		Name:      release.Name,
 		Namespace: orElse(orElse(release.Namespace, o.Namespace), "default"),
@@ -128,6 +131,8 @@ type source struct {
 	name     string
 	manifest bool
 	release  *v1alpha1.Release
+	// values are those of the release.
+	values *text
 }
 
 func load(path string, stdin io.Reader) (source, error) {
@@ -140,11 +145,19 @@ func load(path string, stdin io.Reader) (source, error) {
 			return directory(path)
 		}
 	}
-	doc, err := document(path, stdin)
+	data, err := read(path, stdin)
 	if err != nil {
 		return source{}, err
 	}
-	return manifest(path, doc)
+	doc, err := document(path, data)
+	if err != nil {
+		return source{}, err
+	}
+	s, err := manifest(path, doc)
+	if s.release != nil {
+		s.values = readYAML(path, data, "spec", "values")
+	}
+	return s, err
 }
 
 func directory(path string) (source, error) {
@@ -185,7 +198,7 @@ func manifest(path string, doc []byte) (source, error) {
 		switch meta.Kind {
 		case "Release":
 			release := &v1alpha1.Release{}
-			if err := strict(release); err != nil {
+			if err := strict(release); err != nil && (!twice(path, doc) || yaml.Unmarshal(doc, release) != nil) {
 				return source{}, err
 			}
 			if release.Name == "" {
@@ -206,10 +219,15 @@ func manifest(path string, doc []byte) (source, error) {
 		v1alpha1.GroupVersion, meta.Kind, meta.APIVersion, path)
 }
 
-// document reads the one YAML or JSON document that a file holds.
-func document(path string, stdin io.Reader) ([]byte, error) {
-	var data []byte
-	var err error
+// twice says whether the values of the release in doc have a mistake that keeps strict
+// reading from going on, and that render is to report: a key that stands twice.
+func twice(path string, doc []byte) bool {
+	_, err := yaml.YAMLToJSONStrict(readYAML(path, doc, "spec", "values").json)
+	return err != nil
+}
+
+// read reads a file.
+func read(path string, stdin io.Reader) (data []byte, err error) {
 	if path == "-" {
 		path = "standard input"
 		data, err = io.ReadAll(stdin)
@@ -218,6 +236,14 @@ func document(path string, stdin io.Reader) ([]byte, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	return data, nil
+}
+
+// document returns the one YAML or JSON document of a file.
+func document(path string, data []byte) ([]byte, error) {
+	if path == "-" {
+		path = "standard input"
 	}
 	var documents [][]byte
 	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
@@ -253,24 +279,6 @@ func blank(doc []byte) bool {
 	return true
 }
 
-func values(path string, stdin io.Reader) ([]byte, error) {
-	doc, err := document(path, stdin)
-	if err != nil {
-		return nil, err
-	}
-	if len(doc) == 0 {
-		return []byte("{}"), nil
-	}
-	data, err := yaml.YAMLToJSONStrict(doc)
-	if err != nil {
-		return nil, fmt.Errorf("reading the values in %s: %w", path, err)
-	}
-	if trimmed := bytes.TrimSpace(data); len(trimmed) == 0 || trimmed[0] != '{' {
-		return nil, fmt.Errorf("wanted a mapping of names to values in %s, found %.40s", path, trimmed)
-	}
-	return data, nil
-}
-
 // Render compiles the template and renders. The error is a *render.SourceError or a
 // *render.ValuesError where the input is at fault.
 func Render(in Input) (*render.Result, error) {
@@ -278,11 +286,23 @@ func Render(in Input) (*render.Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compiling the template: %w", err)
 	}
+	if in.text != nil && len(in.text.problems) > 0 {
+		return nil, fmt.Errorf("reading the values: %w", &render.ValuesError{Problems: in.text.problems})
+	}
 	result, err := t.Render(in.Values, in.Context)
 	if err != nil {
-		return nil, fmt.Errorf("rendering: %w", err)
+		return nil, fmt.Errorf("rendering: %w", in.Locate(err))
 	}
 	return result, nil
+}
+
+// Locate is err with the place in the file of each mistake in the values.
+func (in Input) Locate(err error) error {
+	wrong, ok := errors.AsType[*render.ValuesError](err)
+	if !ok || in.text == nil {
+		return err
+	}
+	return &render.ValuesError{Problems: in.text.locate(wrong.Problems)}
 }
 
 // Findings returns the mistakes that err reports, one a line, or nil where err is of

@@ -50,7 +50,9 @@ type Options struct {
 }
 
 // Kinds lists the kinds, the most used first.
-func Kinds() []Kind { return []Kind{releases(), rollouts(), templates(), commands()} }
+func Kinds() []Kind {
+	return []Kind{releases(), rollouts(), templates(), commands(), templateRevisions(), templateCommands()}
+}
 
 // Find returns the kind that is called name.
 func Find(name string) (Kind, bool) {
@@ -143,12 +145,63 @@ func templates() Kind {
 		columns: []column{
 			of("Revision", func(r T) any { return r.Status.LatestRevision }),
 			of("Sync", func(r T) any { return string(r.Spec.Sync.Type) }),
+			of("Target", func(r T) any { return sync(r).Target }),
+			of("Phase", func(r T) any { return string(sync(r).Phase) }),
 			of("Releases", func(r T) any { return r.Status.Releases }),
 			of("Ready", func(r T) any { return ready(r.Status.Conditions).Status }),
 			of("Message", func(r T) any { return ready(r.Status.Conditions).Message }),
 		},
 		compare: byName,
 	}
+}
+
+func sync(t *v1alpha1.ReleaseTemplate) v1alpha1.TemplateSyncStatus {
+	if t.Status.Sync == nil {
+		return v1alpha1.TemplateSyncStatus{}
+	}
+	return *t.Status.Sync
+}
+
+func templateRevisions() Kind {
+	type T = *v1alpha1.TemplateRevision
+	return Kind{
+		Names:   []string{"templaterevisions", "templaterevision", "revisions", "trev"},
+		NewList: func() client.ObjectList { return &v1alpha1.TemplateRevisionList{} },
+		columns: []column{
+			of("Template", func(r T) any { return r.Spec.Template }),
+			of("Number", func(r T) any { return r.Spec.Number }),
+			wide("Engine", func(r T) any { return r.Spec.Engine }),
+			wide("Digest", func(r T) any { return r.Spec.Digest }),
+		},
+		compare: func(a, b client.Object) int {
+			x, y := a.(T), b.(T)
+			return cmp.Or(strings.Compare(x.Spec.Template, y.Spec.Template), cmp.Compare(x.Spec.Number, y.Spec.Number))
+		},
+	}
+}
+
+func templateCommands() Kind {
+	type T = *v1alpha1.TemplateCommand
+	return Kind{
+		Names:   []string{"templatecommands", "templatecommand", "tcmd"},
+		NewList: func() client.ObjectList { return &v1alpha1.TemplateCommandList{} },
+		columns: []column{
+			of("Template", func(r T) any { return r.Spec.Template }),
+			of("Action", func(r T) any { return templateAction(r.Spec) }),
+			of("Actor", func(r T) any { return r.Spec.Actor }),
+			of("Outcome", func(r T) any { return string(r.Status.Outcome) }),
+			of("Message", func(r T) any { return r.Status.Message }),
+			wide("Reason", func(r T) any { return r.Spec.Reason }),
+		},
+		compare: byAge,
+	}
+}
+
+func templateAction(s v1alpha1.TemplateCommandSpec) string {
+	if s.Revision > 0 {
+		return fmt.Sprintf("%s to %d", s.Action, s.Revision)
+	}
+	return string(s.Action)
 }
 
 func ready(conditions []metav1.Condition) metav1.Condition {
@@ -172,11 +225,13 @@ func commands() Kind {
 			of("Message", func(r T) any { return r.Status.Message }),
 			wide("Reason", func(r T) any { return r.Spec.Reason }),
 		},
-		compare: func(a, b client.Object) int {
-			x, y := a.GetCreationTimestamp(), b.GetCreationTimestamp()
-			return cmp.Or(strings.Compare(a.GetNamespace(), b.GetNamespace()), x.Compare(y.Time), byName(a, b))
-		},
+		compare: byAge,
 	}
+}
+
+func byAge(a, b client.Object) int {
+	x, y := a.GetCreationTimestamp(), b.GetCreationTimestamp()
+	return cmp.Or(strings.Compare(a.GetNamespace(), b.GetNamespace()), x.Compare(y.Time), byName(a, b))
 }
 
 func action(s v1alpha1.RolloutCommandSpec) string {
@@ -191,7 +246,7 @@ func byName(a, b client.Object) int {
 }
 
 // Sort puts objects of the kind into the order they are shown in: commands by age,
-// Rollouts by Release and number, the rest by name.
+// Rollouts by Release and number, revisions by template and number, the rest by name.
 func (k Kind) Sort(objects []client.Object) { slices.SortStableFunc(objects, k.compare) }
 
 // Table makes a table of objects of the kind, for a table printer.

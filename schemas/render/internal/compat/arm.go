@@ -103,7 +103,7 @@ func (s *side) arms(v cue.Value) []arm {
 	}
 	e := r.read(evaluated(v))
 	// Evaluation drops the bounds of lists.
-	if slices.ContainsFunc(e, func(a arm) bool { return a.kinds&cue.ListKind != 0 }) || v.IncompleteKind() == cue.BottomKind {
+	if slices.ContainsFunc(e, func(a arm) bool { return a.kinds&cue.ListKind != 0 }) || kind(v) == cue.BottomKind {
 		return named(reader{side: s}.read(w))
 	}
 	return named(e)

@@ -33,7 +33,7 @@ const (
 
 // Change is one difference.
 type Change struct {
-	// Path of the variable; [*] stands for any entry of a list or a map.
+	// Path of the variable; [] stands for any entry of a list, <name> for any of a map.
 	Path    string
 	What    string
 	Verdict Verdict

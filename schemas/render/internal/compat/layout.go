@@ -224,5 +224,39 @@ func alternatives(v cue.Value) []cue.Value {
 
 // plain says whether v is one struct.
 func plain(v cue.Value) bool {
-	return v.IncompleteKind() == cue.StructKind && len(alternatives(v)) == 1
+	return kind(v) == cue.StructKind && len(alternatives(v)) == 1
+}
+
+// kind is the type of v. A struct with a condition on a variable that must be set counts as
+// an error to the engine until it is set; it is a struct all the same.
+func kind(v cue.Value) cue.Kind {
+	k := v.IncompleteKind()
+	if k != cue.BottomKind {
+		return k
+	}
+	if declares(written(v)) {
+		return cue.StructKind
+	}
+	return k
+}
+
+// declares says whether e spells out fields or conditions.
+func declares(e ast.Expr) bool {
+	switch e := e.(type) {
+	case *ast.ParenExpr:
+		return declares(e.X)
+	case *ast.BinaryExpr:
+		return e.Op == token.AND && (declares(e.X) || declares(e.Y))
+	case *ast.StructLit:
+		return slices.ContainsFunc(e.Elts, func(d ast.Decl) bool {
+			switch d := d.(type) {
+			case *ast.Field, *ast.Comprehension:
+				return true
+			case *ast.EmbedDecl:
+				return declares(d.Expr)
+			}
+			return false
+		})
+	}
+	return false
 }

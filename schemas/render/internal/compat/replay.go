@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 
+	"cuelang.org/go/cue"
+
 	"tidegate.io/tidegate/schemas/render/internal/values"
 )
 
@@ -34,6 +36,9 @@ func (c *comparer) replay() {
 		made = append(made, c.complete(c.before, c.before.Variables, both, i%3, 0))
 	}
 	for _, x := range made {
+		made = append(made, c.grown(c.before.Variables, x, 0)...)
+	}
+	for _, x := range made {
 		if !c.accepts(c.before, c.before.Variables, x) {
 			continue
 		}
@@ -43,6 +48,44 @@ func (c *comparer) replay() {
 			}
 		}
 	}
+}
+
+// grown are given with one variable more each, of those that are there only because of
+// what is given.
+func (c *comparer) grown(v cue.Value, given any, depth int) []any {
+	object, ok := given.(map[string]any)
+	if !ok || depth > maxDepth/2 || c.questions > maxQuestions {
+		return nil
+	}
+	var out []any
+	add := func(name string, x any) {
+		o := maps.Clone(object)
+		o[name] = x
+		out = append(out, o)
+	}
+	without := c.before.layout(v)
+	if !slices.ContainsFunc(without.rules, func(r rule) bool { return r.grants }) && depth > 0 {
+		return nil
+	}
+	with, ok := c.before.unify(v, build(given))
+	if !ok {
+		return nil
+	}
+	l := c.before.layout(with)
+	for _, name := range l.order {
+		if x, is := object[name]; is {
+			for _, more := range c.grown(l.fields[name].value, x, depth+1) {
+				add(name, more)
+			}
+			continue
+		}
+		if !declared(without, name) {
+			if x, ok := c.some(c.before, l.fields[name].value, 0, depth+1); ok {
+				add(name, x)
+			}
+		}
+	}
+	return out
 }
 
 // explain finds the change that a mistake at way in x comes of.

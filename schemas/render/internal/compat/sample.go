@@ -32,11 +32,11 @@ func build(x any) ast.Expr {
 		return ast.NewString(x)
 	case json.Number:
 		digits := strings.TrimPrefix(x.String(), "-")
-		kind := token.INT
+		sort := token.INT
 		if strings.Contains(digits, ".") {
-			kind = token.FLOAT
+			sort = token.FLOAT
 		}
-		var e ast.Expr = ast.NewLit(kind, digits)
+		var e ast.Expr = ast.NewLit(sort, digits)
 		if digits != x.String() {
 			e = &ast.UnaryExpr{Op: token.SUB, X: e}
 		}
@@ -87,16 +87,36 @@ func decode(v cue.Value) (any, bool) {
 // defaultOf is what v is when it is left out, where that is one value.
 func defaultOf(v cue.Value) (any, bool) {
 	d, _ := v.Default()
-	if v.IncompleteKind() == cue.BottomKind || d.Validate(cue.Concrete(true), cue.Final()) != nil {
+	if kind(v) == cue.BottomKind || d.Validate(cue.Concrete(true), cue.Final()) != nil {
 		return nil, false
 	}
 	return decode(d)
 }
 
+// unify is v with x. The engine panics at some parts of structs that are taken out of their
+// whole; ok is false then, and nothing is known.
+func (s *side) unify(v cue.Value, x ast.Expr) (whole cue.Value, ok bool) {
+	defer func() {
+		if recover() != nil {
+			whole, ok = cue.Value{}, false
+		}
+	}()
+	return v.Unify(s.Context.BuildExpr(x)), true
+}
+
 // refusal is why v does not accept x; nil if it does. This is the very question that
 // rendering asks.
-func (s *side) refusal(v cue.Value, x any) error {
-	return v.Unify(s.Context.BuildExpr(build(x))).Validate(cue.Concrete(true), cue.Final())
+func (s *side) refusal(v cue.Value, x any) (refused error, asked bool) {
+	defer func() {
+		if recover() != nil {
+			refused, asked = nil, false
+		}
+	}()
+	whole, ok := s.unify(v, build(x))
+	if !ok {
+		return nil, false
+	}
+	return whole.Validate(cue.Concrete(true), cue.Final()), true
 }
 
 // ask is refusal within the budget; beyond it the answer is that nothing is known.
@@ -104,7 +124,7 @@ func (c *comparer) ask(s *side, v cue.Value, x any) (refused error, asked bool) 
 	if c.questions++; c.questions > maxQuestions {
 		return nil, false
 	}
-	return s.refusal(v, x), true
+	return s.refusal(v, x)
 }
 
 func (c *comparer) accepts(s *side, v cue.Value, x any) bool {
@@ -127,9 +147,9 @@ func (c *comparer) samples(s *side, v cue.Value, depth int) []any {
 	if x, ok := defaultOf(v); ok {
 		out = append(out, x)
 	}
-	if v.IncompleteKind()&cue.StructKind != 0 {
+	if kind(v)&cue.StructKind != 0 {
 		for _, a := range alternatives(v) {
-			if a.IncompleteKind() == cue.StructKind {
+			if kind(a) == cue.StructKind {
 				out = append(out, c.objects(s, a, depth)...)
 			}
 		}
@@ -255,11 +275,12 @@ func entry(s *side, v cue.Value, a arm) (cue.Value, bool) {
 	for range n {
 		some.Elts = append(some.Elts, ast.NewIdent("_"))
 	}
-	e := v.Unify(s.Context.BuildExpr(some)).LookupPath(cue.MakePath(cue.Index(0)))
-	if e.Exists() && e.Err() == nil {
-		return e, true
+	if whole, ok := s.unify(v, some); ok {
+		if e := whole.LookupPath(cue.MakePath(cue.Index(0))); e.Exists() && e.Err() == nil {
+			return e, true
+		}
 	}
-	e = v.LookupPath(cue.MakePath(cue.AnyIndex))
+	e := v.LookupPath(cue.MakePath(cue.AnyIndex))
 	return e, e.Exists() && e.Err() == nil
 }
 
@@ -375,7 +396,10 @@ func (c *comparer) complete(s *side, v cue.Value, given any, pick, depth int) an
 	out := maps.Clone(object)
 	// What must be set may depend on what was set in the round before.
 	for range 3 {
-		with := v.Unify(s.Context.BuildExpr(build(out)))
+		with, ok := s.unify(v, build(out))
+		if !ok {
+			return out
+		}
 		l := s.layout(with)
 		added := false
 		for _, name := range l.order {
@@ -401,7 +425,7 @@ func (c *comparer) complete(s *side, v cue.Value, given any, pick, depth int) an
 
 // some is a value that v accepts.
 func (c *comparer) some(s *side, v cue.Value, pick, depth int) (any, bool) {
-	if v.IncompleteKind() == cue.StructKind && len(alternatives(v)) < 2 {
+	if kind(v) == cue.StructKind && len(alternatives(v)) < 2 {
 		return c.complete(s, v, map[string]any{}, pick, depth), true
 	}
 	var good []any

@@ -68,6 +68,9 @@ var space = regexp.MustCompile(`\s+`)
 
 // text is n on one line.
 func text(n ast.Node) string {
+	if d, ok := n.(*ast.Comprehension); ok {
+		n = &ast.StructLit{Elts: []ast.Decl{d}}
+	}
 	b, err := format.Node(n, format.Simplify())
 	if err != nil {
 		return "?"
@@ -203,7 +206,7 @@ func (c *comparer) same(before, after cue.Value) bool {
 		return false
 	}
 	// The same name may mean another thing in an imported package.
-	return before.IncompleteKind() == cue.StructKind || text(evaluated(before)) == text(evaluated(after))
+	return kind(before) == cue.StructKind || text(evaluated(before)) == text(evaluated(after))
 }
 
 // touched says whether one of the names has changed.
@@ -270,7 +273,7 @@ func (s *side) signatures(v cue.Value, path string, depth int, out map[string][]
 		}
 		sig := path + " " + presenceOf(sel, field).String() + " " + jsonText(defaultOf(field))
 		out[name] = append(out[name], sig)
-		if field.IncompleteKind() == cue.StructKind {
+		if kind(field) == cue.StructKind {
 			s.signatures(field, path+"."+name, depth+1, out)
 		}
 	}

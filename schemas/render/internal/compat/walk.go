@@ -3,6 +3,7 @@ package compat
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"cuelang.org/go/cue"
 
@@ -21,12 +22,12 @@ func (p place) child(name string) place {
 
 // entry is any entry of the list at p.
 func (p place) entry(least int) place {
-	return place{p.path + "[*]", append(slices.Clone(p.way), step{list: true, entries: least})}
+	return place{p.path + "[]", append(slices.Clone(p.way), step{list: true, entries: least})}
 }
 
 // key is any entry of the map at p, of which name is an example.
 func (p place) key(name string) place {
-	return place{p.path + "[*]", append(slices.Clone(p.way), step{name: name})}
+	return place{p.path + ".<name>", append(slices.Clone(p.way), step{name: name})}
 }
 
 // maxWords is how much of a constraint is repeated.
@@ -42,7 +43,7 @@ func clipped(s string) string {
 // words is what v accepts, as CUE.
 func (s *side) words(v cue.Value) string {
 	e := evaluated(v)
-	if s.relational(written(v)) || v.IncompleteKind()&(cue.ListKind|cue.StructKind) != 0 || v.IncompleteKind() == cue.BottomKind {
+	if s.relational(written(v)) || kind(v)&(cue.ListKind|cue.StructKind) != 0 || kind(v) == cue.BottomKind {
 		e = written(v)
 	}
 	return clipped(text(e))
@@ -98,7 +99,7 @@ func (c *comparer) accepting(s *side, l *layout, name string) (v cue.Value, anyt
 		return cue.Value{}, true, true
 	}
 	for _, p := range l.patterns {
-		if s.refusal(p.key, name) == nil {
+		if refused, asked := s.refusal(p.key, name); asked && refused == nil {
 			return p.value, false, true
 		}
 	}
@@ -281,6 +282,10 @@ func (c *comparer) others(at place, b, a *layout) {
 		c.report(at, Safe, "names that are not declared are accepted now", "more is accepted")
 		return
 	}
+	if len(b.patterns) > 1 || len(a.patterns) > 1 {
+		c.manyPatterns(at, b, a)
+		return
+	}
 	for _, p := range b.patterns {
 		c.pattern(at, p, a)
 	}
@@ -288,6 +293,37 @@ func (c *comparer) others(at place, b, a *layout) {
 		for _, p := range a.patterns {
 			c.report(at, Safe, "names are accepted now that are not declared: "+c.after.words(p.key), "more is accepted")
 		}
+	}
+}
+
+// manyPatterns compares structs of which a name may have to meet several patterns.
+func (c *comparer) manyPatterns(at place, b, a *layout) {
+	texts := func(s *side, l *layout) []string {
+		var out []string
+		for _, p := range l.patterns {
+			key, _ := s.closure(written(p.key))
+			value, names := s.closure(written(p.value))
+			if c.touched(names) {
+				value += " touched on one side"
+			}
+			out = append(out, key+": "+value)
+		}
+		slices.Sort(out)
+		return out
+	}
+	was, is := texts(c.before, b), texts(c.after, a)
+	touched := slices.ContainsFunc(is, func(s string) bool { return strings.HasSuffix(s, " touched on one side") })
+	if !slices.Equal(was, is) || touched {
+		what := "what names may be, or their values, changed"
+		for _, q := range slices.Concat(a.patterns, b.patterns) {
+			for _, x := range c.samples(c.after, q.key, 0) {
+				name, _ := x.(string)
+				if v, anything, ok := c.accepting(c.before, b, name); ok && !anything && c.keyRefused(at, name, pattern{value: v}, what) {
+					return
+				}
+			}
+		}
+		c.report(at, Unknown, what, "a name may have to meet several patterns, which are not compared; only rendering the Releases tells")
 	}
 }
 
@@ -472,13 +508,10 @@ func (c *comparer) union(at place, before, after cue.Value, b, a []arm) {
 		}
 		b = slices.DeleteFunc(b, func(x arm) bool { return x.kinds == 0 })
 	}
-	if verdict == reported {
-		verdict = yes
-		if len(b) == 0 {
-			return
-		}
-	}
 	r, w := c.allIncluded(b, a, accepts)
+	if verdict == reported && r == yes {
+		return
+	}
 	verdict, witnesses = min(verdict, r), append(witnesses, w...)
 	c.decide(at, before, after, verdict, witnesses)
 }
@@ -492,7 +525,7 @@ func (c *comparer) choices(at place, before, after cue.Value) answer {
 		return perhaps
 	}
 	only := func(v cue.Value) []cue.Value {
-		return slices.DeleteFunc(alternatives(v), func(x cue.Value) bool { return x.IncompleteKind() != cue.StructKind })
+		return slices.DeleteFunc(alternatives(v), func(x cue.Value) bool { return kind(x) != cue.StructKind })
 	}
 	b, a := only(before), only(after)
 	if len(b) == 0 {

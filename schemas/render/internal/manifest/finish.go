@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tidegate.io/tidegate/schemas/v1alpha1"
@@ -113,11 +114,7 @@ func (r *Rendered) merge(o *Object, metadata map[string]any, wanted map[string]s
 // typed decodes o, which was found to decode, into its Go type.
 func typed[T any](o *Object) (*T, error) {
 	into := new(T)
-	data, err := json.Marshal(o.Content)
-	if err != nil {
-		return nil, fmt.Errorf("encoding: %w", err)
-	}
-	if err := json.Unmarshal(data, into); err != nil {
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Content, into); err != nil {
 		return nil, fmt.Errorf("decoding: %w", err)
 	}
 	return into, nil

@@ -27,7 +27,7 @@ func find(v cue.Value, name string, visited *int) (cue.Attribute, bool) {
 		}
 	}
 	op, parts := v.Expr()
-	if op != cue.AndOp && op != cue.OrOp {
+	if op != cue.AndOp && op != cue.OrOp && op != cue.NoOp {
 		return cue.Attribute{}, false
 	}
 	for _, part := range parts {

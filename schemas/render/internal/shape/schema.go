@@ -2,409 +2,425 @@ package shape
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
-	"cuelang.org/go/cue/cuecontext"
-	"cuelang.org/go/cue/token"
+	"cuelang.org/go/cue/format"
 )
 
-// Schema returns the JSON Schema (2020-12) of what v accepts, without "$schema". Where a
-// part of v says what JSON Schema cannot, that part of the result accepts more.
+// rulesKey is the keyword under which a schema says in words, or in those of CUE, what it
+// cannot say otherwise: where it stands, and below, the schema accepts more than CUE does.
+const rulesKey = "x-rules"
+
+// maxSchemaDepth is how deep a schema describes what nests without a name.
+const maxSchemaDepth = 16
+
+// Schema returns the JSON Schema (2020-12) of what v accepts, without "$schema". It never
+// accepts less. Where it accepts more, it has the keyword x-rules. Definitions that refer
+// to themselves are in $defs.
 func Schema(v cue.Value) map[string]any {
-	out := map[string]any{}
-	s := Of(v)
+	g := generator{defs: map[string]any{}, recursive: map[string]bool{}}
+	out := g.value(v, 0)
+	if len(g.defs) > 0 {
+		out["$defs"] = g.defs
+	}
+	return out
+}
+
+type generator struct {
+	// defs are the definitions that refer to themselves, by name.
+	defs      map[string]any
+	recursive map[string]bool
+	// open are the names of the definitions that are being written.
+	open []string
+}
+
+// value is the schema of v, by reference where v is a definition that refers to itself.
+func (g *generator) value(v cue.Value, depth int) map[string]any {
+	name := definition(v)
 	switch {
-	case v.IncompleteKind() == cue.StructKind:
-		out = object(v)
+	case depth > maxSchemaDepth:
+		return map[string]any{rulesKey: []string{"what the template allows"}}
+	case name == "":
+		return g.plain(v, depth)
+	}
+	ref := map[string]any{"$ref": "#/$defs/" + name}
+	if slices.Contains(g.open, name) {
+		g.recursive[name] = true
+		return ref
+	}
+	if _, done := g.defs[name]; done {
+		return ref
+	}
+	g.open = append(g.open, name)
+	out := g.plain(v, depth)
+	g.open = g.open[:len(g.open)-1]
+	if g.recursive[name] {
+		g.defs[name] = out
+		return ref
+	}
+	return out
+}
+
+// definition is a name for the definition that v is nothing but a reference to, or "".
+func definition(v cue.Value) string {
+	root, path := v.ReferencePath()
+	if !root.Exists() || !strings.Contains(path.String(), "#") {
+		return ""
+	}
+	return strings.ReplaceAll(strings.ReplaceAll(path.String(), "#", ""), `"`, "")
+}
+
+func (g *generator) plain(v cue.Value, depth int) map[string]any {
+	kinds := Kinds(v)
+	var out map[string]any
+	switch arms := choices(v); {
+	case kinds == cue.StructKind && len(arms) > 1, len(arms) > 1 && kinds&cue.StructKind != 0:
+		one := make([]any, len(arms))
+		for i, arm := range arms {
+			one[i] = g.value(arm, depth+1)
+		}
+		out = map[string]any{"anyOf": one}
+	case kinds == cue.StructKind:
+		out = g.object(v, depth)
 	case Dependent(v):
 		// What it accepts depends on other values: only the type is sure.
-		if kinds := s.kinds(); len(kinds) == 1 && kinds[0] != Any {
-			out["type"] = string(kinds[0])
+		out = map[string]any{rulesKey: []string{source(v)}}
+		if types := typesOf(kinds); len(types) == 1 {
+			out["type"] = types[0]
+		} else if len(types) > 1 {
+			out["type"] = types
 		}
-	case len(s.Arms) == 1:
-		out = s.Arms[0].schema()
-		if s.Arms[0].Kind == List {
-			addItems(v, out)
-		}
-	case len(s.Arms) > 1:
-		out = choice(s.Arms)
-	}
-	if d, ok := v.Default(); ok && d.IsConcrete() && (d.Kind() != cue.ListKind || hasDefault(v)) {
-		if b, err := d.MarshalJSON(); err == nil {
-			out["default"] = json.RawMessage(b)
-		}
-	}
-	return out
-}
-
-// Description returns the comment above the field that v is the value of.
-func Description(v cue.Value) string {
-	var paragraphs []string
-	for _, group := range v.Doc() {
-		text := strings.TrimSpace(group.Text())
-		if text != "" && !slices.Contains(paragraphs, text) {
-			paragraphs = append(paragraphs, text)
-		}
-	}
-	return strings.Join(paragraphs, "\n\n")
-}
-
-func object(v cue.Value) map[string]any {
-	out := map[string]any{"type": string(Object)}
-	it, err := v.Fields(cue.Optional(true), cue.Patterns(true))
-	if err != nil || len(Alternatives(v)) > 1 {
-		// A choice of structs has no one list of fields.
-		return out
-	}
-	properties, patterns := map[string]any{}, map[string]any{}
-	var required []string
-	open := isOpen(v)
-	for it.Next() {
-		sel, field := it.Selector(), it.Value()
-		if sel.ConstraintType() == cue.PatternConstraint {
-			addPattern(patterns, sel.Pattern(), field)
-			continue
-		}
-		if !sel.IsString() && sel.LabelType() != cue.StringLabel {
-			continue
-		}
-		schema := Schema(field)
-		if text := Description(field); text != "" {
-			schema["description"] = text
-		}
-		name := sel.Unquoted()
-		properties[name] = schema
-		if sel.ConstraintType() == cue.RequiredConstraint || sel.ConstraintType() == 0 && NeedsValue(field) {
-			required = append(required, name)
-		}
-	}
-	if len(properties) > 0 {
-		out["properties"] = properties
-	}
-	if len(required) > 0 {
-		slices.Sort(required)
-		out["required"] = required
-	}
-	switch rest, all := patterns[""]; {
-	case all:
-		out["additionalProperties"] = rest
 	default:
-		out["additionalProperties"] = open
+		out = g.arms(v, depth)
 	}
-	delete(patterns, "")
-	if len(patterns) > 0 {
-		out["patternProperties"] = patterns
-	}
+	annotate(v, out)
 	return out
 }
 
-// Alternatives describes the structs that v is a choice between; none if v is one struct.
-func Alternatives(v cue.Value) []string {
-	if _, ok := v.Default(); ok && v.IncompleteKind() != cue.StructKind {
-		return nil
+// choices are the alternatives of v as they are written, so that what they refer to is
+// known; none if v has only one.
+func choices(v cue.Value) []cue.Value {
+	op, args := parts(v)
+	if op == cue.OrOp {
+		return slices.DeleteFunc(args, func(a cue.Value) bool { return Kinds(a) == cue.BottomKind })
 	}
-	op, args := v.Eval().Expr()
-	if op != cue.OrOp {
-		return nil
-	}
+	return alternatives(v)
+}
+
+func typesOf(k cue.Kind) []string {
 	var out []string
-	for _, arm := range args {
-		it, err := arm.Fields(cue.Optional(true))
-		if err != nil {
-			continue
+	for _, t := range []struct {
+		kind cue.Kind
+		name Kind
+	}{{cue.NullKind, Null}, {cue.BoolKind, Bool}, {cue.StringKind | cue.BytesKind, String}, {cue.ListKind, List}, {cue.StructKind, Object}} {
+		if k&t.kind != 0 {
+			out = append(out, string(t.name))
 		}
-		var fields []string
-		for it.Next() {
-			text := it.Selector().Unquoted()
-			if b, err := it.Value().MarshalJSON(); err == nil && it.Value().IsConcrete() {
-				text += " " + string(b)
-			} else if it.Selector().ConstraintType() == cue.OptionalConstraint {
-				continue
-			}
-			fields = append(fields, text)
-		}
-		out = append(out, "an object with "+strings.Join(fields, " and "))
+	}
+	switch {
+	case k&cue.FloatKind != 0:
+		out = append(out, string(Number))
+	case k&cue.IntKind != 0:
+		out = append(out, string(Integer))
 	}
 	return out
 }
 
-// Discriminators returns the names of the fields that tell the structs apart that v is a
-// choice between: those with one value in an alternative.
-func Discriminators(v cue.Value) []string {
-	var out []string
-	for _, arm := range alternatives(v) {
-		for name := range constants(arm) {
-			if !slices.Contains(out, name) {
-				out = append(out, name)
-			}
-		}
+// source is v as the template has it, in one line.
+func source(v cue.Value) string {
+	n := v.Syntax(cue.Raw())
+	if n == nil {
+		return "what the template allows"
 	}
-	slices.Sort(out)
-	return out
+	return oneLine(n)
 }
 
-// Discriminator returns the name and the values of the field that has one value, and
-// another, in each of the structs that v is a choice between; "" if there is no such field.
-func Discriminator(v cue.Value) (name string, literals []Arm) {
-	arms := alternatives(v)
-	if len(arms) < 2 {
-		return "", nil
+// maxRule is how long the text of a rule may be, in bytes.
+const maxRule = 300
+
+func oneLine(n ast.Node) string {
+	if d, ok := n.(ast.Decl); ok {
+		n = &ast.File{Decls: []ast.Decl{d}}
 	}
-	for _, name := range Discriminators(v) {
-		literals = nil
-		for _, arm := range arms {
-			a, ok := constants(arm)[name]
-			if ok && !slices.ContainsFunc(literals, func(b Arm) bool { return b.Literal == a.Literal }) {
-				literals = append(literals, a)
-			}
-		}
-		if len(literals) == len(arms) {
-			return name, literals
-		}
+	text, err := format.Node(n)
+	if err != nil {
+		return "what the template allows"
 	}
-	return "", nil
+	line := strings.Join(strings.Fields(string(text)), " ")
+	if len(line) > maxRule {
+		line = strings.ToValidUTF8(line[:maxRule], "") + "..."
+	}
+	return line
 }
 
-// alternatives are the structs that v is a choice between; none if there is no choice.
-func alternatives(v cue.Value) []cue.Value {
-	op, args := v.Eval().Expr()
-	if op != cue.OrOp {
-		return nil
-	}
-	var out []cue.Value
-	for _, arm := range args {
-		if arm.IncompleteKind() != cue.StructKind {
-			return nil
-		}
-		out = append(out, arm)
-	}
-	return out
-}
-
-// constants are the fields of the struct v that have one scalar value.
-func constants(v cue.Value) map[string]Arm {
-	out := map[string]Arm{}
-	it, err := v.Fields()
-	for err == nil && it.Next() {
-		if s := Of(it.Value()); len(s.Arms) == 1 && s.Arms[0].Literal != "" {
-			out[it.Selector().Unquoted()] = s.Arms[0]
-		}
-	}
-	return out
-}
-
-// Accepts says whether one of the literals of s is the string or number in text.
-func (s Shape) Accepts(text string) bool {
-	return slices.ContainsFunc(s.Arms, func(a Arm) bool {
-		return a.Literal != "" && (a.Kind == String && a.text() == text || a.Kind != String && a.Literal == text)
-	})
-}
-
-// Kinds returns the types that v accepts, also where the engine cannot evaluate it for
-// want of a value that it depends on.
-func Kinds(v cue.Value) cue.Kind {
-	if k := v.IncompleteKind(); k != cue.BottomKind {
-		return k
-	}
-	for _, w := range []cue.Value{v, cue.Dereference(v)} {
-		switch expression(w.Syntax(cue.Raw())).(type) {
-		case *ast.StructLit:
-			return cue.StructKind
-		case *ast.ListLit:
-			return cue.ListKind
-		}
-	}
-	return cue.BottomKind
-}
-
-// Required returns the names of the fields that the source of v marks with !, for a v
-// that cannot be evaluated.
-func Required(v cue.Value) []string {
-	var out []string
-	for _, w := range []cue.Value{v, cue.Dereference(v)} {
-		s, ok := expression(w.Syntax(cue.Raw())).(*ast.StructLit)
-		if !ok {
-			continue
-		}
-		for _, d := range s.Elts {
-			f, ok := d.(*ast.Field)
-			if !ok || f.Constraint != token.NOT {
-				continue
-			}
-			if name, _, err := ast.LabelName(f.Label); err == nil && !slices.Contains(out, name) {
-				out = append(out, name)
-			}
-		}
-	}
-	return out
-}
-
-// isOpen says whether the struct v may have fields that v.Fields does not list: because
-// of an ellipsis, or of fields that depend on a condition.
-func isOpen(v cue.Value) bool {
-	raw := expression(v.Syntax(cue.Raw()))
-	if _, reference := raw.(*ast.StructLit); !reference {
-		raw = expression(cue.Dereference(v).Syntax(cue.Raw()))
-	}
-	s, ok := raw.(*ast.StructLit)
-	if !ok {
-		return v.Allows(cue.AnyString)
-	}
-	for _, d := range s.Elts {
-		switch d.(type) {
-		case *ast.Ellipsis, *ast.Comprehension, *ast.EmbedDecl:
-			return true
-		}
-	}
-	return false
-}
-
-// hasDefault says whether a default is written in v itself.
-func hasDefault(v cue.Value) bool {
-	found := false
-	walk(v, func(n ast.Node) bool {
-		if u, ok := n.(*ast.UnaryExpr); ok && u.Op == token.MUL {
-			found = true
-		}
-		_, list := n.(*ast.ListLit)
-		return !list
-	})
-	return found
-}
-
-// Dependent says whether v refers to a field beside it, so that what it accepts depends
-// on other values.
-func Dependent(v cue.Value) bool {
-	found := false
-	walk(v, func(n ast.Node) bool {
-		switch n := n.(type) {
-		case *ast.StructLit, *ast.ListLit, *ast.BasicLit:
-			return false
-		case *ast.CallExpr:
-			name, args := call(n)
-			for _, a := range args {
-				if id, ok := a.(*ast.Ident); ok && !predeclared(id.Name) {
-					found = true
-				}
-			}
-			return name == ""
-		case *ast.SelectorExpr:
-			// A definition, a package's member such as time.Duration, or else a field of
-			// another struct.
-			if sel, ok := n.Sel.(*ast.Ident); ok && strings.HasPrefix(sel.Name, "#") {
-				return false
-			}
-			id, ok := n.X.(*ast.Ident)
-			found = found || !ok || !packageName(id.Name)
-			return false
-		case *ast.Ident:
-			found = found || !predeclared(n.Name)
-		}
-		return true
-	})
-	return found
-}
-
-func predeclared(name string) bool {
-	return strings.HasPrefix(name, "#") || name == "_" || len(readIdent(name).Rules) == 0
-}
-
-// packageName says whether name is one of a package of the standard library with
-// validators.
-func packageName(name string) bool {
-	return slices.Contains([]string{"list", "math", "net", "regexp", "strconv", "strings", "struct", "time", "uuid"}, name)
-}
-
-func walk(v cue.Value, visit func(ast.Node) bool) {
-	if e := expression(v.Syntax(cue.Raw())); e != nil {
-		ast.Walk(e, visit, nil)
-	}
-}
-
-func (s Shape) kinds() []Kind {
-	var out []Kind
-	for _, a := range s.Arms {
-		if !slices.Contains(out, a.Kind) {
-			out = append(out, a.Kind)
-		}
-	}
-	return out
-}
-
-// addPattern records the schema of the fields whose names pattern accepts; under "" where
-// it accepts all.
-func addPattern(patterns map[string]any, pattern, field cue.Value) {
-	for _, a := range Of(pattern).Arms {
-		switch {
-		case len(a.Patterns) == 1:
-			patterns[a.Patterns[0]] = Schema(field)
-		case len(a.Patterns) == 0 && a.Literal == "":
-			patterns[""] = Schema(field)
-		}
-	}
-}
-
-// NeedsValue says whether a regular field must be set, having no default and no value.
-func NeedsValue(field cue.Value) bool {
-	if d, ok := field.Default(); ok {
-		field = d
-	}
-	switch field.IncompleteKind() {
-	case cue.StructKind:
-		it, err := field.Fields(cue.Optional(true))
-		for err == nil && it.Next() {
-			t := it.Selector().ConstraintType()
-			if t == cue.RequiredConstraint || t == 0 && NeedsValue(it.Value()) {
-				return true
-			}
-		}
-		return false
-	case cue.ListKind:
-		return false
-	default:
-		return !field.IsConcrete()
-	}
-}
-
-// Element returns what the entries of the list v must be.
-func Element(v cue.Value) (cue.Value, bool) {
-	e := v.LookupPath(cue.MakePath(cue.AnyIndex))
-	if e.Exists() && e.Err() == nil {
-		return e, true
-	}
-	one := v.Unify(cuecontext.New().BuildExpr(&ast.ListLit{Elts: []ast.Expr{ast.NewIdent("_")}}))
-	e = one.LookupPath(cue.MakePath(cue.Index(0)))
-	return e, one.Err() == nil && e.Exists() && e.Err() == nil
-}
-
-func addItems(v cue.Value, out map[string]any) {
-	if e, ok := Element(v); ok {
-		if items := Schema(e); len(items) > 0 {
-			out["items"] = items
-		}
-	}
-}
-
-func choice(arms []Arm) map[string]any {
+// arms is the schema of a v that is no struct.
+func (g *generator) arms(v cue.Value, depth int) map[string]any {
+	s := Of(v)
 	var literals []json.RawMessage
 	var others []any
-	for _, a := range arms {
+	for _, a := range s.Arms {
 		if a.Literal != "" && a.Kind != Null {
 			literals = append(literals, json.RawMessage(a.Literal))
 			continue
 		}
-		others = append(others, a.schema())
+		schema := a.schema()
+		if a.Kind == List {
+			g.items(v, schema, depth)
+		}
+		others = append(others, schema)
 	}
-	if len(literals) > 0 {
+	switch {
+	case len(literals) == 1:
+		others = append(others, map[string]any{"const": literals[0]})
+	case len(literals) > 1:
 		others = append(others, map[string]any{"enum": literals})
 	}
 	if len(others) == 1 {
 		return others[0].(map[string]any)
 	}
 	return map[string]any{"anyOf": others}
+}
+
+// items adds to out what the entries of the list v must be.
+func (g *generator) items(v cue.Value, out map[string]any, depth int) {
+	var each []any
+	for _, part := range listParts(v) {
+		fixed, rest, closed := listForm(part)
+		schemas := make([]any, len(fixed))
+		for i, f := range fixed {
+			schemas[i] = g.value(f, depth+1)
+		}
+		one := map[string]any{}
+		if len(schemas) > 0 {
+			one["prefixItems"] = schemas
+		}
+		switch {
+		case closed:
+			one["items"] = false
+		case rest.Exists():
+			if items := g.value(rest, depth+1); len(items) > 0 {
+				one["items"] = items
+			}
+		}
+		if len(one) > 0 {
+			each = append(each, one)
+		}
+	}
+	if len(each) == 1 {
+		for k, s := range each[0].(map[string]any) {
+			out[k] = s
+		}
+	} else if len(each) > 1 {
+		out["allOf"] = each
+	}
+	if listChoice(v) {
+		addRules(out, source(v))
+	}
+}
+
+// object is the schema of the struct v.
+func (g *generator) object(v cue.Value, depth int) map[string]any {
+	out := map[string]any{"type": string(Object)}
+	properties, patterns := map[string]any{}, map[string]any{}
+	var required []string
+	var order []property
+	var rest any = v.Allows(cue.AnyString)
+	for _, f := range fields(v) {
+		if f.pattern.Exists() {
+			rest = g.pattern(f, patterns, rest, out, depth)
+			continue
+		}
+		schema := g.value(f.value, depth+1)
+		order = append(order, property{f.name, uiOrder(f.value, len(order)+1)})
+		schema["x-order"] = order[len(order)-1].order
+		properties[f.name] = schema
+		if f.required {
+			required = append(required, f.name)
+		}
+	}
+	for _, c := range conjuncts(v) {
+		rest = g.conditions(c, properties, out, rest)
+	}
+	if len(properties) > 0 {
+		out["properties"] = properties
+		slices.SortStableFunc(order, func(a, b property) int { return a.order - b.order })
+		names := make([]string, len(order))
+		for i, p := range order {
+			names[i] = p.name
+		}
+		out["propertyOrder"] = names
+	}
+	if len(required) > 0 {
+		slices.Sort(required)
+		out["required"] = required
+	}
+	out["additionalProperties"] = rest
+	if len(patterns) > 0 {
+		out["patternProperties"] = patterns
+	}
+	return out
+}
+
+type property struct {
+	name  string
+	order int
+}
+
+// pattern adds the fields whose names a pattern accepts, and returns what the schema
+// says about names that it does not mention.
+func (g *generator) pattern(f fieldOf, patterns map[string]any, rest any, out map[string]any, depth int) any {
+	schema := g.value(f.value, depth+1)
+	arms := Of(f.pattern).Arms
+	if len(arms) == 1 && !Dependent(f.pattern) {
+		a := arms[0]
+		bare := len(a.AntiPatterns)+len(a.Not)+len(a.Rules) == 0 && a.MinSize == nil && a.MaxSize == nil && a.Literal == ""
+		if bare && len(a.Patterns) == 0 {
+			return schema
+		}
+		if bare && len(a.Patterns) == 1 {
+			if p, ok := ecma(a.Patterns[0]); ok {
+				if before, twice := patterns[p]; twice {
+					schema = map[string]any{"allOf": []any{before, schema}}
+				}
+				patterns[p] = schema
+				return rest
+			}
+		}
+	}
+	addRules(out, "names: "+oneLine(f.pattern.Syntax(cue.Raw())))
+	return true
+}
+
+// conditions adds what conditions in the source of a struct allow, and validators of the
+// struct as a whole; it returns what the schema says about other names.
+func (g *generator) conditions(c ast.Expr, properties, out map[string]any, rest any) any {
+	s, ok := c.(*ast.StructLit)
+	if !ok {
+		return g.validator(c, out, rest)
+	}
+	for _, d := range s.Elts {
+		switch d := d.(type) {
+		case *ast.Comprehension:
+			addRules(out, oneLine(d))
+			body, ok := d.Value.(*ast.StructLit)
+			if !ok || !optionalFields(body, properties, oneLine(d)) {
+				rest = true
+			}
+		case *ast.EmbedDecl:
+			// The fields of what is embedded are listed already; its conditions are not.
+			if _, call := d.Expr.(*ast.CallExpr); call || rest != true {
+				addRules(out, oneLine(d))
+				rest = true
+			}
+		}
+	}
+	return rest
+}
+
+// optionalFields adds the fields of a condition to properties, without a word about their
+// values; false where the condition allows names that are not written out.
+func optionalFields(body *ast.StructLit, properties map[string]any, rule string) bool {
+	for _, d := range body.Elts {
+		switch d := d.(type) {
+		case *ast.Field:
+			name, _, err := ast.LabelName(d.Label)
+			if err != nil {
+				return false
+			}
+			// A field that is declared besides is narrower under the condition.
+			if p, declared := properties[name].(map[string]any); declared {
+				addRules(p, rule)
+			} else {
+				properties[name] = map[string]any{rulesKey: []string{rule}}
+			}
+		case *ast.CommentGroup, *ast.Attribute, *ast.LetClause:
+		case *ast.Comprehension:
+			nested, ok := d.Value.(*ast.StructLit)
+			if !ok || !optionalFields(nested, properties, rule) {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// validator adds a constraint on a struct as a whole, such as struct.MaxFields(3).
+func (g *generator) validator(e ast.Expr, out map[string]any, rest any) any {
+	name, args := call(e)
+	if n, ok := count(args); ok && name == "struct.MinFields" {
+		out["minProperties"] = n
+		return rest
+	} else if ok && name == "struct.MaxFields" {
+		out["maxProperties"] = n
+		return rest
+	}
+	switch e.(type) {
+	case *ast.Ident, *ast.SelectorExpr:
+		// A reference to what v is, or a type.
+	default:
+		addRules(out, oneLine(e))
+	}
+	return rest
+}
+
+func addRules(out map[string]any, rules ...string) {
+	before, _ := out[rulesKey].([]string)
+	out[rulesKey] = union(before, rules)
+}
+
+// annotate adds what is for people: documentation, default, and what attributes say.
+func annotate(v cue.Value, out map[string]any) {
+	if text := Description(v); text != "" {
+		out["description"] = text
+	}
+	if d, ok := v.Default(); ok && d.IsConcrete() && (d.Kind() != cue.ListKind || hasDefault(v)) {
+		if b, err := d.MarshalJSON(); err == nil {
+			out["default"] = json.RawMessage(b)
+		}
+	}
+	if _, ok := Mark(v, "sensitive"); ok {
+		out["writeOnly"] = true
+		out["x-sensitive"] = true
+	}
+	if _, ok := Mark(v, "immutable"); ok {
+		out["x-immutable"] = true
+	}
+	if a, ok := Mark(v, "wanted"); ok {
+		if text, err := a.String(0); err == nil {
+			out["x-wanted"] = text
+		}
+	}
+	ui, ok := Mark(v, "ui")
+	if !ok {
+		return
+	}
+	for key, keyword := range map[string]string{"title": "title", "group": "x-group", "widget": "x-widget"} {
+		if text, found, err := ui.Lookup(0, key); found && err == nil && text != "" {
+			out[keyword] = text
+		}
+	}
+	if advanced, err := ui.Flag(0, "advanced"); advanced && err == nil {
+		out["x-advanced"] = true
+	}
+}
+
+// uiOrder is the order that @ui gives a field, or else its place in the source.
+func uiOrder(v cue.Value, place int) int {
+	if ui, ok := Mark(v, "ui"); ok {
+		if n, found, err := ui.Lookup(0, "order"); found && err == nil {
+			var order int
+			if _, err := fmt.Sscanf(n, "%d", &order); err == nil {
+				return order
+			}
+		}
+	}
+	return place
 }
 
 func (a Arm) schema() map[string]any {
@@ -427,9 +443,6 @@ func (a Arm) schema() map[string]any {
 	}
 	number(a.Min, "minimum", "exclusiveMinimum")
 	number(a.Max, "maximum", "exclusiveMaximum")
-	if len(a.Patterns) > 0 {
-		out["pattern"] = a.Patterns[0]
-	}
 	sizes := map[Kind][2]string{String: {"minLength", "maxLength"}, List: {"minItems", "maxItems"}}
 	if names, ok := sizes[a.Kind]; ok {
 		if a.MinSize != nil {
@@ -439,9 +452,14 @@ func (a Arm) schema() map[string]any {
 			out[names[1]] = *a.MaxSize
 		}
 	}
-	if slices.Contains(a.Rules, "no item twice") {
-		out["uniqueItems"] = true
+	for _, r := range a.Rules {
+		if r == noItemTwice {
+			out["uniqueItems"] = true
+		} else {
+			addRules(out, r)
+		}
 	}
+	a.expressions(out)
 	if len(a.Not) > 0 {
 		not := make([]json.RawMessage, len(a.Not))
 		for i, n := range a.Not {
@@ -449,12 +467,29 @@ func (a Arm) schema() map[string]any {
 		}
 		out["not"] = map[string]any{"enum": not}
 	}
-	if len(a.Patterns) > 1 {
-		var all []any
-		for _, p := range a.Patterns[1:] {
-			all = append(all, map[string]any{"pattern": p})
+	return out
+}
+
+// expressions adds the regular expressions that a string must match or not.
+func (a Arm) expressions(out map[string]any) {
+	var all []any
+	for i, p := range slices.Concat(a.Patterns, a.AntiPatterns) {
+		want := i < len(a.Patterns)
+		said, ok := ecma(p)
+		switch {
+		case !ok && want:
+			addRules(out, "matching "+p)
+		case !ok:
+			addRules(out, "not matching "+p)
+		case !want:
+			all = append(all, map[string]any{"not": map[string]any{"pattern": said}})
+		case out["pattern"] == nil:
+			out["pattern"] = said
+		default:
+			all = append(all, map[string]any{"pattern": said})
 		}
+	}
+	if len(all) > 0 {
 		out["allOf"] = all
 	}
-	return out
 }

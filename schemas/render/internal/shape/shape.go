@@ -67,7 +67,16 @@ func Of(v cue.Value) Shape {
 	if v.IncompleteKind() == cue.StructKind {
 		return Shape{Arms: []Arm{{Kind: Object}}}
 	}
-	arms := read(expression(v.Eval().Syntax(cue.Optional(true))))
+	var arms []Arm
+	if op, args := v.Expr(); v.IncompleteKind() == cue.BottomKind && op == cue.AndOp {
+		// The engine tries a list that has to have entries without any, and fails.
+		arms = []Arm{{}}
+		for _, a := range args {
+			arms = product(arms, Of(a).Arms)
+		}
+	} else {
+		arms = read(expression(v.Eval().Syntax(cue.Optional(true))))
+	}
 	s := Shape{Arms: dropDefaults(arms)}
 	// Evaluation drops the bounds of a list, which the source still has.
 	for i := range s.Arms {
@@ -216,13 +225,7 @@ func read(e ast.Expr) []Arm {
 		case token.OR:
 			return append(read(e.X), read(e.Y)...)
 		case token.AND:
-			var both []Arm
-			for _, x := range read(e.X) {
-				for _, y := range read(e.Y) {
-					both = append(both, x.and(y))
-				}
-			}
-			return both
+			return product(read(e.X), read(e.Y))
 		}
 	case *ast.UnaryExpr:
 		return readUnary(e)
@@ -238,6 +241,17 @@ func read(e ast.Expr) []Arm {
 		return []Arm{readCall(e)}
 	}
 	return []Arm{opaque(e)}
+}
+
+// product are the arms of the conjunction of two shapes.
+func product(a, b []Arm) []Arm {
+	var both []Arm
+	for _, x := range a {
+		for _, y := range b {
+			both = append(both, x.and(y))
+		}
+	}
+	return both
 }
 
 func opaque(e ast.Expr) Arm {
@@ -364,9 +378,9 @@ var idents = map[string]Arm{
 	"string":  {Kind: String},
 	"bytes":   {Kind: String},
 	"number":  {Kind: Number},
-	"float":   {Kind: Number},
-	"float32": {Kind: Number},
-	"float64": {Kind: Number},
+	"float":   {Kind: Number, Rules: []string{"a fraction"}},
+	"float32": {Kind: Number, Rules: []string{"a fraction"}},
+	"float64": {Kind: Number, Rules: []string{"a fraction"}},
 	"int":     {Kind: Integer},
 	"int8":    integers("-128", "127"),
 	"int16":   integers("-32768", "32767"),
@@ -411,21 +425,29 @@ func call(n ast.Node) (name string, args []ast.Expr) {
 	return "", nil
 }
 
+// noItemTwice is the rule of list.UniqueItems.
+const noItemTwice = "no item twice"
+
+// count is the one argument of a call that is a number.
+func count(args []ast.Expr) (int, bool) {
+	if len(args) != 1 {
+		return 0, false
+	}
+	lit, ok := args[0].(*ast.BasicLit)
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.Atoi(lit.Value)
+	return n, err == nil
+}
+
 func readCall(e *ast.CallExpr) Arm {
 	name, args := call(e)
 	size := func() *int {
-		if len(args) != 1 {
-			return nil
+		if n, ok := count(args); ok {
+			return &n
 		}
-		lit, ok := args[0].(*ast.BasicLit)
-		if !ok {
-			return nil
-		}
-		n, err := strconv.Atoi(lit.Value)
-		if err != nil {
-			return nil
-		}
-		return &n
+		return nil
 	}
 	a := Arm{}
 	switch name {
@@ -438,7 +460,7 @@ func readCall(e *ast.CallExpr) Arm {
 	case "list.MaxItems":
 		a = Arm{Kind: List, MaxSize: size()}
 	case "list.UniqueItems":
-		return Arm{Kind: List, Rules: []string{"no item twice"}}
+		return Arm{Kind: List, Rules: []string{noItemTwice}}
 	case "time.Duration":
 		return Arm{Kind: String, Rules: []string{`a duration such as "30s"`}}
 	}

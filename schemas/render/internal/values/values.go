@@ -149,6 +149,8 @@ type Mistake struct {
 	Found string
 	// Hint says what to do; may be empty.
 	Hint string
+	// Name is true where the name that the last step gives is the mistake.
+	Name bool
 }
 
 // Path is the path of the steps.
@@ -214,7 +216,7 @@ func (p *parser) fail(wanted string) {
 }
 
 func (p *parser) mistake(wanted, found, hint string) {
-	p.mistakes = append(p.mistakes, Mistake{slices.Clone(p.steps), wanted, found, hint})
+	p.mistakes = append(p.mistakes, Mistake{Steps: slices.Clone(p.steps), Wanted: wanted, Found: found, Hint: hint})
 }
 
 func (p *parser) enter(s Step) { p.steps = append(p.steps, s) }
@@ -352,6 +354,7 @@ func (p *parser) object(depth int) *Node {
 		p.enter(Step{Name: name})
 		if times[name]++; times[name] == 2 {
 			p.mistake("wanted the key once, found it twice", "", "remove one of the two")
+			p.mistakes[len(p.mistakes)-1].Name = true
 		}
 		n.Fields = append(n.Fields, Field{Name: name, Value: p.value(depth + 1)})
 		p.leave()

@@ -1,0 +1,262 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"tidegate.io/tidegate/schemas/v1alpha1"
+)
+
+// rollingSpec is a StatefulSet of 8 pods over another revision: 25 % with an approval, 50 %
+// with a hold, all with an analysis.
+func rollingSpec() v1alpha1.RolloutSpec {
+	s := canarySpec()
+	s.Strategy.Type = v1alpha1.StrategyRolling
+	s.Strategy.Steps = []v1alpha1.Step{
+		{Weight: 25, Approval: true},
+		{Weight: 50, Hold: metav1.Duration{Duration: 30 * time.Second}},
+		{Weight: 100, Analysis: true},
+	}
+	s.Strategy.DrainDelay.Duration = 0
+	return s
+}
+
+func rollingFirstSpec() v1alpha1.RolloutSpec {
+	s := rollingSpec()
+	s.Stable = nil
+	return s
+}
+
+func rollingInPlaceSpec() v1alpha1.RolloutSpec {
+	s := rollingSpec()
+	s.Stable.Revision = s.Revision
+	s.Stable.Replicas = 4
+	return s
+}
+
+// sharing is a revision whose workload is told to leave held of desired pods as they are.
+func sharing(desired, held, available int32) Set {
+	return Set{Knowledge: Present, UpToDate: true, Desired: desired, Held: held, Available: available, Leftovers: true}
+}
+
+// other is a revision of which the workload is not, whose own objects are there.
+var other = Set{Knowledge: Absent, Leftovers: true}
+
+// rollingIn is a rolling Rollout in a step since ago, all well.
+func rollingIn(step int32, ago time.Duration) Observation {
+	o := Observation{
+		Spec: rollingSpec(), Stable: other, Canary: other, Shared: Present, Promotion: allowed,
+		Status: v1alpha1.RolloutStatus{
+			Phase: v1alpha1.RolloutProgressing, Step: step, Reason: ReasonBegun, Message: "begun",
+		},
+	}
+	if step == 0 {
+		o.Stable, o.Canary = sharing(8, 0, 8), Set{Knowledge: Absent}
+		return o
+	}
+	w := o.Spec.Strategy.Steps[step-1].Weight
+	o.Status.ApprovedWeight, o.Status.Weight = w, w
+	o.Status.ApprovedAt, o.Status.StepStartedAt = at(-ago-time.Second), at(-ago)
+	o.Canary = sharing(8, 8-8*w/100, 8*w/100)
+	return o
+}
+
+func TestRolling(t *testing.T) {
+	t.Parallel()
+	tell := func(replicas, held int32) Action {
+		return Action{Kind: ActionEnsureSet, Role: RoleCanary, Replicas: replicas, Held: held}
+	}
+	back := func(replicas int32) Action {
+		return Action{Kind: ActionEnsureSet, Role: RoleStable, Replicas: replicas}
+	}
+	retire := func(r Role) Action { return Action{Kind: ActionRetire, Role: r} }
+	first := Observation{
+		Spec: rollingFirstSpec(), Stable: Set{Knowledge: Absent}, Canary: Set{Knowledge: Absent}, Shared: Present, Promotion: allowed,
+	}
+	aborts := rollingIn(2, time.Minute).with(func(o *Observation) {
+		o.Status.Phase, o.Status.ApprovedWeight, o.Status.StepStartedAt = v1alpha1.RolloutAborting, 0, nil
+		o.Status.AbortCause = &v1alpha1.Cause{Code: ReasonAnalysisFail, Message: "it failed"}
+	})
+	const second = time.Second
+	for name, c := range map[string]struct {
+		o       Observation
+		phase   v1alpha1.RolloutPhase
+		step    int32
+		reason  string
+		says    string
+		actions []Action
+		after   time.Duration
+	}{
+		"the first share is approved and told at once": {
+			o:     rollingIn(0, 0),
+			phase: v1alpha1.RolloutProgressing, step: 1, reason: ReasonHoldPods, says: "step 1/3: 25 % of the pods", actions: []Action{tell(8, 6)}, after: look,
+		},
+		"a step has not begun before its pods are available": {
+			o: rollingIn(1, 0).with(func(o *Observation) {
+				o.Canary, o.Status.StepStartedAt = sharing(8, 6, 1), nil
+			}),
+			phase: v1alpha1.RolloutProgressing, step: 1, reason: ReasonHoldPods, says: "1 of 2 pods are available", after: 300 * second,
+		},
+		"a step whose pods are there waits for its approval": {
+			o:     rollingIn(1, time.Minute),
+			phase: v1alpha1.RolloutProgressing, step: 1, reason: ReasonHoldApproval, says: "RolloutCommand approve for step 1",
+		},
+		"an approved step tells the workload the next share": {
+			o: rollingIn(1, time.Minute).with(func(o *Observation) {
+				o.Status.Approvals = []v1alpha1.Approval{{Step: 1, Command: "c"}}
+			}),
+			phase: v1alpha1.RolloutProgressing, step: 2, reason: ReasonHoldPods, actions: []Action{tell(8, 4)}, after: look,
+		},
+		"a policy that does not allow it holds before the next share": {
+			o: rollingIn(2, time.Hour).with(func(o *Observation) {
+				o.Promotion = Promotion{Knowledge: Present, Code: "TG-POLICY-FREEZE", Message: "frozen", Until: t0.Add(time.Hour)}
+			}),
+			phase: v1alpha1.RolloutProgressing, step: 2, reason: ReasonHoldPolicy, says: "TG-POLICY-FREEZE: frozen; until 2026-03-01T13:00:00Z", after: policyLook,
+		},
+		"pods that do not come abort at the deadline, and the old template is put back": {
+			o: rollingIn(2, time.Hour).with(func(o *Observation) {
+				o.Canary = sharing(8, 4, 1)
+				o.Status.WaitingSince = at(-5 * time.Minute)
+			}),
+			phase: v1alpha1.RolloutAborting, step: 2, reason: ReasonAbortDeadline, says: "goes back to revision", actions: []Action{back(8)}, after: look,
+		},
+		"pods that are lost hold and are not taken for others": {
+			o: rollingIn(2, time.Hour).with(func(o *Observation) {
+				o.Canary = sharing(8, 4, 0)
+			}),
+			phase: v1alpha1.RolloutProgressing, step: 2, reason: ReasonHoldPods, says: "0 of 4 pods", after: 300 * second,
+		},
+		"a share that was enlarged by hand is told again": {
+			o:     rollingIn(1, time.Minute).with(func(o *Observation) { o.Canary = sharing(8, 0, 8) }),
+			phase: v1alpha1.RolloutProgressing, step: 1, reason: ReasonHoldPods, actions: []Action{tell(8, 6)}, after: look,
+		},
+		"an approval that never reached the workload is too old": {
+			o: rollingIn(1, 0).with(func(o *Observation) {
+				o.Canary, o.Stable = Set{Knowledge: Absent}, sharing(8, 0, 8)
+				o.Status.ApprovedAt, o.Status.StepStartedAt = at(-2*time.Minute), nil
+				o.Status.Paused = true
+			}),
+			phase: v1alpha1.RolloutProgressing, step: 0, reason: ReasonHoldPaused,
+		},
+		"when every share has passed only the leftovers of the old revision go": {
+			o: rollingIn(3, time.Minute).with(func(o *Observation) {
+				o.Status.Analysis = roundOf(v1alpha1.VerdictPass, 3, second)
+			}),
+			phase: v1alpha1.RolloutPromoting, step: 3, reason: ReasonRetiring, actions: []Action{retire(RoleStable)}, after: look,
+		},
+		"with nothing left over it succeeds at once": {
+			o: rollingIn(3, time.Minute).with(func(o *Observation) {
+				o.Status.Analysis = roundOf(v1alpha1.VerdictPass, 3, second)
+				o.Stable = Set{Knowledge: Absent}
+			}),
+			phase: v1alpha1.RolloutSucceeded, step: 3, reason: ReasonSucceeded, says: "runs in all 8 pods",
+		},
+		"a bad analysis at the end puts the old template back": {
+			o: rollingIn(3, time.Minute).with(func(o *Observation) {
+				o.Status.Analysis = roundOf(v1alpha1.VerdictFail, 3, second)
+			}),
+			phase: v1alpha1.RolloutAborting, step: 3, reason: ReasonAnalysisFail, actions: []Action{back(8)}, after: look,
+		},
+		"an abort waits until the old revision has its pods": {
+			o:     aborts.with(func(o *Observation) { o.Canary, o.Stable = other, sharing(8, 0, 5) }),
+			phase: v1alpha1.RolloutAborting, step: 2, reason: ReasonAnalysisFail, says: "5 of 8 pods are available", after: look,
+		},
+		"then what only the new revision needed goes": {
+			o:     aborts.with(func(o *Observation) { o.Canary, o.Stable = other, sharing(8, 0, 8) }),
+			phase: v1alpha1.RolloutAborting, step: 2, reason: ReasonAnalysisFail, actions: []Action{retire(RoleCanary)}, after: look,
+		},
+		"an abort ends when that is gone": {
+			o:     aborts.with(func(o *Observation) { o.Canary, o.Stable = Set{Knowledge: Absent}, sharing(8, 0, 8) }),
+			phase: v1alpha1.RolloutAborted, step: 2, reason: ReasonAnalysisFail, says: "runs again, in 8 of 8 pods",
+		},
+		"an abort ends though the old revision has no pods either": {
+			o: aborts.with(func(o *Observation) {
+				o.Canary, o.Stable = Set{Knowledge: Absent}, sharing(8, 0, 0)
+				o.Status.StableShortSince = at(-time.Hour)
+			}),
+			phase: v1alpha1.RolloutAborted, step: 2, reason: ReasonAnalysisFail, says: "in 0 of 8 pods",
+		},
+		"a first install is told all of its pods": {
+			o:     first,
+			phase: v1alpha1.RolloutProgressing, reason: ReasonHoldPods, actions: []Action{tell(8, 0)}, after: look,
+		},
+		"a first install asks the policies": {
+			o:     first.with(func(o *Observation) { o.Promotion = Promotion{} }),
+			phase: v1alpha1.RolloutProgressing, reason: ReasonHoldPolicy, says: "could not be asked", after: look,
+		},
+		"a first install that asks for no pods is there at once": {
+			o: first.with(func(o *Observation) {
+				o.Spec.Replicas, o.Canary = 0, sharing(0, 0, 0)
+				o.Status.Phase, o.Status.ApprovedWeight, o.Status.ApprovedAt = v1alpha1.RolloutProgressing, 100, at(0)
+			}),
+			phase: v1alpha1.RolloutSucceeded, reason: ReasonSucceeded,
+		},
+		"a CronJob is in force as soon as it is written": {
+			o: first.with(func(o *Observation) {
+				o.Spec.Replicas, o.Canary = 0, Set{Knowledge: Present, UpToDate: true, SelfSized: true}
+				o.Status.Phase, o.Status.ApprovedWeight, o.Status.ApprovedAt = v1alpha1.RolloutProgressing, 100, at(0)
+			}),
+			phase: v1alpha1.RolloutSucceeded, reason: ReasonSucceeded, says: "is in force",
+		},
+		"an autoscaled workload keeps what its load asks for": {
+			o: rollingIn(0, 0).with(func(o *Observation) {
+				o.Spec.Strategy.Steps = []v1alpha1.Step{{Weight: 100}}
+				o.Spec.Replicas, o.Stable.Desired, o.Stable.Available = 2, 7, 7
+				o.Stable.Autoscaled, o.Canary.Autoscaled = true, true
+			}),
+			phase: v1alpha1.RolloutProgressing, step: 1, reason: ReasonHoldPods, actions: []Action{tell(7, 0)}, after: look,
+		},
+		"a workload that cannot be read is not written": {
+			o:     rollingIn(2, time.Hour).with(func(o *Observation) { o.Canary, o.Stable = Set{}, Set{} }),
+			phase: v1alpha1.RolloutProgressing, step: 2, reason: ReasonHoldUnknown, says: "the new set", after: look,
+		},
+		"a newer Rollout turns back what has not ended": {
+			o:     rollingIn(2, time.Hour).with(func(o *Observation) { o.Newer = "cart-3" }),
+			phase: v1alpha1.RolloutAborting, step: 2, reason: ReasonAbortSuperseded, actions: []Action{back(8)}, after: look,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := Next(c.o, t0)
+			if d.Status.Phase != c.phase || d.Status.Step != c.step || d.Status.Reason != c.reason || !strings.Contains(d.Status.Message, c.says) {
+				t.Errorf("got %s step %d %s: %s", d.Status.Phase, d.Status.Step, d.Status.Reason, d.Status.Message)
+			}
+			if !slices.Equal(d.Actions, c.actions) || d.RequeueAfter != c.after {
+				t.Errorf("got %v after %s, want %v after %s", d.Actions, d.RequeueAfter, c.actions, c.after)
+			}
+			for _, b := range brokenRolling(c.o, t0, d) {
+				t.Error(b)
+			}
+		})
+	}
+}
+
+func TestRiseSaysWhatThePoliciesAreAskedAbout(t *testing.T) {
+	t.Parallel()
+	blueGreen := Observation{Spec: blueGreenSpec(), Stable: setOf(8, 8), Canary: Set{Knowledge: Absent}, Traffic: routeAt(0)}
+	for name, c := range map[string]struct {
+		o            Observation
+		step, weight int32
+		rises        bool
+	}{
+		"the first step of a canary":            {inStep(0, 0), 1, 25, true},
+		"the next step":                         {inStep(2, 0), 3, 100, true},
+		"what is approved and not yet carried":  {inStep(2, 0).with(func(o *Observation) { o.Traffic = routeAt(25) }), 2, 50, true},
+		"nothing at the last step":              {inStep(3, 0), 0, 0, false},
+		"nothing while an old set drains":       {promoting(0), 0, 0, false},
+		"nothing on the way back":               {aborting(50), 0, 0, false},
+		"the switch, not the preview before it": {blueGreen, 2, 100, true},
+		"a share of pods":                       {rollingIn(1, 0), 2, 50, true},
+		"a share that the workload is not told": {rollingIn(1, 0).with(func(o *Observation) { o.Canary = Set{Knowledge: Absent} }), 1, 25, true},
+		"a first install":                       {Observation{Spec: firstSpec()}, 0, 100, true},
+		"nothing where a revision serves":       {Observation{Spec: inPlaceSpec(), Traffic: routeAt(100)}, 0, 0, false},
+	} {
+		if step, weight, rises := Rise(c.o); step != c.step || weight != c.weight || rises != c.rises {
+			t.Errorf("%s: got step %d, %d %%, %t", name, step, weight, rises)
+		}
+	}
+}
