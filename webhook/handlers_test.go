@@ -102,7 +102,7 @@ func (renderer) Compare(_ context.Context, before, after map[string]string) (*re
 		return nil, fmt.Errorf("compiling the template as it was: %w", &render.SourceError{Lines: []string{"web.cue:1:1: it no longer compiles"}})
 	}
 	c := &render.Comparison{Verdict: render.Safe}
-	for _, word := range strings.Fields(is) {
+	for word := range strings.FieldsSeq(is) {
 		switch v := render.Verdict(word); v {
 		case render.Breaking, render.Unknown, render.DefaultChanged, render.Safe:
 			c.Changes = append(c.Changes, render.Change{Path: fmt.Sprintf("values.v%d", len(c.Changes)), Change: "something changed", Verdict: v, Why: "because"})

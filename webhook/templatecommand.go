@@ -71,14 +71,14 @@ func (h *own) fitsTemplate(ctx context.Context, c *v1alpha1.TemplateCommand) ans
 	return answer{}
 }
 
-// unfit says why there is nothing to pause or resume, or is empty.
+// unfit says why there is nothing to pause or resume, or is empty. A sync that has ended may
+// be paused, for the next revision; one that is under way may wait for a resume, which the
+// loop knows.
 func unfit(action v1alpha1.TemplateAction, sync *v1alpha1.TemplateSyncStatus) string {
 	switch {
 	case action == v1alpha1.TemplatePause && sync.Phase == v1alpha1.SyncPaused:
 		return "it is paused already"
-	case action == v1alpha1.TemplatePause && sync.Phase == v1alpha1.SyncSynced:
-		return "none is under way: every wave of " + sync.Target + " has been passed"
-	case action == v1alpha1.TemplateResume && sync.Phase != v1alpha1.SyncPaused && sync.Phase != v1alpha1.SyncHalted:
+	case action == v1alpha1.TemplateResume && (sync.Phase == v1alpha1.SyncSynced || sync.Phase == v1alpha1.SyncSoaking):
 		return fmt.Sprintf("it is neither paused nor halted, but %s", sync.Phase)
 	}
 	return ""
@@ -103,11 +103,11 @@ func (h *own) fitsRollback(ctx context.Context, c *v1alpha1.TemplateCommand, syn
 		}
 	}
 	slices.Sort(numbers)
-	switch {
-	case name == "":
+	switch name {
+	case "":
 		return deny(ReasonCommandInvalid, "spec.revision: wanted a revision of template %q, one of %s, found %d; do: tidegate get templaterevisions",
 			c.Spec.Template, listed(numbers), c.Spec.Revision)
-	case name == sync.Target:
+	case sync.Target:
 		return deny(ReasonCommandInvalid, "spec.revision: wanted a revision other than the one that Releases are brought to, found %d, which is it; do: tidegate template status %s",
 			c.Spec.Revision, c.Spec.Template)
 	}

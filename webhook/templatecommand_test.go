@@ -59,13 +59,17 @@ func TestTemplateCommand(t *testing.T) {
 			v1alpha1.SyncPaused, "alice", command(`"template": "staged", "action": "pause", "actor": "alice"`), 403,
 			[]string{"TG-COMMAND-INVALID: wanted a sync to pause, found that it is paused already; do: tidegate template status staged"},
 		},
-		"a pause of what has ended": {
-			v1alpha1.SyncSynced, "alice", command(`"template": "staged", "action": "pause", "actor": "alice"`), 403, []string{"none is under way: every wave of staged-2 has been passed"},
+		"a pause of what has ended, for the next revision": {
+			v1alpha1.SyncSynced, "alice", command(`"template": "staged", "action": "pause", "actor": "alice"`), 200, nil,
 		},
-		"a resume of what is halted": {v1alpha1.SyncHalted, "alice", command(`"template": "staged", "action": "resume", "actor": "alice"`), 200, nil},
-		"a resume of what is paused": {v1alpha1.SyncPaused, "alice", command(`"template": "staged", "action": "resume", "actor": "alice"`), 200, nil},
-		"a resume of what is under way": {
-			v1alpha1.SyncSyncing, "alice", command(`"template": "staged", "action": "resume", "actor": "alice"`), 403, []string{"neither paused nor halted, but Syncing"},
+		"a resume of what is halted":        {v1alpha1.SyncHalted, "alice", command(`"template": "staged", "action": "resume", "actor": "alice"`), 200, nil},
+		"a resume of what is paused":        {v1alpha1.SyncPaused, "alice", command(`"template": "staged", "action": "resume", "actor": "alice"`), 200, nil},
+		"a resume of what may wait for one": {v1alpha1.SyncSyncing, "alice", command(`"template": "staged", "action": "resume", "actor": "alice"`), 200, nil},
+		"a resume of what soaks": {
+			v1alpha1.SyncSoaking, "alice", command(`"template": "staged", "action": "resume", "actor": "alice"`), 403, []string{"neither paused nor halted, but Soaking"},
+		},
+		"a resume of what has ended": {
+			v1alpha1.SyncSynced, "alice", command(`"template": "staged", "action": "resume", "actor": "alice"`), 403, []string{"neither paused nor halted, but Synced"},
 		},
 		"a rollback":                   {v1alpha1.SyncHalted, "alice", command(`"template": "staged", "action": "rollback", "revision": 1, "actor": "alice"`), 200, nil},
 		"a rollback of what has ended": {v1alpha1.SyncSynced, "alice", command(`"template": "staged", "action": "rollback", "revision": 1, "actor": "alice"`), 200, nil},

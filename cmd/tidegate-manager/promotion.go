@@ -153,7 +153,7 @@ func (p *promotions) ofRollout(ctx context.Context, rollout *v1alpha1.Rollout, t
 		Name: rollout.Name, Number: rollout.Spec.Number, Revision: rollout.Spec.Revision, Digest: rollout.Spec.Digest,
 		Strategy: string(rollout.Spec.Strategy.Type), Phase: string(rollout.Status.Phase),
 		First: rollout.Spec.Stable == nil, Rollback: rollback,
-		From: rollout.Status.ApprovedWeight, Weight: weight, Step: step, Steps: int32(len(rollout.Spec.Strategy.Steps)),
+		From: rollout.Status.ApprovedWeight, Weight: weight, Step: step, Steps: len(rollout.Spec.Strategy.Steps),
 	}
 	if a := rollout.Status.Analysis; a != nil {
 		asked.Verdict = string(a.Verdict)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -27,17 +26,13 @@ import (
 const maxCheckTimeout = 3500 * time.Millisecond
 
 // newPool makes the pool in which everything is rendered that others wrote.
-func newPool(o *options, log logr.Logger, registry prometheus.Registerer) (*worker.Pool, error) {
+func newPool(o *options, log logr.Logger, numbers *worker.Metrics) (*worker.Pool, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding out which program to start as a render worker: %w", err)
 	}
 	memory, err := o.workerMemory()
 	if err != nil {
-		return nil, err
-	}
-	numbers := worker.NewMetrics()
-	if err := numbers.Register(registry); err != nil {
 		return nil, err
 	}
 	return worker.New(worker.Options{

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/go-logr/logr"
-	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -47,7 +46,7 @@ func TestMain(m *testing.M) {
 func newTestPool(t *testing.T) *worker.Pool {
 	t.Helper()
 	o := defaults(func(string) string { return "" })
-	pool, err := newPool(o, logr.Discard(), prometheus.NewRegistry())
+	pool, err := newPool(o, logr.Discard(), worker.NewMetrics())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,7 +73,11 @@ func run(ctx context.Context, o *options, logTo io.Writer) error {
 
 	var stopping drain
 	ctx = stopping.context(ctx, o.shutdownDelay, log)
-	pool, err := newPool(o, log, ctrlmetrics.Registry)
+	numbers := worker.NewMetrics()
+	if err := numbers.Register(ctrlmetrics.Registry); err != nil {
+		return err
+	}
+	pool, err := newPool(o, log, numbers)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
 	// Policies read the time in zones by name; a verdict must not depend on whether the
 	// machine has their rules.
 	_ "time/tzdata"

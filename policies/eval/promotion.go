@@ -68,7 +68,7 @@ type Rollout struct {
 	Weight int32 `json:"weight"`
 	// Step is the step that is asked for, counted from 1; Steps is their number.
 	Step  int32 `json:"step"`
-	Steps int32 `json:"steps"`
+	Steps int   `json:"steps"`
 	// Verdict is that of the last round of analysis: Pass, Fail, Inconclusive or Unknown;
 	// empty before the first.
 	Verdict string `json:"verdict,omitempty"`

@@ -221,3 +221,44 @@ func TestPruneLeavesTheRolloutsOfAFormerRelease(t *testing.T) {
 		t.Errorf("wanted all but cart-2, found %d from %s on", len(left), left[0].Name)
 	}
 }
+
+func TestAReleaseThatTheEngineWouldRenderDifferentlySaysSo(t *testing.T) {
+	t.Parallel()
+	release := serves("cart", "web-1")
+	release.Spec.Values = &runtime.RawExtension{Raw: []byte(`{"image":"one"}`)}
+	release.Status.Assigned = &v1alpha1.AssignedRevision{Name: "web-1", Generation: 1}
+	rollout := attempt(1, "one", v1alpha1.RolloutSucceeded, ofRelease(release.UID))
+	c := newCluster(t, release, &rollout, snapshot(1, "one"))
+	engine := always{Revision: "rev-one", Digest: "sha256:one"}
+	loop := &releaseLoop{
+		client: c, live: c, renderer: &engine, recorder: events.NewFakeRecorder(10), clock: testclock.NewFakePassiveClock(time.Unix(0, 0)),
+	}
+	look := func() *v1alpha1.Release {
+		t.Helper()
+		request := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(release)}
+		if _, err := loop.Reconcile(t.Context(), request); err != nil {
+			t.Fatal(err)
+		}
+		var r v1alpha1.Release
+		if err := c.Get(t.Context(), request.NamespacedName, &r); err != nil {
+			t.Fatal(err)
+		}
+		return &r
+	}
+	if r := look(); drifted(r) || r.Status.Tried != "web-1" || r.Status.Assigned == nil {
+		t.Errorf("before, it says %+v", r.Status)
+	}
+	engine.Revision, engine.Digest = "rev-other", "sha256:other"
+	r := look()
+	if !drifted(r) || r.Status.Phase != v1alpha1.ReleaseServing {
+		t.Errorf("under another engine it says %+v", r.Status)
+	}
+	var rollouts v1alpha1.RolloutList
+	if err := c.List(t.Context(), &rollouts); err != nil || len(rollouts.Items) != 1 {
+		t.Errorf("there are %d Rollouts, want 1: nothing is applied (%v)", len(rollouts.Items), err)
+	}
+	engine.Revision, engine.Digest = "rev-one", "sha256:one"
+	if r := look(); drifted(r) {
+		t.Errorf("under the first engine again it says %+v", r.Status)
+	}
+}

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -116,9 +117,7 @@ func releaseStatus(release *v1alpha1.Release, r report, now time.Time) v1alpha1.
 	if r.revision != "" {
 		out.Revision, out.TemplateRevision = r.revision, r.templateRevision
 	}
-	if r.tried != "" {
-		out.Tried = r.tried
-	}
+	out.Tried = cmp.Or(r.tried, out.Tried)
 	if stable := newestSucceeded(r.rollouts); stable != nil {
 		out.StableRevision, out.StableRollout = stable.Spec.Revision, stable.Name
 	}

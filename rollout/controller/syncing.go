@@ -202,7 +202,7 @@ func unanswered(ctx context.Context, from client.Reader, template *v1alpha1.Rele
 func (r *templates) record(ctx context.Context, template *v1alpha1.ReleaseTemplate, revisions []v1alpha1.TemplateRevision, releases int, status *v1alpha1.TemplateSyncStatus, stands standing) (bool, error) {
 	wanted := template.DeepCopy()
 	wanted.Status.ObservedGeneration = template.Generation
-	wanted.Status.Releases = int32(min(releases, 1<<30))
+	wanted.Status.Releases = int32(min(releases, 1<<30)) //nolint:gosec // it is bounded
 	if latest := newest(revisions); latest != nil {
 		wanted.Status.LatestRevision = latest.Name
 	}

@@ -302,6 +302,19 @@ func TestI6ADeathBetweenAnyTwoWritesOfASyncEndsInTheSameState(t *testing.T) {
 	}
 }
 
+// give assigns a revision as another manager would.
+func (w *templateWorld) give(name, revision string) {
+	w.Helper()
+	var r v1alpha1.Release
+	if err := w.client.Get(w.Context(), client.ObjectKey{Namespace: "shop", Name: name}, &r); err != nil {
+		w.Fatal(err)
+	}
+	r.Status.Assigned.Name = revision
+	if err := w.client.Status().Update(w.Context(), &r); err != nil {
+		w.Fatal(err)
+	}
+}
+
 func TestWhatWasOvertakenIsNotCarriedOut(t *testing.T) {
 	t.Parallel()
 	base := catalogWorld(t, webTemplate("one"), serves("a", ""))
@@ -318,6 +331,23 @@ func TestWhatWasOvertakenIsNotCarriedOut(t *testing.T) {
 	if err := base.Status().Update(t.Context(), fresh); err != nil {
 		t.Fatal(err)
 	}
+	w.give("a", "web-1")
+	w.loop.client = interceptor.NewClient(base, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+			if template, ok := obj.(*v1alpha1.ReleaseTemplate); ok {
+				stale.DeepCopyInto(template)
+				return nil
+			}
+			return c.Get(ctx, key, obj, opts...)
+		},
+	})
+	w.loop.opts.Live = liveReader{base}
+	w.settle()
+	if w.assigned() != "a web-1/1" {
+		t.Errorf("an old status was carried out: %s", w.assigned())
+	}
+	w.give("a", "web-2")
+	w.loop.client = base
 	if err := w.loop.current(t.Context(), stale); !errors.Is(err, errOvertaken) {
 		t.Errorf("an old status would be carried out: %v", err)
 	}
@@ -467,7 +497,7 @@ func TestWhichRevisionsAreKept(t *testing.T) {
 			if c.change != nil {
 				c.change(template)
 			}
-			objects := append(c.objects, template)
+			objects := append([]client.Object{template}, c.objects...)
 			for i, word := range words {
 				objects = append(objects, snapshot(int64(i)+1, word))
 			}

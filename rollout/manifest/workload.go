@@ -113,7 +113,7 @@ func WithSize(obj *unstructured.Unstructured, replicas, held int32) error {
 // have.
 func Held(workload *unstructured.Unstructured) int32 {
 	held, _, _ := unstructured.NestedInt64(workload.Object, partitionPath...)
-	return int32(min(max(held, 0), math.MaxInt32)) //nolint:gosec // bounded
+	return int32(min(max(held, 0), math.MaxInt32))
 }
 
 // SameSize compares what UpToDate leaves out of two workloads: their numbers of pods.

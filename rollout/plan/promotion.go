@@ -13,7 +13,7 @@ const policyLook = 30 * time.Second
 // Rise says to which step and weight the next decision about o may raise exposure, if to
 // any. It is what the policies about promotion are to be asked about: without an answer in
 // o.Promotion nothing rises.
-func Rise(o Observation) (step, weight int32, any bool) {
+func Rise(o Observation) (step, weight int32, rises bool) {
 	t := newTurn(o, time.Time{})
 	t.readBack()
 	switch t.st.Phase {

@@ -521,7 +521,7 @@ func overdueIn(st v1alpha1.RolloutStatus) bool {
 // a state tries an abort and every way of being cut short.
 func TestRandomWalks(t *testing.T) {
 	t.Parallel()
-	walks := uint64(500)
+	walks := uint64(300)
 	if testing.Short() {
 		walks = 40
 	}
@@ -590,8 +590,8 @@ func TestTheNewSetStandsTheLoadBeforeItGetsAllOfIt(t *testing.T) {
 		if w.status.Reason == ReasonHoldApproval && len(w.commands) == 0 {
 			w.command(Command{Action: v1alpha1.CommandApprove, Step: w.status.Step, Actor: "alice"})
 		}
-		if w.route.weight > 50 { // the old set's autoscaler sees that its traffic has left
-			w.old.desired, w.old.available = 8, 8
+		if w.route.weight >= 50 && w.old.exists { // its autoscaler sees that its traffic has left
+			w.old.desired, w.old.available = 10, 10
 		}
 		w.tick(max(time.Second, d.RequeueAfter))
 		if w.status.Phase == v1alpha1.RolloutSucceeded {

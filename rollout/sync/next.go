@@ -87,6 +87,25 @@ type tally struct {
 	releases, queued, installing, moving, settled, failed, excused int
 }
 
+func (n *tally) add(s state) {
+	n.releases++
+	switch s {
+	case queued:
+		n.queued++
+	case installing:
+		n.installing++
+	case moving:
+		n.moving++
+	case settled:
+		n.settled++
+	case failed:
+		n.failed++
+	case paused, broken, late:
+		n.excused++
+	case foreign, staying:
+	}
+}
+
 // aim chooses the target. The newest revision is it, unless a rollback turned away from
 // that one.
 func (t *turn) aim() {
@@ -166,32 +185,23 @@ func (t *turn) see(i, wave int) {
 		s.state = moving // what it follows is the target
 	}
 	if s.state == moving && wave > 0 {
-		if at := r.expires(patience(&t.waves[wave-1])); !at.IsZero() {
-			t.wake(at)
-			if !t.now.Before(at) {
-				s.state, s.message = late, "under way since "+r.Assigned.At.UTC().Format(time.RFC3339)+": "+s.message
-			}
-		}
+		t.hurry(r, &s)
 	}
 	t.sights[i] = s
-	if wave == 0 {
+	if wave > 0 {
+		t.tallies[wave-1].add(s.state)
+	}
+}
+
+// hurry looks how long a Release has been under way.
+func (t *turn) hurry(r *Release, s *sight) {
+	at := r.expires(patience(&t.waves[s.wave-1]))
+	if at.IsZero() {
 		return
 	}
-	n := &t.tallies[wave-1]
-	n.releases++
-	switch {
-	case s.state == queued:
-		n.queued++
-	case s.state == installing:
-		n.installing++
-	case s.state == moving:
-		n.moving++
-	case s.state == settled:
-		n.settled++
-	case s.state == failed:
-		n.failed++
-	case s.state.excused():
-		n.excused++
+	t.wake(at)
+	if !t.now.Before(at) {
+		s.state, s.message = late, "under way since "+r.Assigned.At.UTC().Format(time.RFC3339)+": "+s.message
 	}
 }
 

@@ -74,6 +74,25 @@ func TestNext(t *testing.T) {
 			o:      observation(ab, underWay(1, v1alpha1.SyncSyncing, "a", "b"), of("a/x", "web-1", given("web-2")), of("b/y", "web-1")),
 			stands: "Syncing 1 TG-SYNC-MOVING", waits: "a/x Moving, b/y Queued", again: 2 * time.Hour,
 		},
+		"one that does not take up the target, for reasons that pass, is waited for": {
+			o: observation(ab, underWay(1, v1alpha1.SyncSyncing, "a", "b"),
+				of("a/x", "web-1", rolling("web-1", v1alpha1.RolloutAborted), func(r *Release) {
+					r.Assigned.Name, r.Tried = "web-2", "web-2"
+				}), of("b/y", "web-1")),
+			stands: "Syncing 1 TG-SYNC-MOVING", waits: "a/x Moving, b/y Queued", again: 2 * time.Hour,
+		},
+		"one that has taken it up, and whose Rollout waits for another to end, is waited for": {
+			o: observation(ab, underWay(1, v1alpha1.SyncSyncing, "a", "b"),
+				of("a/x", "web-1", rolling("web-1", v1alpha1.RolloutSucceeded), func(r *Release) {
+					r.Assigned.Name, r.Tried, r.Has = "web-2", "web-2", "web-2"
+				}), of("b/y", "web-1")),
+			stands: "Syncing 1 TG-SYNC-MOVING", waits: "a/x Moving, b/y Queued", again: 2 * time.Hour,
+		},
+		"one whose spec has changed since is waited for": {
+			o: observation(ab, underWay(1, v1alpha1.SyncSyncing, "a", "b"),
+				of("a/x", "web-2", func(r *Release) { r.Generation, r.Assigned.Generation = 2, 2 }), of("b/y", "web-1")),
+			stands: "Syncing 1 TG-SYNC-MOVING", waits: "a/x Moving, b/y Queued", again: 2 * time.Hour,
+		},
 		"a wave that has settled is watched": {
 			o:      observation(ab, underWay(1, v1alpha1.SyncSyncing, "a", "b"), of("a/x", "web-2"), of("b/y", "web-1")),
 			stands: "Soaking 1 TG-SYNC-SOAKING", waits: "b/y Queued", again: time.Minute,
@@ -515,6 +534,31 @@ func TestCommands(t *testing.T) {
 				t.Error("the other commands are forgotten")
 			}
 		})
+	}
+}
+
+func TestACommandIsTakenOnce(t *testing.T) {
+	t.Parallel()
+	ab := staged(team("a"), team("b"))
+	resume := command(v1alpha1.TemplateResume, 0)
+	o := withCommand(observation(ab, underWay(1, v1alpha1.SyncHalted, "a", "b"), of("a/x", "web-1", fails), of("a/y", "web-2"), of("b/z", "web-1")), resume)
+	d := Next(o, start)
+	if d.Status.Phase != v1alpha1.SyncSyncing || d.Status.LastCommand != resume.UID {
+		t.Fatalf("it stands at %s after command %q", d.Status.Phase, d.Status.LastCommand)
+	}
+	// Its answer is lost, and another Release fails: that was not accepted by anybody.
+	o = withCommand(observation(ab, d.Status, of("a/x", "web-1", fails), of("a/y", "web-1", fails), of("b/z", "web-1")), resume)
+	if d = Next(o, start); d.Status.Phase != v1alpha1.SyncHalted || len(d.Answers) != 1 {
+		t.Errorf("it stands at %s, with answers %+v", d.Status.Phase, d.Answers)
+	}
+}
+
+func TestSinceWhenARevisionIsAssignedIsKept(t *testing.T) {
+	t.Parallel()
+	o := observation(staged(team("a")), underWay(1, v1alpha1.SyncSyncing, "a"), of("a/x", "web-1", moves, func(r *Release) { r.Generation = 2 }))
+	d := Next(o, start.Add(time.Hour))
+	if len(d.Assign) != 1 || !d.Assign[0].Assigned.At.Equal(at(0)) || d.Assign[0].Assigned.Generation != 2 {
+		t.Errorf("it gives %+v", d.Assign)
 	}
 }
 

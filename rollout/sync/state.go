@@ -34,9 +34,6 @@ const (
 	staying
 )
 
-// excused says that nobody waits for the Release.
-func (s state) excused() bool { return s == paused || s == broken || s == late }
-
 // sight is what a Release looks like from the sync.
 type sight struct {
 	state state

@@ -75,27 +75,35 @@ func TestANewReleasePushesNobodyOutOfAWave(t *testing.T) {
 	for i := range 40 {
 		releases = append(releases, of(fmt.Sprintf("a/x%d", i), "web-1"))
 	}
-	place, _ := divide(waves, releases, rank(releases, "web-2"))
+	// Those that would come last have been given the target: the others are new.
+	order := rank(releases, "web-2")
+	early := map[int]bool{}
+	for i, place := range order[len(order)-4:] {
+		early[place.index] = true
+		given("web-2")(&releases[place.index])
+		releases[place.index].Assigned.At = *at(time.Duration(i) * time.Second)
+	}
+	place, err := divide(waves, releases, rank(releases, "web-2"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i := range releases {
-		if place[i] == 1 {
-			given("web-2")(&releases[i])
+		if (place[i] == 1) != early[i] {
+			t.Errorf("%s, which has the target: %t, is in wave %d", releases[i].Name, early[i], place[i])
 		}
 	}
-	for i := range 40 { // the share of the wave grows with them, and it keeps whom it has
-		releases = append(releases, of(fmt.Sprintf("b/y%d", i), "web-1", func(r *Release) { r.Assigned.At = *at(time.Hour) }))
+	// And of those that have it, the first ones.
+	for _, place := range order[:8] {
+		given("web-2")(&releases[place.index])
+		releases[place.index].Assigned.At = *at(time.Hour)
 	}
-	grown, _ := divide(waves, releases, rank(releases, "web-2"))
-	n := 0
+	if place, err = divide(waves, releases, rank(releases, "web-2")); err != nil {
+		t.Fatal(err)
+	}
 	for i := range releases {
-		if grown[i] == 1 {
-			n++
+		if (place[i] == 1) != early[i] {
+			t.Errorf("%s, which had the target first: %t, is in wave %d", releases[i].Name, early[i], place[i])
 		}
-		if i < 40 && place[i] == 1 && grown[i] != 1 {
-			t.Errorf("%s was in wave 1 and is in wave %d", releases[i].Name, grown[i])
-		}
-	}
-	if n != 8 {
-		t.Errorf("the wave has %d Releases, want 8", n)
 	}
 }
 

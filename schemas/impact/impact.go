@@ -212,9 +212,6 @@ func mistakes(err error) (code string, lines []string, ok bool) {
 func (o Options) look(ctx context.Context, s Subject) answer {
 	r := s.Release
 	out := Outcome{Namespace: r.Namespace, Name: r.Name, From: s.Before.Name}
-	if err := ctx.Err(); err != nil {
-		return answer{err: err}
-	}
 	after, err := o.render(ctx, o.After, r)
 	if err != nil {
 		var ok bool
@@ -239,20 +236,28 @@ func (o Options) look(ctx context.Context, s Subject) answer {
 			return answer{err: err}
 		}
 	}
-	if o.Judge != nil {
-		out.Denials, out.Warnings, err = o.Judge(ctx, r, o.After, after)
-		if err == nil {
-			// A policy that was cut off counts as a refusal, which it is not here.
-			err = ctx.Err()
-		}
-		if err != nil {
-			return answer{err: fmt.Errorf("judging Release %s/%s: %w", r.Namespace, r.Name, err)}
-		}
+	if err := o.judge(ctx, r, after, &out); err != nil {
+		return answer{err: fmt.Errorf("judging Release %s/%s: %w", r.Namespace, r.Name, err)}
 	}
 	return answer{outcome: out}
 }
 
+// judge asks the policies about what a Release would render to.
+func (o Options) judge(ctx context.Context, r *v1alpha1.Release, after *render.Result, out *Outcome) (err error) {
+	if o.Judge == nil {
+		return nil
+	}
+	if out.Denials, out.Warnings, err = o.Judge(ctx, r, o.After, after); err != nil {
+		return err
+	}
+	// A policy that was cut off counts as a refusal, which it is not here.
+	return ctx.Err()
+}
+
 func (o Options) render(ctx context.Context, s Source, r *v1alpha1.Release) (*render.Result, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	var values []byte
 	if r.Spec.Values != nil {
 		values = r.Spec.Values.Raw

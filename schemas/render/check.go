@@ -139,6 +139,11 @@ func (t *Template) run(test cue.Value, r *TestResult) {
 		fail("%s", problem)
 		return
 	}
+	t.judge(test, r, fail)
+}
+
+// judge renders the values of a test and compares.
+func (t *Template) judge(test cue.Value, r *TestResult, fail func(string, ...any)) {
 	pattern, expect := test.LookupPath(cue.ParsePath("error")), test.LookupPath(cue.ParsePath("expect"))
 	if expect.Exists() {
 		// Asked first: what is open in a test keeps the whole template from rendering.

@@ -35,7 +35,7 @@ func TestExpectationsOfTests(t *testing.T) {
 		"an open expectation":           {`{values: ` + image + `, expect: objects: deployment: spec: replicas: int}`, []string{"wanted concrete expectations"}},
 		"an expectation that is a list": {`{values: ` + image + `, expect: [1]}`, []string{"wanted expect to be a struct"}},
 		"expectations of an error":      {`{values: {}, error: "image", expect: objects: {}}`, []string{"wanted expect or error, found both"}},
-		"an unknown fact":               {`{values: ` + image + `, context: nmae: "cart"}`, []string{"wanted name and namespace in context, found nmae"}},
+		"an unknown fact":               {`{values: ` + image + `, context: who: "cart"}`, []string{"wanted name and namespace in context, found who"}},
 		"a fact that is no text":        {`{values: ` + image + `, context: name: 3}`, []string{"wanted context.name to be a string"}},
 		"a name that cannot be":         {`{values: ` + image + `, context: name: "Cart"}`, []string{"wanted objects, found the error: rendering: wanted a Release name"}},
 		"an error from the context":     {`{values: ` + image + `, context: name: "Cart", error: "wanted a Release name"}`, nil},

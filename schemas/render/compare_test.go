@@ -4,7 +4,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"reflect"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -224,22 +227,118 @@ func withVariables(t testing.TB, variables string) *Template {
 }
 
 func TestCompare(t *testing.T) {
+	rows := 0
 	for _, group := range changes {
 		for _, row := range group.rows {
+			rows++
 			t.Run(row.what, func(t *testing.T) {
-				got, err := Compare(withVariables(t, row.old), withVariables(t, row.new))
-				if err != nil {
-					t.Fatal(err)
-				}
+				got := compared(t, row)
 				if got.Verdict != row.want {
-					t.Errorf("wanted %s, found %s for %s -> %s", row.want, got.Verdict, row.old, row.new)
+					t.Errorf("wanted %s, found %s for %s -> %s: %+v", row.want, got.Verdict, row.old, row.new, got.Changes)
 				}
-				for _, ch := range got.Changes {
-					t.Logf("%s %s: %s; %s", ch.Verdict, ch.Path, ch.Change, ch.Why)
+				if !slices.IsSortedFunc(got.Changes, func(a, b Change) int { return strings.Compare(a.Path, b.Path) }) {
+					t.Errorf("wanted changes sorted by path, found %+v", got.Changes)
 				}
 			})
 		}
 	}
-	_ = os.Args
-	_ = updateChanges
+	if rows < 60 {
+		t.Errorf("wanted a table of at least 60 changes, found %d", rows)
+	}
+}
+
+func compared(t testing.TB, row change) *Comparison {
+	t.Helper()
+	got, err := Compare(withVariables(t, row.old), withVariables(t, row.new))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+const (
+	changesPage  = "../../docs/changes.md"
+	tableBegins  = "<!-- The tables are written by: go test ./schemas/render -run TestChangesAreDocumented -update-changes -->\n"
+	tableEnds    = "<!-- End of the tables. -->\n"
+	nothingFound = "nothing is different"
+)
+
+// The page for people has every row of the table, with what Compare says of it today.
+func TestChangesAreDocumented(t *testing.T) {
+	var b strings.Builder
+	code := func(s string) string {
+		s = strings.ReplaceAll(strings.ReplaceAll(s, "\n", "; "), "|", "\\|")
+		return "`" + s + "`"
+	}
+	for _, group := range changes {
+		fmt.Fprintf(&b, "\n### %s\n\n| change | before | after | verdict | why |\n|---|---|---|---|---|\n", group.title)
+		for _, row := range group.rows {
+			got := compared(t, row)
+			why := nothingFound
+			for _, ch := range got.Changes {
+				if ch.Verdict == got.Verdict {
+					why = ch.Why
+					break
+				}
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", row.what, code(row.old), code(row.new), got.Verdict, strings.ReplaceAll(why, "|", "\\|"))
+		}
+	}
+	page, err := os.ReadFile(changesPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(page), tableBegins)
+	table, after, end := strings.Cut(rest, "\n"+tableEnds)
+	if !ok || !end {
+		t.Fatalf("wanted the lines that the tables stand between in %s, found none", changesPage)
+	}
+	if table == b.String() {
+		return
+	}
+	if !*updateChanges {
+		t.Fatalf("%s does not say what Compare does; do: go test ./schemas/render -run TestChangesAreDocumented -update-changes", changesPage)
+	}
+	whole := before + tableBegins + b.String() + "\n" + tableEnds + after
+	if err := os.WriteFile(changesPage, []byte(whole), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A revision compared with itself, and with one whose objects alone differ, has no changes.
+func TestCompareLooksAtVariablesAlone(t *testing.T) {
+	before, err := Compile(around("a?: int"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := around("a?: int")
+	other["t.cue"] = strings.Replace(other["t.cue"], "objects: {}", "objects: {x: kind: \"Service\"}", 1)
+	after, err := Compile(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []*Template{before, after} {
+		got, err := Compare(before, x)
+		if err != nil || got.Verdict != Safe || got.Changes == nil || len(got.Changes) != 0 {
+			t.Errorf("found %+v %v", got, err)
+		}
+	}
+}
+
+// Many goroutines may compare the same templates.
+func TestCompareMayRunTwiceAtATime(t *testing.T) {
+	before, after := withVariables(t, "a?: int & <9, r: {b: *1 | int}"), withVariables(t, "a?: int & <5, r: {b: *2 | int}")
+	want, err := Compare(before, after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			if got, err := Compare(before, after); err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("found %+v %v, wanted %+v", got, err, want)
+			}
+		})
+	}
+	all.Wait()
 }

@@ -33,25 +33,39 @@ func TestCoverageSaysWhatTestsNeverReach(t *testing.T) {
 	}{
 		"no test at all": {"", "", "", append(never("values.image", "values.port", "values.replicas", "values.env"), "for k, v in values.env is never reached")},
 		"one test":       {"", "", `tests: a: values: ` + image, append(never(all...), "for k, v in values.env never holds")},
-		"a default that is repeated": {"", "", `tests: a: values: {` + image + `, port: 8080, replicas: 2}`,
-			append(never(all...), "for k, v in values.env never holds")},
-		"a test that fails counts for nothing": {"", "", `tests: a: values: {` + image + `, port: 1, env: "a": "x"}`,
-			append(never("values.image", "values.port", "values.replicas", "values.env"), "for k, v in values.env is never reached")},
-		"a condition that always holds": {mode, `objects: deployment: spec: {if values.mode == "plain" {minReadySeconds: 1}}`,
+		"a default that is repeated": {
+			"", "", `tests: a: values: {` + image + `, port: 8080, replicas: 2}`,
+			append(never(all...), "for k, v in values.env never holds"),
+		},
+		"a test that fails counts for nothing": {
+			"", "", `tests: a: values: {` + image + `, port: 1, env: "a": "x"}`,
+			append(never("values.image", "values.port", "values.replicas", "values.env"), "for k, v in values.env is never reached"),
+		},
+		"a condition that always holds": {
+			mode, `objects: deployment: spec: {if values.mode == "plain" {minReadySeconds: 1}}`,
 			`tests: a: values: {` + image + `, port: 1, replicas: 1, env: A: "b", hosts: ["a"], cache: size: 1}`,
-			[]string{"values.mode is never set to anything but its default", `if values.mode == "plain" always holds`, "for k, v in values.env always holds"}},
-		"a condition seen both ways": {mode, `objects: deployment: spec: {if values.mode == "plain" {minReadySeconds: 1}}`,
-			`tests: {a: values: {` + image + `, port: 1, replicas: 1, env: A: "b", hosts: ["a"], cache: size: 1, mode: "spot"}, b: values: ` + image + `}`, nil},
-		"a condition on something optional, in a list": {mode, `objects: deployment: metadata: annotations: {for h in values.hosts if values.cache != _|_ {"host-\(h)": "x"}}`,
+			[]string{"values.mode is never set to anything but its default", `if values.mode == "plain" always holds`, "for k, v in values.env always holds"},
+		},
+		"a condition seen both ways": {
+			mode, `objects: deployment: spec: {if values.mode == "plain" {minReadySeconds: 1}}`,
+			`tests: {a: values: {` + image + `, port: 1, replicas: 1, env: A: "b", hosts: ["a"], cache: size: 1, mode: "spot"}, b: values: ` + image + `}`, nil,
+		},
+		"a condition on something optional, in a list": {
+			mode, `objects: deployment: metadata: annotations: {for h in values.hosts if values.cache != _|_ {"host-\(h)": "x"}}`,
 			`tests: {a: values: {` + image + `, port: 1, replicas: 1, env: A: "b", hosts: ["a", "b"], mode: "spot"}, b: values: ` + image + `}`,
-			[]string{"values.cache.size is never set to anything but its default", "if values.cache != _|_ never holds"}},
-		"a condition within a loop that holds for one of two": {mode, `objects: deployment: metadata: annotations: {for h in values.hosts let n = len(h) if n > 1 {"host-\(h)": "x"}}`,
-			`tests: {a: values: {` + image + `, port: 1, replicas: 1, env: A: "b", hosts: ["a", "bb"], mode: "spot", cache: size: 1}, b: values: ` + image + `}`, nil},
-		"a condition in a nested list, and one in a definition that is used twice": {mode, `
+			[]string{"values.cache.size is never set to anything but its default", "if values.cache != _|_ never holds"},
+		},
+		"a condition within a loop that holds for one of two": {
+			mode, `objects: deployment: metadata: annotations: {for h in values.hosts let n = len(h) if n > 1 {"host-\(h)": "x"}}`,
+			`tests: {a: values: {` + image + `, port: 1, replicas: 1, env: A: "b", hosts: ["a", "bb"], mode: "spot", cache: size: 1}, b: values: ` + image + `}`, nil,
+		},
+		"a condition in a nested list, and one in a definition that is used twice": {
+			mode, `
 #Note: {in: string, out: {if in != "x" {note: in}}}
 _n: [for h in values.hosts {#Note & {in: h}}]
 objects: deployment: metadata: annotations: {for i, n in _n {for k, v in n.out {"n-\(i)": v}}}`,
-			`tests: {a: values: {` + image + `, port: 1, replicas: 1, env: A: "b", hosts: ["y", "x"], mode: "spot", cache: size: 1}, b: values: ` + image + `}`, nil},
+			`tests: {a: values: {` + image + `, port: 1, replicas: 1, env: A: "b", hosts: ["y", "x"], mode: "spot", cache: size: 1}, b: values: ` + image + `}`, nil,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			coverage, err := Cover(covered(t, c.variables, c.decls, c.tests), nil)

@@ -88,7 +88,7 @@ func TestEveryDefinitionOfTheKitStandsByItself(t *testing.T) {
 			if all := len(kit.Files()); len(picked) == all {
 				t.Errorf("wanted a part of the kit, found all %d files", all)
 			}
-			compile(t, kitted(t)+"\n_another: kit."+name+"\n")
+			compile(t, edit(t, "package plain", "package plain\nimport \"tidegate.io/kit\"")+"\n_it: kit."+name+"\n")
 		})
 	}
 }

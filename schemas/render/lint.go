@@ -22,6 +22,8 @@ const (
 	SeverityError Severity = "error"
 	// SeverityWarning is: it works, and somebody will be sorry.
 	SeverityWarning Severity = "warning"
+	// SeverityAdvice is: it works, and could be better. It is no finding of a linter.
+	SeverityAdvice Severity = "advice"
 )
 
 // Codes of findings. Each has an entry in docs/templates.md.
@@ -131,6 +133,9 @@ type VetOptions struct {
 	Checks []ObjectCheck
 	// Context is the Release that examples are rendered for; one called demo if it is zero.
 	Context Context
+	// Shallow leaves out what renders once for each edge of each variable, which is some
+	// half of the time that Vet takes.
+	Shallow bool
 }
 
 // Vet finds what the language lets pass and what Kubernetes would refuse. It looks at the
@@ -175,6 +180,10 @@ func (v *vetter) fail(code, position, format string, args ...any) {
 
 func (v *vetter) warn(code, position, format string, args ...any) {
 	v.add(SeverityWarning, code, position, format, args...)
+}
+
+func (v *vetter) advise(code, position, format string, args ...any) {
+	v.add(SeverityAdvice, code, position, format, args...)
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
@@ -291,7 +300,7 @@ func (v *vetter) lintFormat() {
 		if err != nil || formatted == v.files[name] {
 			continue
 		}
-		v.warn(CodeFormat, name+":"+fmt.Sprint(firstDifference(formatted, v.files[name]))+":1",
+		v.advise(CodeFormat, name+":"+fmt.Sprint(firstDifference(formatted, v.files[name]))+":1",
 			"wanted it formatted, found a line that is not; run: tidegate template fmt DIR")
 	}
 }

@@ -56,7 +56,9 @@ func (v *vetter) lintObjects() {
 		v.lintRendered(r)
 	}
 	v.lintContext(*base)
-	v.probe(*base)
+	if !v.options.Shallow {
+		v.probe(*base)
+	}
 }
 
 // tests runs the template's tests and returns those that render.
@@ -66,7 +68,7 @@ func (v *vetter) tests() []rendered {
 		v.sourceFindings(CodeTestFails, err)
 	}
 	if len(results) == 0 && err == nil {
-		v.warn(CodeNoTests, "", "wanted tests, so that a change that breaks the template is found before it is published, found none; add tests: \"a name\": values: {...}")
+		v.advise(CodeNoTests, "", "wanted tests, so that a change that breaks the template is found before it is published, found none; add tests: \"a name\": values: {...}")
 	}
 	var good []rendered
 	for _, r := range results {
@@ -103,8 +105,7 @@ func (v *vetter) render(r *rendered, wrong func(string)) bool {
 	if r.result, err = v.template.Render(r.values, r.context); err == nil {
 		return true
 	}
-	var mistakes *ValuesError
-	if errors.As(err, &mistakes) {
+	if mistakes, ok := errors.AsType[*ValuesError](err); ok {
 		for _, p := range mistakes.Problems {
 			wrong(p.String())
 		}
@@ -283,7 +284,7 @@ func (v *vetter) probe(base rendered) {
 				shown = "what it accepts"
 			}
 			line, _, _ := strings.Cut(err.Error(), "\n")
-			v.warn(CodeLoose, d.position, "%s: wanted #Variables to accept only what can be rendered, found that with %s the template fails: %s; narrow the variable, or make the template cope", d.path, shown, anonymous(line))
+			v.advise(CodeLoose, d.position, "%s: wanted #Variables to accept only what can be rendered, found that with %s the template fails: %s; narrow the variable, or make the template cope", d.path, shown, anonymous(line))
 			break
 		}
 	}
@@ -369,15 +370,22 @@ func (t *Template) first(schema cue.Value, candidates []*values.Node) *values.No
 	return nil
 }
 
+// literalNode is the scalar that JSON stands for; none for other JSON.
+func literalNode(text string) []*values.Node {
+	tree, mistakes := values.Parse([]byte(`{"a":` + text + `}`))
+	if len(mistakes) > 0 || tree.Field("a") == nil || !scalar(tree.Field("a")) {
+		return nil
+	}
+	return []*values.Node{tree.Field("a")}
+}
+
 // scalars are the values worth trying for a scalar, by what its shape says.
 func scalars(schema cue.Value) []*values.Node {
 	var out []*values.Node
 	kind := schema.IncompleteKind()
 	for _, a := range shape.Of(schema).Arms {
 		if a.Literal != "" {
-			if n, mistakes := values.Parse([]byte(`{"a":` + a.Literal + `}`)); len(mistakes) == 0 && n.Field("a") != nil && scalar(n.Field("a")) {
-				out = append(out, n.Field("a"))
-			}
+			out = append(out, literalNode(a.Literal)...)
 			continue
 		}
 		for _, b := range []*shape.Bound{a.Min, a.Max} {
@@ -417,8 +425,8 @@ func (t *Template) example(schema cue.Value, depth int) *values.Node {
 			}
 		}
 	}
-	switch kind := schema.IncompleteKind(); {
-	case kind == cue.StructKind:
+	switch schema.IncompleteKind() {
+	case cue.StructKind:
 		n := t.least(schema, depth)
 		if n == nil || len(n.Fields) > 0 {
 			return n
@@ -427,7 +435,7 @@ func (t *Template) example(schema cue.Value, depth int) *values.Node {
 			return entry
 		}
 		return n
-	case kind == cue.ListKind:
+	case cue.ListKind:
 		for _, arm := range declaredArms(schema) {
 			item := arm.LookupPath(cue.MakePath(cue.AnyIndex))
 			if !item.Exists() {

@@ -74,8 +74,8 @@ func (v *vetter) lintPatterns() {
 			if err != nil {
 				return true
 			}
-			if re, err := resyntax.Parse(text, resyntax.Perl); err == nil && !(anchored(re, true) && anchored(re, false)) {
-				v.warn(CodeRegex, place(lit.Pos()), "wanted ^ and $ around the whole pattern, found %q, which any text passes that contains a match; write %q", text, anchor(re, text))
+			if re, err := resyntax.Parse(text, resyntax.Perl); err == nil && (!anchored(re, true) || !anchored(re, false)) {
+				v.advise(CodeRegex, place(lit.Pos()), "wanted ^ and $ around the whole pattern, found %q, which any text passes that contains a match; write %q", text, anchor(re, text))
 			}
 			return true
 		}, nil)
@@ -213,28 +213,30 @@ func chain(e ast.Expr) (path string, rest []ast.Expr) {
 		return "", nil
 	case *ast.SelectorExpr:
 		path, rest = chain(e.X)
-		name, _, err := ast.LabelName(e.Sel)
-		if path == "" || err != nil || strings.HasSuffix(path, everything) {
-			return path, rest
+		if name, _, err := ast.LabelName(e.Sel); err == nil && follows(path) {
+			path = values.Child(path, name)
 		}
-		return values.Child(path, name), rest
+		return path, rest
 	case *ast.IndexExpr:
 		path, rest = chain(e.X)
-		if lit, ok := e.Index.(*ast.BasicLit); ok && lit.Kind == token.STRING && path != "" && !strings.HasSuffix(path, everything) {
+		if !follows(path) {
+			return path, append(rest, e.Index)
+		}
+		if lit, ok := e.Index.(*ast.BasicLit); ok && lit.Kind == token.STRING {
 			if name, err := literal.Unquote(lit.Value); err == nil {
 				return values.Child(path, name), rest
 			}
 		}
-		if path != "" && !strings.HasSuffix(path, everything) {
-			path += everything
-		}
-		return path, append(rest, e.Index)
+		return path + everything, append(rest, e.Index)
 	case nil:
 		return "", nil
 	default:
 		return "", []ast.Expr{e}
 	}
 }
+
+// follows says whether what is selected of path is a path too.
+func follows(path string) bool { return path != "" && !strings.HasSuffix(path, everything) }
 
 // everything ends a path of which an entry is taken that is known only when rendering.
 const everything = "[...]"
@@ -265,7 +267,7 @@ func (v *vetter) lintUnused() {
 			continue
 		}
 		unused = append(unused, d.path)
-		v.warn(CodeUnused, d.position, "%s: wanted every variable to be used, found that nothing refers to it, so setting it changes nothing; use it in objects or rollout, or remove it", d.path)
+		v.advise(CodeUnused, d.position, "%s: wanted every variable to be used, found that nothing refers to it, so setting it changes nothing; use it in objects or rollout, or remove it", d.path)
 	}
 }
 

@@ -96,6 +96,18 @@ func TestVetFindsNothingInTheBase(t *testing.T) {
 	}
 }
 
+func TestAShallowVetTriesNoEdges(t *testing.T) {
+	files := base(t)
+	files["variables.cue"] = strings.Replace(files["variables.cue"], `port: *8080 | int & >=1 & <=65535`, `port: *8080 | int & >=0 & <=65535`, 1)
+	files["deployment.cue"] = strings.Replace(files["deployment.cue"], "replicas: values.replicas", "replicas: values.replicas\n\t\tif values.port == 0 {paused: \"yes\"}", 1)
+	if got := lines(Vet(files, VetOptions{Shallow: true})); strings.Contains(got, CodeLoose) {
+		t.Errorf("wanted no edges to be tried, found\n%s", got)
+	}
+	if got := lines(Vet(files, VetOptions{})); !strings.Contains(got, CodeLoose) {
+		t.Errorf("wanted port 0 to be tried, found\n%s", got)
+	}
+}
+
 func TestVetIsDeterministic(t *testing.T) {
 	files := base(t)
 	files["variables.cue"] = strings.ReplaceAll(files["variables.cue"], "// ", "/// ")

@@ -219,17 +219,17 @@ func (v *vetter) lintVariable(d declared) {
 	}
 	scalar := d.value.IncompleteKind()&(cue.StructKind|cue.ListKind) == 0
 	if d.kind == fieldOf && d.constraint == 0 && scalar && shape.NeedsValue(d.value) {
-		v.warn(CodeIncomplete, d.position, "%s: wanted %s!: where a Release must set it, found a field that has no value and no mark; add the ! (or ? where it may be left out, or a default)", d.path, lastName(d.path))
+		v.advise(CodeIncomplete, d.position, "%s: wanted %s!: where a Release must set it, found a field that has no value and no mark; add the ! (or ? where it may be left out, or a default)", d.path, lastName(d.path))
 	}
 	if _, has := d.value.Default(); has && d.constraint != 0 && d.kind == fieldOf && scalar {
 		mark := "!"
 		if d.constraint == cue.OptionalConstraint {
 			mark = "?"
 		}
-		v.warn(CodeDefaultUnused, d.position, "%s: wanted a default or the mark %s, found both; a field with %s never takes its default, so remove one", d.path, mark, mark)
+		v.advise(CodeDefaultUnused, d.position, "%s: wanted a default or the mark %s, found both; a field with %s never takes its default, so remove one", d.path, mark, mark)
 	}
 	if d.value.IncompleteKind() == cue.TopKind {
-		v.warn(CodeFreeForm, d.position, "%s: wanted to know what is accepted, found _, which accepts anything; name a type", d.path)
+		v.advise(CodeFreeForm, d.position, "%s: wanted to know what is accepted, found _, which accepts anything; name a type", d.path)
 	}
 	v.lintSecret(d)
 }
@@ -245,7 +245,7 @@ func (v *vetter) lintOpen(d declared) {
 	case !d.leaf:
 		v.fail(CodeOpenStruct, d.position, "%s: wanted a closed struct, so that a typo is an error, found that it accepts any name beside its fields; remove the ... or the pattern, or move the free names into a map of their own", d.path)
 	case !d.isMap:
-		v.warn(CodeFreeForm, d.position, "%s: wanted to know what is accepted, found a struct that accepts any name and value; write its fields, or a map such as [string]: string", d.path)
+		v.advise(CodeFreeForm, d.position, "%s: wanted to know what is accepted, found a struct that accepts any name and value; write its fields, or a map such as [string]: string", d.path)
 	}
 }
 
@@ -419,7 +419,7 @@ func (v *vetter) lintSecret(d declared) {
 	if !slices.Contains(secretWords, last) && !isKey {
 		return
 	}
-	v.warn(CodeSecret, d.position, "%s: wanted secrets by reference, found a variable that seems to hold one, which everybody could read who can read the Release; take the name of a Secret instead, as in %sSecretName", d.path, lastName(d.path))
+	v.advise(CodeSecret, d.position, "%s: wanted secrets by reference, found a variable that seems to hold one, which everybody could read who can read the Release; take the name of a Secret instead, as in %sSecretName", d.path, lastName(d.path))
 }
 
 // nameWords are the parts of a name such as apiKey or DB_PASSWORD, in lower case.

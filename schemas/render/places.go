@@ -48,7 +48,7 @@ func (at places) decls(decls []ast.Decl, path []string) {
 			if err != nil || len(path) >= maxPlaces {
 				continue
 			}
-			child := append(path[:len(path):len(path)], name)
+			child := slices.Concat(path, []string{name})
 			at.add(strings.Join(child, "."), d.Pos())
 			at.expr(d.Value, child)
 		case *ast.EmbedDecl:

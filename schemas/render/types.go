@@ -29,9 +29,11 @@ type Result struct {
 	// Strategy is the template's rollout field, defaults filled in.
 	Strategy v1alpha1.Strategy
 	// Set holds the objects that make up the revision; their names end in -<revision>.
-	// Exactly one of them is a Deployment.
+	// Exactly one of them is the workload: a Deployment, or with rolling the Deployment,
+	// StatefulSet, DaemonSet or CronJob that is named like the Release and changed in place.
 	Set []*unstructured.Unstructured
-	// Route is the HTTPRoute; its backendRefs name this revision's Service alone.
+	// Route is the HTTPRoute; its backendRefs name this revision's Service alone. Nil with
+	// rolling.
 	Route *unstructured.Unstructured
 	// Shared holds the other objects.
 	Shared []*unstructured.Unstructured

@@ -203,8 +203,7 @@ func (r reader) file(name string) ([]byte, error) {
 
 // escaped drops the path from an error of the file system, which the caller names whole.
 func escaped(err error) error {
-	var at *fs.PathError
-	if errors.As(err, &at) {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
 		if strings.Contains(at.Err.Error(), "escapes") {
 			return fmt.Errorf("wanted files within the directory, found a link that leads out of it; copy the file: %w", at.Err)
 		}

@@ -240,6 +240,7 @@ func TestABundleIsReadBackAsItWas(t *testing.T) {
 		"spaces.cue": "  package web  \n\n  x: 1 \n\n\n",
 		"odd.cue":    "package web\r\n// \x01 a bell, é, \u2028\n",
 		"empty.cue":  "",
+		"crlf.cue":   "package web\r\n\r\nx: 1\r\n",
 		"true":       "a: |\n  - b\n---\n# c\n",
 	}
 	data, err := Bundle("shop-web", files)

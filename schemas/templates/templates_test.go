@@ -338,23 +338,97 @@ func TestMistakesInTheValuesOfWeb(t *testing.T) {
 	}
 }
 
-func BenchmarkCompileWeb(b *testing.B) {
-	files, err := templates.Files("web")
+// plain is the template web without the kit.
+func plain(t testing.TB) map[string]string {
+	t.Helper()
+	source, err := os.ReadFile(filepath.Join("testdata", "plain", "web.cue"))
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
-	for b.Loop() {
-		if _, err := render.Compile(files); err != nil {
-			b.Fatal(err)
-		}
+	return map[string]string{"web.cue": string(source)}
+}
+
+func TestTheKitRendersWhatOneWouldWriteByHand(t *testing.T) {
+	byHand, err := render.Compile(plain(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kitted := compile(t, "web")
+	for name, values := range map[string]string{
+		"least": `{"image": "shop/cart:1"}`,
+		"secrets": `{"image": "shop/cart:1", "env": {"A": "b"}, "secrets": {
+			"env": {"DB_PASSWORD": {"secret": "cart-db", "key": "password"}}, "files": {"/etc/tls": "cart-tls", "/etc/more": "cart-tls"},
+			"external": {"store": "prod", "env": {"KEY": {"key": "shop/cart"}}}, "vault": {"role": "cart", "files": {"db": "secret/db"}}}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			want, err := byHand.Render([]byte(values), cart)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := kitted.Render([]byte(values), cart)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Digest != want.Digest || got.Revision != want.Revision {
+				t.Errorf("wanted %s and %s, found %s and %s", want.Revision, want.Digest, got.Revision, got.Digest)
+			}
+		})
 	}
 }
 
-func BenchmarkRenderWeb(b *testing.B) {
-	tpl := compile(b, "web")
-	for b.Loop() {
-		if _, err := tpl.Render([]byte(`{"image": "registry.example.com/shop/cart:1.4.2"}`), cart); err != nil {
-			b.Fatal(err)
+// What the kit costs: compare kit with plain, within one run.
+func BenchmarkWeb(b *testing.B) {
+	kitted, err := templates.Files("web")
+	if err != nil {
+		b.Fatal(err)
+	}
+	// The template's own tests are compiled too, and plain has none.
+	delete(kitted, "tests.cue")
+	for name, files := range map[string]map[string]string{"kit": kitted, "plain": plain(b)} {
+		b.Run("compile/"+name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := render.Compile(files); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run("render/"+name, func(b *testing.B) {
+			tpl, err := render.Compile(files)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				if _, err := tpl.Render([]byte(`{"image": "registry.example.com/shop/cart:1.4.2"}`), cart); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// A template whose own tests rest on what the platform may set could not be published by a
+// platform that sets it.
+func TestTemplatesPassTheirTestsWhateverThePlatformSets(t *testing.T) {
+	for _, name := range templates.Names() {
+		files, err := templates.Files(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files["platform.cue"] = "package " + strings.ReplaceAll(name, "-", "_") + `
+_platform: {
+	metricSource: "thanos"
+	domain:       "shop.example.org"
+	pace: {window: "5m", interval: "30s", hold: "10m", drainDelay: "2m", warm: "1h", minSamples: 7}
+}`
+		if name == "web-bluegreen" {
+			files["platform.cue"] += "\n_approval: false\n"
+		}
+		tpl, err := render.Compile(files)
+		if err == nil {
+			err = tpl.Check()
+		}
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -88,9 +88,9 @@ type Allowances struct {
 	// +listType=set
 	// +optional
 	Debug []string `json:"debug,omitempty"`
-	// Autoscalers lists user names that may write the scale subresource. This version lets
-	// the write in, and then sets the set back to the size that its Release says; so it is
-	// of no use until Releases can leave their size to an autoscaler.
+	// Autoscalers lists user names that may write the scale subresource. The size that they
+	// set stays where the template renders an autoscaler for the workload; elsewhere it is
+	// set back to the one that the Release says.
 	// +listType=set
 	// +optional
 	Autoscalers []string `json:"autoscalers,omitempty"`

@@ -21,7 +21,7 @@ func limitMemory(bytes int64) error {
 		resource int
 		bytes    int64
 	}{{"data", syscall.RLIMIT_DATA, bytes}, {"address space", syscall.RLIMIT_AS, bytes + addressSlack}} {
-		value := syscall.Rlimit{Cur: uint64(limit.bytes), Max: uint64(limit.bytes)}
+		value := syscall.Rlimit{Cur: uint64(limit.bytes), Max: uint64(limit.bytes)} //nolint:gosec // above 0
 		if err := syscall.Setrlimit(limit.resource, &value); err != nil {
 			return fmt.Errorf("limiting the %s to %d bytes: %w", limit.name, limit.bytes, err)
 		}

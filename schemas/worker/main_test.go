@@ -59,7 +59,7 @@ func garbage(seed string) int {
 			}
 			return 3
 		}
-		random := rand.New(rand.NewPCG(n, n)) //nolint:gosec // no secret
+		random := rand.New(rand.NewPCG(n, n))
 		junk := make([]byte, random.IntN(64))
 		for i := range junk {
 			junk[i] = byte(random.Uint32())

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -268,8 +269,10 @@ func (p *Pool) try(ctx context.Context, who owner, q request, extra string) (*re
 // input is the digest of what the answer to a request depends on.
 func input(q request, extra string) string {
 	sum := sha256.New()
+	var size [8]byte
 	for _, part := range [][]byte{[]byte(q.Op), []byte(q.Digest), []byte(extra), q.Was, q.Values, []byte(q.Context.Name), []byte(q.Context.Namespace), []byte(q.Context.Template)} {
-		fmt.Fprintf(sum, "%d:", len(part))
+		binary.BigEndian.PutUint64(size[:], uint64(len(part)))
+		sum.Write(size[:])
 		sum.Write(part)
 	}
 	return hex.EncodeToString(sum.Sum(nil))

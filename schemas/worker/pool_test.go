@@ -101,8 +101,7 @@ func TestEveryFieldOfAResultCrossesTheWire(t *testing.T) {
 
 // fill sets the fields of v that are zero and of a simple kind.
 func fill(v reflect.Value) {
-	for i := range v.NumField() {
-		f := v.Field(i)
+	for _, f := range v.Fields() {
 		if !f.IsZero() {
 			continue
 		}

@@ -40,21 +40,31 @@ func TestTheOrderOfTheQueue(t *testing.T) {
 		jobs     []*job
 		want     []string
 	}{
-		"first come, first served within a namespace": {nil,
+		"first come, first served within a namespace": {
+			nil,
 			[]*job{waitingJob("a", "shop", "1"), waitingJob("b", "shop", "1"), waitingJob("c", "shop", "1")},
-			[]string{"a", "b", "c"}},
-		"an owner has one running": {nil,
+			[]string{"a", "b", "c"},
+		},
+		"an owner has one running": {
+			nil,
 			[]*job{waitingJob("a", "shop", "1"), waitingJob("a", "shop", "1"), waitingJob("b", "shop", "1")},
-			[]string{"a", "b"}},
-		"namespaces take turns, however much one asks": {nil,
+			[]string{"a", "b"},
+		},
+		"namespaces take turns, however much one asks": {
+			nil,
 			[]*job{waitingJob("a1", "a", "1"), waitingJob("a2", "a", "1"), waitingJob("a3", "a", "1"), waitingJob("b1", "b", "1"), waitingJob("c1", "c", "1")},
-			[]string{"a1", "b1", "c1", "a2", "a3"}},
-		"a namespace that cost a worker has one running": {[]string{"a"},
+			[]string{"a1", "b1", "c1", "a2", "a3"},
+		},
+		"a namespace that cost a worker has one running": {
+			[]string{"a"},
 			[]*job{waitingJob("a1", "a", "1"), waitingJob("a2", "a", "1"), waitingJob("b1", "b", "1"), waitingJob("b2", "b", "1")},
-			[]string{"a1", "b1", "b2"}},
-		"a template that cost a worker has one running": {[]string{"bad"},
+			[]string{"a1", "b1", "b2"},
+		},
+		"a template that cost a worker has one running": {
+			[]string{"bad"},
 			[]*job{waitingJob("a1", "a", "bad"), waitingJob("b1", "b", "bad"), waitingJob("c1", "c", "good")},
-			[]string{"a1", "c1"}},
+			[]string{"a1", "c1"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			q := newQueue(10, func(n string) bool { return slices.Contains(c.suspects, n) }, func(int) {})

@@ -126,14 +126,19 @@ func (c *child) work(q request) (*reply, error) {
 	case OpCompare:
 		comparison, err := compare(q.Before, q.Files)
 		return &reply{Comparison: comparison}, err
+	case OpCompile, OpRender, OpImmutable:
+		return c.withTemplate(q)
 	}
+	return nil, fmt.Errorf("wanted one of %v, found the operation %q", ops, q.Op)
+}
+
+// withTemplate does what is asked of a template that is kept between requests.
+func (c *child) withTemplate(q request) (*reply, error) {
 	template, known, err := c.template(q)
 	if !known || err != nil {
 		return &reply{Unknown: !known}, err
 	}
 	switch q.Op {
-	case OpCompile:
-		return nil, nil //nolint:nilnil // that it compiles is the answer
 	case OpRender:
 		result, err := template.Render(q.Values, q.Context)
 		if err != nil {
@@ -144,8 +149,9 @@ func (c *child) work(q request) (*reply, error) {
 		return answer, nil
 	case OpImmutable:
 		return nil, template.Immutable(q.Was, q.Values)
+	default:
+		return nil, nil //nolint:nilnil // that it compiles is the answer
 	}
-	return nil, fmt.Errorf("wanted one of %v, found the operation %q", ops, q.Op)
 }
 
 // template returns the compiled template; known is false where the files are needed.

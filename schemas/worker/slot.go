@@ -59,6 +59,7 @@ func (s *slot) limit(j *job, cause Cause) string {
 		return s.pool.timeout(j).String()
 	case CauseMemory:
 		return fmt.Sprintf("%d MiB", s.pool.options.Memory>>20)
+	case CauseCrash:
 	}
 	return ""
 }

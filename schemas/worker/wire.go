@@ -141,7 +141,7 @@ func writeFrame(w io.Writer, v any) error {
 	if len(body) > maxFrame {
 		return fmt.Errorf("encoding a frame: wanted at most %d bytes, found %d", maxFrame, len(body))
 	}
-	frame := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(body)), uint32(len(body)))
+	frame := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(body)), uint32(len(body))) //nolint:gosec // bounded above
 	if _, err := w.Write(append(frame, body...)); err != nil {
 		return fmt.Errorf("writing a frame: %w", err)
 	}

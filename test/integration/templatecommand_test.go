@@ -161,7 +161,10 @@ func (p *people) decided(t *testing.T) {
 	}
 }
 
+var channels = []v1alpha1.TemplateChannel{{Name: "stable", Revision: 2}, {Name: "edge", Revision: 2}}
+
 func (p *people) pinned(t *testing.T) {
+	p.publish("two", channels...)
 	p.policy(t, templatepins.Name, templatepins.Source(nil).Rego, "release", `{"channels": ["stable"]}`)
 	refused := func(template, want string) {
 		t.Helper()
@@ -215,7 +218,7 @@ func (p *people) frozen(t *testing.T) {
 
 func (p *people) frozenSync(t *testing.T) {
 	p.kubectl(stage.Admin, "", "patch", "deploypolicy", freezewindows.Name, "--type=merge", "-p", `{"spec": {"enforcement": "deny"}}`)
-	p.publish("three")
+	p.publish("three", channels...)
 	s := p.awaitSync("the sync to be held", func(s *v1alpha1.TemplateSyncStatus) bool {
 		return s.Target == flow+"-3" && strings.Contains(s.Message, "TG-FREEZE-WINDOW")
 	})
@@ -256,17 +259,19 @@ func (p *people) policy(t *testing.T, name, rego, at, parameters string) {
 }
 
 // publish applies the template with a text that every pod carries, so that it rolls.
-func (p *people) publish(text string) {
+func (p *people) publish(text string, channels ...v1alpha1.TemplateChannel) {
 	p.Helper()
+	spec := map[string]any{
+		"files": map[string]string{"flow.cue": fmt.Sprintf(flowSource, text)},
+		"sync": map[string]any{"type": "Staged", "waves": []any{map[string]any{
+			"name": "pilots", "selector": map[string]any{"matchLabels": map[string]string{"ring": "pilot"}}, "soak": "1h",
+		}}},
+	}
+	if len(channels) > 0 {
+		spec["channels"] = channels
+	}
 	raw, err := yaml.Marshal(map[string]any{
-		"apiVersion": "tidegate.io/v1alpha1", "kind": "ReleaseTemplate", "metadata": map[string]any{"name": flow},
-		"spec": map[string]any{
-			"files":    map[string]string{"flow.cue": fmt.Sprintf(flowSource, text)},
-			"channels": []any{map[string]any{"name": "stable", "revision": 2}, map[string]any{"name": "edge", "revision": 2}},
-			"sync": map[string]any{"type": "Staged", "waves": []any{map[string]any{
-				"name": "pilots", "selector": map[string]any{"matchLabels": map[string]string{"ring": "pilot"}}, "soak": "1h",
-			}}},
-		},
+		"apiVersion": "tidegate.io/v1alpha1", "kind": "ReleaseTemplate", "metadata": map[string]any{"name": flow}, "spec": spec,
 	})
 	if err != nil {
 		p.Fatal(err)

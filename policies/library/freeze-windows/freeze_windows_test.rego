@@ -63,6 +63,13 @@ test_a_window_begins_on_its_minute_and_ends_before_its_last if {
 	denials(asking("2026-11-23T07:00:00Z", [weekend])) == 0
 }
 
+test_a_fixed_window_begins_on_its_second_and_ends_before_its_last if {
+	denials(asking("2026-12-19T22:59:59Z", [year_end])) == 0
+	denials(asking("2026-12-19T23:00:00Z", [year_end])) == 1
+	denials(asking("2027-01-03T22:59:59Z", [year_end])) == 1
+	denials(asking("2027-01-03T23:00:00Z", [year_end])) == 0
+}
+
 test_the_zone_is_that_of_the_window if {
 	tokyo := object.union(nights, {"zone": "Asia/Tokyo"})
 	denials(asking("2026-11-24T08:59:00Z", [tokyo])) == 0

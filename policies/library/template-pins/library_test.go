@@ -68,4 +68,3 @@ func TestTheExampleDeployPolicyIsThePolicy(t *testing.T) {
 		t.Error("deploypolicy.yaml is not the policy in template_pins.rego; write it again")
 	}
 }
-

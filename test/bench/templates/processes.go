@@ -23,7 +23,7 @@ func (b *bench) processes(ctx context.Context) error {
 		return err
 	}
 	cli := filepath.Join(work, "tidegate")
-	build := exec.CommandContext(ctx, "go", "build", "-o", cli, "./cmd/tidegate") //nolint:gosec // our own program
+	build := exec.CommandContext(ctx, "go", "build", "-o", cli, "./cmd/tidegate")
 	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("building the CLI: %w\n%s", err, out)
@@ -36,7 +36,7 @@ func (b *bench) processes(ctx context.Context) error {
 	program := func(name string, args ...string) func() error {
 		return func() error {
 			var out, complaints bytes.Buffer
-			cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // pinned programs
+			cmd := exec.CommandContext(ctx, name, args...)
 			cmd.Env = []string{"HOME=" + work, "PATH=" + os.Getenv("PATH")}
 			cmd.Stdout, cmd.Stderr = &out, &complaints
 			if err := cmd.Run(); err != nil {

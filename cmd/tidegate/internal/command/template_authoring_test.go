@@ -66,7 +66,12 @@ func TestANewTemplateNeedsNoWork(t *testing.T) {
 	}
 	values := file(t, "values.yaml", "image: shop/cart:1.2\n")
 	for _, args := range [][]string{
-		{"vet", dir}, {"fmt", dir, "--check"}, {"test", dir, "--min-coverage", "100"}, {"schema", dir}, {"bundle", dir}, {"explain", dir},
+		{"vet", dir},
+		{"fmt", dir, "--check"},
+		{"test", dir, "--min-coverage", "100"},
+		{"schema", dir},
+		{"bundle", dir},
+		{"explain", dir},
 		{"render", dir, "--values", values, "--name", "cart", "--namespace", "shop"},
 	} {
 		w.wantCode(w.run(t.Context(), append([]string{"template"}, args...)...), ExitOK)
@@ -322,7 +327,10 @@ func TestGoldenFilesHoldWhatTestsRender(t *testing.T) {
 func TestGoldenFilesOfTestsOfOneNameAreApart(t *testing.T) {
 	taken := map[string]bool{}
 	for _, c := range []struct{ name, want string }{
-		{"An image, no more!", "an-image-no-more.yaml"}, {"an image: no more", "an-image-no-more-2.yaml"}, {"...", "test.yaml"}, {"日本", "test-2.yaml"},
+		{"An image, no more!", "an-image-no-more.yaml"},
+		{"an image: no more", "an-image-no-more-2.yaml"},
+		{"...", "test.yaml"},
+		{"日本", "test-2.yaml"},
 		{strings.Repeat("ab ", 40), strings.TrimSuffix(strings.Repeat("ab-", 20), "-") + ".yaml"},
 	} {
 		got := slug(c.name, taken)

@@ -22,6 +22,7 @@ type vetFlags struct {
 	crds       []string
 	server     bool
 	errorsOnly bool
+	strict     bool
 	output     string
 	// unreachable is why the cluster gave no answer; nil otherwise.
 	unreachable error
@@ -34,7 +35,8 @@ func (c *cli) templateVet() *cobra.Command {
 		Short: "Find mistakes that the language lets pass",
 		Long: `Find mistakes in a template that the language lets pass, and objects that Kubernetes would
 refuse, without a cluster. Errors are what publishing refuses too; warnings come with a
-template that works. docs/templates.md has every code with an example and the cure.
+template that works. Advice is printed and is no finding, unless --strict says so.
+docs/templates.md has every code with an example and the cure.
 
 Objects of kinds that are defined by CRDs are held against these where --crd names their
 files, or where they lie in DIR/crds. With --server the objects are also applied to the
@@ -51,7 +53,8 @@ tidegate template vet templates/web --server -n sandbox`),
 	flags := cmd.Flags()
 	flags.StringArrayVar(&o.crds, "crd", nil, "File or directory of CustomResourceDefinitions; may be repeated")
 	flags.BoolVar(&o.server, "server", false, "Apply the objects to the cluster as a dry run")
-	flags.BoolVar(&o.errorsOnly, "errors-only", false, "Leave warnings out")
+	flags.BoolVar(&o.errorsOnly, "errors-only", false, "Leave warnings and advice out")
+	flags.BoolVar(&o.strict, "strict", false, "Take advice for findings too")
 	outputFlag(cmd, &o.output)
 	return cmd
 }
@@ -83,10 +86,15 @@ func (o *vetFlags) run(ctx context.Context, dir string) error {
 	found := []render.Finding{}
 	var lines []string
 	for _, f := range all {
-		if f.Severity == render.SeverityError || !o.errorsOnly {
-			found = append(found, f)
+		switch {
+		case o.errorsOnly && f.Severity != render.SeverityError:
+			continue
+		case f.Severity == render.SeverityAdvice && !o.strict:
+			o.say("%s", f.String())
+		default:
 			lines = append(lines, f.String())
 		}
+		found = append(found, f)
 	}
 	if o.output != "" {
 		if err := writeDocument(o.cli, map[string]any{"findings": found}, o.output); err != nil {

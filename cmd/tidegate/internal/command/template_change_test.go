@@ -132,18 +132,23 @@ func TestDiffRendersExportedReleases(t *testing.T) {
 		want        []string
 	}{
 		"what would break is named with its message": {
-			[]string{replicasWas, stricter}, nil, ExitRenderFindings,
+			[]string{replicasWas, stricter},
+			nil, ExitRenderFindings,
 			[]string{
 				"broken     shop/large\n    TG-VALUES-INVALID: values.replicas: wanted ", "was-broken shop/wrong\n    TG-VALUES-INVALID: values.image: ",
 				"3 Releases: 1 unchanged, 0 change in place, 0 roll, 1 would break, 1 are broken as it is, 0 would be mended; policies would refuse 0; 1 pin a revision or follow a channel and stay\n",
 			},
 		},
 		"what rolls is shown with its objects": {
-			port, []string{"--show-objects"}, ExitOK,
+			port,
+			[]string{"--show-objects"},
+			ExitOK,
 			[]string{"rolls      shop/large\n    changed ", ".containerPort: 8080 -> 9999\n", "2 roll, 0 would break, 1 are broken as it is"},
 		},
 		"what policies would refuse is a finding": {
-			port, []string{"--policies", policy}, ExitRenderFindings,
+			port,
+			[]string{"--policies", policy},
+			ExitRenderFindings,
 			[]string{"rolls      shop/small\n    denied: TG-POLICY-DENY: port 9999 of small is not for you (policy ports)\n", "policies would refuse 2"},
 		},
 	} {

@@ -151,7 +151,7 @@ func (c *cli) templateSync() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	pause, _ := c.decideTemplate("pause", v1alpha1.TemplatePause, "Give no further Release the target",
-		"Give no further Release the target. Rollouts that are under way go on.", `
+		"Give no further Release the target, or a newer revision, until a resume. Rollouts that are\nunder way go on.", `
 tidegate template sync pause web --reason "looking into the memory of the first wave"`)
 	resume, _ := c.decideTemplate("resume", v1alpha1.TemplateResume, "End a pause, or accept the failures that halted a wave",
 		"End a pause, or accept the failures that halted a wave: the sync goes on without the\nReleases that failed.", `

@@ -157,9 +157,47 @@ func (r Reader) View(ctx context.Context, name string) (tree.View, error) {
 	} else if err != nil {
 		return tree.View{}, fmt.Errorf("listing the Deployments of %s/%s: %w", r.Namespace, name, err)
 	}
-	view := tree.Build(release, rollout, deployments.Items)
+	inPlace, err := r.inPlace(ctx, rollout)
+	if apierrors.IsForbidden(err) {
+		notes = append(notes, fmt.Sprintf("the pods cannot be shown: you may not read %ss in namespace %s", rollout.Spec.Workload, r.Namespace))
+	} else if err != nil {
+		return tree.View{}, err
+	}
+	view := tree.Build(release, rollout, append(deployments.Items, inPlace...))
 	view.Notes = notes
 	return view, nil
+}
+
+// inPlace returns the workload that the revisions share, where it is not a Deployment, with
+// its numbers in the place where a Deployment has them. A CronJob has none.
+func (r Reader) inPlace(ctx context.Context, rollout *v1alpha1.Rollout) ([]appsv1.Deployment, error) {
+	if rollout == nil || rollout.Spec.Strategy.Type.InSets() {
+		return nil, nil
+	}
+	var out appsv1.Deployment
+	key := client.ObjectKey{Namespace: r.Namespace, Name: rollout.Spec.Release}
+	var err error
+	switch rollout.Spec.Workload {
+	case "StatefulSet":
+		var s appsv1.StatefulSet
+		err = r.Client.Get(ctx, key, &s)
+		out.ObjectMeta, out.Spec.Replicas = s.ObjectMeta, s.Spec.Replicas
+		out.Status.AvailableReplicas, out.Status.ObservedGeneration = s.Status.AvailableReplicas, s.Status.ObservedGeneration
+	case "DaemonSet":
+		var d appsv1.DaemonSet
+		err = r.Client.Get(ctx, key, &d)
+		out.ObjectMeta, out.Spec.Replicas = d.ObjectMeta, &d.Status.DesiredNumberScheduled
+		out.Status.AvailableReplicas, out.Status.ObservedGeneration = d.Status.NumberAvailable, d.Status.ObservedGeneration
+	default:
+		return nil, nil
+	}
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading the %s of %s: %w", rollout.Spec.Workload, key, err)
+	}
+	return []appsv1.Deployment{out}, nil
 }
 
 // ReleaseNames lists the names of the namespace's Releases, for completion.

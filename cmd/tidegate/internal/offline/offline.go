@@ -286,8 +286,8 @@ func Render(in Input) (*render.Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compiling the template: %w", err)
 	}
-	if in.text != nil && len(in.text.problems) > 0 {
-		return nil, fmt.Errorf("reading the values: %w", &render.ValuesError{Problems: in.text.problems})
+	if err := in.Readable(); err != nil {
+		return nil, fmt.Errorf("reading the values: %w", err)
 	}
 	result, err := t.Render(in.Values, in.Context)
 	if err != nil {
@@ -382,4 +382,42 @@ func orElse(s, other string) string {
 		return other
 	}
 	return s
+}
+
+// Source is the CUE files of a template.
+type Source struct {
+	// Name of the template: the manifest's, or the directory's.
+	Name  string
+	Files map[string]string
+}
+
+// Template reads a template from a directory or a manifest.
+func Template(path string, stdin io.Reader) (Source, error) {
+	s, err := load(path, stdin)
+	if err != nil {
+		return Source{}, err
+	}
+	if s.release != nil {
+		return Source{}, fmt.Errorf("wanted a template, found a Release in %s", path)
+	}
+	return Source{Name: s.name, Files: s.files}, nil
+}
+
+// ReadValues reads a file of values, YAML or JSON. Mistakes in it are for Render to report.
+func (in *Input) ReadValues(path string, stdin io.Reader) error {
+	data, err := read(path, stdin)
+	if err != nil {
+		return err
+	}
+	in.text = readYAML(path, data)
+	in.Values = in.text.json
+	return nil
+}
+
+// Readable returns a *render.ValuesError where the file of values could not be read.
+func (in Input) Readable() error {
+	if in.text != nil && len(in.text.problems) > 0 {
+		return &render.ValuesError{Problems: in.text.problems}
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package synctree
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"tidegate.io/tidegate/cmd/tidegate/internal/tree"
@@ -47,8 +48,7 @@ func Facts(v View) []tree.Fact {
 		facts = append(facts, tree.Fact{Key: "drift", Text: "engine drift: " + driftText(t.Drifted)})
 	}
 	// Oldest first, as they came.
-	for i := len(v.Commands) - 1; i >= 0; i-- {
-		c := v.Commands[i]
+	for _, c := range slices.Backward(v.Commands) {
 		facts = append(facts, tree.Fact{Key: "command " + c.Name, Text: fmt.Sprintf("command %s: %s", commandText(c), answerText(c))})
 	}
 	for i, n := range v.Notes {

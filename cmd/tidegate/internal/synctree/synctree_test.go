@@ -180,6 +180,16 @@ func TestOutcomeSpeaksOfTheNewestSpecOnly(t *testing.T) {
 	}
 }
 
+func TestABrokenSourceHalts(t *testing.T) {
+	broken := template(func(t *v1alpha1.ReleaseTemplate) {
+		t.Status.Sync.Phase = v1alpha1.SyncSynced
+		t.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionStalled, Status: metav1.ConditionTrue, Message: "no"}}
+	})
+	if got := Build(broken, nil, nil).Outcome; got != Halted {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestOnlyTheLastCommandsAreShownNewestFirst(t *testing.T) {
 	var many []v1alpha1.TemplateCommand
 	for i := range 9 {

@@ -126,6 +126,17 @@ func IsTerminal(w any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// Secret reads a line from the terminal in without showing it. The end of the line, which
+// is not shown either, goes to out.
+func Secret(in *os.File, out io.Writer) (string, error) {
+	text, err := term.ReadPassword(int(in.Fd()))
+	if err != nil {
+		return "", fmt.Errorf("reading from the terminal: %w", err)
+	}
+	_, _ = fmt.Fprintln(out)
+	return string(text), nil
+}
+
 // Size returns the columns and rows of the terminal w, or 0, 0 where it has none.
 func Size(w any) (columns, rows int) {
 	f, ok := w.(*os.File)

@@ -181,6 +181,9 @@ func phaseColor(p v1alpha1.RolloutPhase) term.Color {
 }
 
 func weightText(r *Rollout) string {
+	if !r.Strategy.InSets() {
+		return fmt.Sprintf("%d %% of the pods, %d %% approved", r.Weight, r.ApprovedWeight)
+	}
 	return fmt.Sprintf("%d %% on the route, %d %% approved", r.Weight, r.ApprovedWeight)
 }
 
@@ -192,6 +195,9 @@ func stepsNode(r *Rollout, o Options) node {
 	for _, s := range r.Steps {
 		symbol, color := stepSymbol(s.State, o.Style)
 		text := fmt.Sprintf("%s %d  %3d %%", o.Style.Paint(color, symbol), s.Number, s.Weight)
+		if s.Weight == 0 {
+			text += "  preview"
+		}
 		if g := gatesText(s); g != "" {
 			text += "  " + g
 		}

@@ -71,6 +71,9 @@ type Rollout struct {
 	Weight int32 `json:"weight"`
 	// ApprovedWeight is what the gates have allowed.
 	ApprovedWeight int32 `json:"approvedWeight"`
+	// Strategy is how the revision comes into service. With rolling, weights are shares of
+	// pods.
+	Strategy v1alpha1.StrategyType `json:"strategy,omitempty"`
 	// InPlace is true where the revision already serves, so that no step is walked.
 	InPlace  bool                    `json:"inPlace,omitempty"`
 	Steps    []Step                  `json:"steps,omitempty"`
@@ -196,6 +199,7 @@ func buildRollout(o *v1alpha1.Rollout) *Rollout {
 		AbortCause:     o.Status.AbortCause,
 		Weight:         o.Status.Weight,
 		ApprovedWeight: o.Status.ApprovedWeight,
+		Strategy:       o.Spec.Strategy.Type,
 		InPlace:        inPlace(o),
 		Analysis:       o.Status.Analysis,
 		units:          map[string]string{},

@@ -13,6 +13,8 @@ import (
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/literal"
 	"cuelang.org/go/cue/token"
+
+	"tidegate.io/tidegate/schemas/render/internal/language"
 )
 
 // universe are the types that JSON has; CUE's int and float are two.
@@ -22,7 +24,7 @@ const universe = cue.NullKind | cue.BoolKind | cue.IntKind | cue.FloatKind | cue
 const maxArms = 256
 
 // unset is a size that is not bounded.
-const unset = -1
+const unset = language.Unset
 
 // bound is one end of a range.
 type bound struct {
@@ -488,33 +490,50 @@ const (
 
 // admits says whether x is accepted.
 func (a arm) admits(x any) answer {
-	switch {
-	case a.kinds&kindOf(x) == 0,
-		a.exact && !equal(a.literal, x),
-		slices.ContainsFunc(a.not, func(n any) bool { return equal(n, x) }):
+	if a.kinds&kindOf(x) == 0 || a.exact && !equal(a.literal, x) || slices.ContainsFunc(a.not, func(n any) bool { return equal(n, x) }) {
 		return no
 	}
-	ok := true
+	ok := yes
 	switch x := x.(type) {
 	case json.Number:
-		r, read := rat(x)
-		ok = !read || within(r, a.lo, a.hi)
+		ok = a.admitsNumber(x)
 	case string:
-		n := utf8.RuneCountInString(x)
-		ok = (a.minRunes == unset || n >= a.minRunes) && (a.maxRunes == unset || n <= a.maxRunes) && matches(x, a.patterns, a.anti)
+		ok = a.admitsString(x)
 	case []any:
-		ok = (a.minItems == unset || len(x) >= a.minItems) && (a.maxItems == unset || len(x) <= a.maxItems)
-		if ok && len(x) > 0 && (a.entry != "" || a.unique) {
-			return perhaps
-		}
+		ok = a.admitsList(x)
 	}
-	switch {
-	case !ok:
+	if ok == yes && len(a.rules) > 0 {
+		return perhaps
+	}
+	return ok
+}
+
+func (a arm) admitsNumber(x json.Number) answer {
+	if r, read := rat(x); read && !within(r, a.lo, a.hi) {
 		return no
-	case len(a.rules) > 0:
+	}
+	return yes
+}
+
+func (a arm) admitsString(x string) answer {
+	if !sized(utf8.RuneCountInString(x), a.minRunes, a.maxRunes) || !language.Matches(x, a.patterns, a.anti) {
+		return no
+	}
+	return yes
+}
+
+func (a arm) admitsList(x []any) answer {
+	switch {
+	case !sized(len(x), a.minItems, a.maxItems):
+		return no
+	case len(x) > 0 && (a.entry != "" || a.unique):
 		return perhaps
 	}
 	return yes
+}
+
+func sized(n, least, most int) bool {
+	return (least == unset || n >= least) && (most == unset || n <= most)
 }
 
 func within(r *big.Rat, lo, hi *bound) bool {

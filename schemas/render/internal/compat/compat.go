@@ -54,11 +54,12 @@ type Side struct {
 func Compare(before, after Side) []Change {
 	c := &comparer{before: newSide(before), after: newSide(after), changed: map[string]bool{}}
 	c.collectChanged()
-	if c.same(c.before.Variables, c.after.Variables) {
-		return nil
+	top := place{path: values.Root}
+	if !c.same(c.before.Variables, c.after.Variables) {
+		c.structs(top, c.before.Variables, c.after.Variables)
+		c.replay()
 	}
-	c.structs(place{path: values.Root}, c.before.Variables, c.after.Variables)
-	c.replay()
+	c.marks(top, c.before.Variables, c.after.Variables, 0)
 	slices.SortStableFunc(c.changes, func(a, b Change) int { return strings.Compare(a.Path, b.Path) })
 	return slices.CompactFunc(c.changes, func(a, b Change) bool {
 		return a.Path == b.Path && a.What == b.What && a.Verdict == b.Verdict

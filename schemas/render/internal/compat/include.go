@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"cuelang.org/go/cue"
+
+	"tidegate.io/tidegate/schemas/render/internal/language"
 )
 
 // maxEnumerated is how many integers are tried one by one.
@@ -113,27 +115,31 @@ func textually(o, n arm) bool {
 }
 
 func (c *comparer) sameLanguage(o, n arm) bool {
-	a, _ := inLanguages(o.language(), []language{n.language()})
-	return a == yes
+	within, _ := language.Within(o.language(), []language.Set{n.language()})
+	return within
+}
+
+func (a arm) language() language.Set {
+	return language.Set{Patterns: a.patterns, Anti: a.anti, Min: a.minRunes, Max: a.maxRunes}
 }
 
 // languages decides about strings by all of the arms together.
 func (c *comparer) languages(o arm, arms []arm) (answer, []any) {
-	var others []language
+	var others []language.Set
 	for _, n := range arms {
 		switch {
 		case n.kinds&cue.StringKind == 0, len(n.not) > 0, !c.ruled(o, n):
 			// Left out, it only makes the new side narrower.
 		case n.exact:
 			if s, ok := n.literal.(string); ok {
-				others = append(others, language{patterns: []string{`\A` + regexp.QuoteMeta(s) + `\z`}, min: unset, max: unset})
+				others = append(others, language.Set{Patterns: []string{`\A` + regexp.QuoteMeta(s) + `\z`}, Min: unset, Max: unset})
 			}
 		default:
 			others = append(others, n.language())
 		}
 	}
 	var witnesses []any
-	whole := search(o.language(), others, func(s string, other []bool) bool {
+	whole := language.Search(o.language(), others, func(s string, other []bool) bool {
 		if !slices.Contains(other, true) {
 			witnesses = append(witnesses, s)
 		}

@@ -26,7 +26,7 @@ func (p presence) String() string {
 }
 
 func presenceOf(sel cue.Selector, v cue.Value) presence {
-	switch sel.ConstraintType() {
+	switch sel.ConstraintType() { //nolint:exhaustive // A selector is of one of many types, of which two are asked for.
 	case cue.OptionalConstraint:
 		return optional
 	case cue.RequiredConstraint:

@@ -11,9 +11,9 @@ import (
 
 const (
 	// maxReplayed is how many made-up Releases are put to both sides.
-	maxReplayed = 160
+	maxReplayed = 80
 	// maxPaired is how many of them are two in one.
-	maxPaired = 120
+	maxPaired = 60
 )
 
 // replay puts made-up values to both sides, as a second look that shares nothing with the
@@ -25,7 +25,7 @@ func (c *comparer) replay() {
 		made = made[:maxReplayed]
 	}
 	for i := range made {
-		made[i] = c.complete(c.before, c.before.Variables, made[i], i%3, 0)
+		made[i] = c.whole(made[i], i%3)
 	}
 	// Rules between two variables show only when both are set. The multipliers spread the
 	// pairs; they are the same every time.
@@ -33,21 +33,31 @@ func (c *comparer) replay() {
 		a, b := made[i*7%len(made)].(map[string]any), made[i*31%len(made)].(map[string]any)
 		both := maps.Clone(a)
 		maps.Copy(both, b)
-		made = append(made, c.complete(c.before, c.before.Variables, both, i%3, 0))
+		made = append(made, c.whole(both, i%3))
 	}
-	for _, x := range made {
-		made = append(made, c.grown(c.before.Variables, x, 0)...)
+	if c.before.conditional {
+		for _, x := range made {
+			made = append(made, c.grown(c.before.Variables, x, 0)...)
+		}
 	}
 	for _, x := range made {
 		if !c.accepts(c.before, c.before.Variables, x) {
 			continue
 		}
-		if err, asked := c.ask(c.after, c.after.Variables, x); asked && err != nil {
+		if asked, err := c.ask(c.after, c.after.Variables, x); asked && err != nil {
 			for _, way := range errorWays(err) {
 				c.explain(way, x)
 			}
 		}
 	}
+}
+
+// whole is given, completed where something is missing.
+func (c *comparer) whole(given any, pick int) any {
+	if c.accepts(c.before, c.before.Variables, given) {
+		return given
+	}
+	return c.complete(c.before, c.before.Variables, given, pick, 0)
 }
 
 // grown are given with one variable more each, of those that are there only because of
@@ -64,9 +74,6 @@ func (c *comparer) grown(v cue.Value, given any, depth int) []any {
 		out = append(out, o)
 	}
 	without := c.before.layout(v)
-	if !slices.ContainsFunc(without.rules, func(r rule) bool { return r.grants }) && depth > 0 {
-		return nil
-	}
 	with, ok := c.before.unify(v, build(given))
 	if !ok {
 		return nil

@@ -11,6 +11,8 @@ import (
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/errors"
 	"cuelang.org/go/cue/token"
+
+	"tidegate.io/tidegate/schemas/render/internal/language"
 )
 
 const (
@@ -106,34 +108,34 @@ func (s *side) unify(v cue.Value, x ast.Expr) (whole cue.Value, ok bool) {
 
 // refusal is why v does not accept x; nil if it does. This is the very question that
 // rendering asks.
-func (s *side) refusal(v cue.Value, x any) (refused error, asked bool) {
+func (s *side) refusal(v cue.Value, x any) (asked bool, refused error) {
 	defer func() {
 		if recover() != nil {
-			refused, asked = nil, false
+			asked, refused = false, nil
 		}
 	}()
 	whole, ok := s.unify(v, build(x))
 	if !ok {
-		return nil, false
+		return false, nil
 	}
-	return whole.Validate(cue.Concrete(true), cue.Final()), true
+	return true, whole.Validate(cue.Concrete(true), cue.Final())
 }
 
 // ask is refusal within the budget; beyond it the answer is that nothing is known.
-func (c *comparer) ask(s *side, v cue.Value, x any) (refused error, asked bool) {
+func (c *comparer) ask(s *side, v cue.Value, x any) (asked bool, refused error) {
 	if c.questions++; c.questions > maxQuestions {
-		return nil, false
+		return false, nil
 	}
 	return s.refusal(v, x)
 }
 
 func (c *comparer) accepts(s *side, v cue.Value, x any) bool {
-	err, asked := c.ask(s, v, x)
+	asked, err := c.ask(s, v, x)
 	return asked && err == nil
 }
 
 func (c *comparer) refuses(s *side, v cue.Value, x any) bool {
-	err, asked := c.ask(s, v, x)
+	asked, err := c.ask(s, v, x)
 	return asked && err != nil
 }
 
@@ -187,7 +189,7 @@ func (a arm) samples() []any {
 		return []any{a.literal}
 	}
 	var candidates []any
-	switch a.kinds {
+	switch a.kinds { //nolint:exhaustive // The kinds of scalars.
 	case cue.NullKind:
 		candidates = []any{nil}
 	case cue.BoolKind:
@@ -204,7 +206,7 @@ func (a arm) samples() []any {
 			candidates = append(candidates, x)
 		}
 		if len(a.patterns)+len(a.anti) > 0 {
-			for _, x := range stringsOf(a.language(), maxSamples) {
+			for _, x := range language.Some(a.language(), maxSamples) {
 				candidates = append(candidates, x)
 			}
 		}
@@ -456,7 +458,7 @@ func (c *comparer) refutation(way, mistake []step, x any) (values any, ok bool) 
 		if !c.accepts(c.before, c.before.Variables, values) {
 			continue
 		}
-		err, asked := c.ask(c.after, c.after.Variables, values)
+		asked, err := c.ask(c.after, c.after.Variables, values)
 		return values, asked && err != nil && slices.ContainsFunc(errorWays(err), func(w []string) bool { return leads(w, mistake) })
 	}
 	return nil, false

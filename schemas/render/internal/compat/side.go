@@ -22,6 +22,8 @@ type side struct {
 	nested map[string][]ast.Expr
 	// lets are the texts of let clauses, by name.
 	lets map[string][]string
+	// conditional is true where a variable may be there or not by what others are.
+	conditional bool
 }
 
 func newSide(s Side) *side {
@@ -253,6 +255,9 @@ func (s *side) signatures(v cue.Value, path string, depth int, out map[string][]
 	for _, d := range structDecls(s, written(v), nil) {
 		if l, ok := d.(*ast.LetClause); ok {
 			s.lets[l.Ident.Name] = append(s.lets[l.Ident.Name], text(l.Expr))
+		}
+		if r, ok := s.rule(d); ok && r.grants {
+			s.conditional = true
 		}
 	}
 	it, err := v.Fields(cue.All())

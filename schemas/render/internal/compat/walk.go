@@ -7,6 +7,7 @@ import (
 
 	"cuelang.org/go/cue"
 
+	"tidegate.io/tidegate/schemas/render/internal/shape"
 	"tidegate.io/tidegate/schemas/render/internal/values"
 )
 
@@ -99,7 +100,7 @@ func (c *comparer) accepting(s *side, l *layout, name string) (v cue.Value, anyt
 		return cue.Value{}, true, true
 	}
 	for _, p := range l.patterns {
-		if refused, asked := s.refusal(p.key, name); asked && refused == nil {
+		if asked, refused := s.refusal(p.key, name); asked && refused == nil {
 			return p.value, false, true
 		}
 	}
@@ -215,15 +216,12 @@ func (c *comparer) fields(at place, b, a field) {
 		c.report(at, Safe, fmt.Sprintf("the variable had to be set; now it %s", leftOut(a)), "every Release sets it already")
 	case b.presence != a.presence:
 		c.report(at, DefaultChanged, fmt.Sprintf("the variable %s now; before it %s", leftOut(a), leftOut(b)), "a Release that does not set it is rendered otherwise")
-	case b.presence == defaulted && !(plain(b.value) && plain(a.value)):
+	case b.presence == defaulted && (!plain(b.value) || !plain(a.value)):
 		was, okWas := defaultOf(b.value)
 		is, okIs := defaultOf(a.value)
 		if jsonText(was, okWas) != jsonText(is, okIs) {
 			c.report(at, DefaultChanged, fmt.Sprintf("the default changed from %s to %s", show(was), show(is)), "a Release that does not set it is rendered otherwise")
 		}
-	}
-	if !immutable(b.value) && immutable(a.value) {
-		c.report(at, Safe, "the variable was marked @immutable", "values stay as they are; a team that wants another one is refused from now on")
 	}
 	c.values(at, b.value, a.value)
 }
@@ -235,9 +233,25 @@ func leftOut(f field) string {
 	return f.presence.String()
 }
 
-func immutable(v cue.Value) bool {
-	a := v.Attribute("immutable")
-	return a.Err() == nil
+// marks reports variables that are @immutable now. That is said with an attribute, which
+// nothing else looks at, since it refuses no values by themselves.
+func (c *comparer) marks(at place, before, after cue.Value, depth int) {
+	if depth > maxDepth || kind(before) != cue.StructKind || kind(after) != cue.StructKind {
+		return
+	}
+	b, a := c.before.layout(before), c.after.layout(after)
+	for _, name := range b.order {
+		was, is := b.fields[name].value, a.fields[name].value
+		if !declared(a, name) {
+			continue
+		}
+		_, before := shape.Mark(was, "immutable")
+		_, now := shape.Mark(is, "immutable")
+		if now && !before {
+			c.report(at.child(name), Safe, "the variable was marked @immutable()", "values stay as they are; a team that wants another one is refused from now on")
+		}
+		c.marks(at.child(name), was, is, depth+1)
+	}
 }
 
 // rules compares what structs demand besides the variables one by one.
@@ -544,6 +558,7 @@ func (c *comparer) choices(at place, before, after cue.Value) answer {
 		changed = max(changed, best)
 	}
 	switch changed {
+	case Unknown, Breaking:
 	case Safe:
 		return yes
 	case DefaultChanged:

@@ -214,29 +214,47 @@ func (r *Rendered) ours(name string) bool {
 func (r *Rendered) sort(o *Object) {
 	p := kinds[o.APIVersion+" "+o.Kind]
 	own := strings.HasSuffix(o.Name, "-"+r.release.Revision)
-	like := o.Name == r.release.Name
 	switch {
-	case o.Kind == kindRoute && r.inPlace:
-		r.failf(o, "wanted no HTTPRoute beside a workload that is changed in place, since there are no weights to move, found one; a Service is enough, or use the strategy canary or blueGreen")
-	case o.Kind == kindRoute && like:
-		r.Routes = append(r.Routes, o)
-	case o.Kind == kindRoute && !own:
-		r.failf(o, "wanted the route to be named like the Release, %s, or a preview of the revision named \\(context.name)-\\(context.revision), found %s", r.release.Name, o.Name)
-		r.Routes = append(r.Routes, o)
-	case p.workload && like:
-		r.Set = append(r.Set, o)
-	case p.workload && (!p.set || r.inPlace):
-		r.failf(o, "wanted the %s to be named like the Release, %s, since it is changed in place, found %s", o.Kind, r.release.Name, o.Name)
-	case own && r.inPlace && !p.travels && (p.set || p.shared):
-		r.failf(o, "wanted a name without the revision, since the workload is changed in place and revisions share it, found %s", o.Name)
-	case own && p.set:
+	case p.workload:
+		r.sortWorkload(o, p, own)
+	case o.Kind == kindRoute:
+		r.sortRoute(o, own)
+	case own && p.set && (p.travels || !r.inPlace):
 		r.Set = append(r.Set, o)
 	case !own && (p.shared || r.inPlace && p.besideInPlace):
 		r.Shared = append(r.Shared, o)
+	case own && r.inPlace:
+		r.failf(o, "wanted a name without the revision, since the workload is changed in place and revisions share it, found %s", o.Name)
 	case own:
 		r.failf(o, "wanted a name without the revision, since revisions share it, found %s", o.Name)
 	default:
-		r.failf(o, "wanted a name that ends in the revision, as in \\(context.name)-\\(context.revision), found %s", o.Name)
+		r.failf(o, withRevision, o.Name)
+	}
+}
+
+const withRevision = "wanted a name that ends in the revision, as in \\(context.name)-\\(context.revision), found %s"
+
+func (r *Rendered) sortWorkload(o *Object, p place, own bool) {
+	switch {
+	case o.Name == r.release.Name || own && p.set && !r.inPlace:
+		r.Set = append(r.Set, o)
+	case !p.set || r.inPlace:
+		r.failf(o, "wanted the %s to be named like the Release, %s, since it is changed in place, found %s", o.Kind, r.release.Name, o.Name)
+	default:
+		r.failf(o, withRevision, o.Name)
+	}
+}
+
+func (r *Rendered) sortRoute(o *Object, own bool) {
+	switch {
+	case r.inPlace:
+		r.failf(o, "wanted no HTTPRoute beside a workload that is changed in place, since there are no weights to move, found one; a Service is enough, or use the strategy canary or blueGreen")
+	case o.Name == r.release.Name:
+		r.Routes = append(r.Routes, o)
+	case own:
+		r.Set = append(r.Set, o)
+	default:
+		r.failf(o, "wanted the route to be named like the Release, %s, or a preview of the revision named \\(context.name)-\\(context.revision), found %s", r.release.Name, o.Name)
 	}
 }
 

@@ -165,6 +165,10 @@ func TestObjectsThatCannotBeRolledOut(t *testing.T) {
 		"an ExternalSecret that refers to nothing":              {set + strings.Replace(externalSecret, "data: [{secretKey: password, remoteRef: {key: shop/cart, property: password}}]", "data: []", 1), canary, "wanted at least one reference in spec.data or spec.dataFrom"},
 		"an autoscaler beside a number of pods":                 {set + setAutoscaler, canary, "objects.deployment (Deployment cart-ab12cd34ef): wanted no spec.replicas beside objects.hpa"},
 		"an autoscaler of something else":                       {strings.Replace(set, "replicas: 3, ", "", 1) + strings.Replace(setAutoscaler, "Deployment, name: cart-ab12cd34ef", "Deployment, name: cart", 1), canary, "wanted spec.scaleTargetRef to be the Deployment cart-ab12cd34ef of apps/v1, found Deployment cart"},
+		"an autoscaler of a StatefulSet that is held at a share": {
+			strings.Replace(statefulSet, "replicas: 3, ", "", 1) + strings.ReplaceAll(strings.Replace(setAutoscaler, "Deployment", "StatefulSet", 1), "cart-ab12cd34ef", "cart"), partition,
+			"rollout.steps[0].weight: wanted 100 beside an autoscaler",
+		},
 		"an autoscaler of a CronJob": {
 			cronJob + strings.ReplaceAll(setAutoscaler, "cart-ab12cd34ef", "cart"), rolling,
 			"wanted no autoscaler, since a CronJob has no number of pods",

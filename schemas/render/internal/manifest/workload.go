@@ -3,6 +3,7 @@ package manifest
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -50,29 +51,35 @@ func (r *Rendered) workload(strategy v1alpha1.Strategy) *workload {
 		r.failf(w.object, "wanted the Deployment to be named %s, found %s", r.release.set(), w.object.Name)
 	}
 	r.size(w)
-	if w.object.Kind != kindStatefulSet {
-		for i, step := range strategy.Steps {
-			if r.inPlace && step.Weight < fullExposure {
-				r.lines = append(r.lines, fmt.Sprintf("rollout.steps[%d].weight: wanted %d, since a %s cannot be held at a share of its pods, found %d; only a StatefulSet can",
-					i, fullExposure, w.object.Kind, step.Weight))
-			}
+	r.shares(w, strategy)
+	return w
+}
+
+// shares refuses steps at which a workload in place cannot be held.
+func (r *Rendered) shares(w *workload, strategy v1alpha1.Strategy) {
+	autoscaled := slices.ContainsFunc(r.Shared, func(o *Object) bool { return o.Kind == kindAutoscaler })
+	for i, step := range strategy.Steps {
+		switch {
+		case !r.inPlace || step.Weight == fullExposure:
+		case w.object.Kind != kindStatefulSet:
+			r.lines = append(r.lines, fmt.Sprintf("rollout.steps[%d].weight: wanted %d, since a %s cannot be held at a share of its pods, found %d; only a StatefulSet can",
+				i, fullExposure, w.object.Kind, step.Weight))
+		case autoscaled:
+			r.lines = append(r.lines, fmt.Sprintf("rollout.steps[%d].weight: wanted %d beside an autoscaler, since every pod that it adds would be of the new revision, found %d",
+				i, fullExposure, step.Weight))
 		}
 	}
-	return w
 }
 
 func names(list []*Object) string {
 	if len(list) == 0 {
 		return "none"
 	}
-	var out string
+	out := make([]string, len(list))
 	for i, o := range list {
-		if i > 0 {
-			out += ", "
-		}
-		out += o.Kind + " " + o.Name
+		out[i] = o.Kind + " " + o.Name
 	}
-	return out
+	return strings.Join(out, ", ")
 }
 
 // read decodes a workload and checks its pods and its selector.

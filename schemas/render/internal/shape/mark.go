@@ -27,7 +27,14 @@ func find(v cue.Value, name string, visited *int) (cue.Attribute, bool) {
 		}
 	}
 	op, parts := v.Expr()
-	if op != cue.AndOp && op != cue.OrOp && op != cue.NoOp {
+	if op == cue.NoOp && len(parts) == 1 {
+		// What is left of a choice once its default is dropped, by reference or not.
+		if root, path := parts[0].ReferencePath(); root.Exists() && len(path.Selectors()) > 0 {
+			return find(root.LookupPath(path), name, visited)
+		}
+		op, parts = parts[0].Expr()
+	}
+	if op != cue.AndOp && op != cue.OrOp {
 		return cue.Attribute{}, false
 	}
 	for _, part := range parts {

@@ -1,4 +1,10 @@
-package compat
+// Package language decides about sets of strings that regular expressions and lengths
+// describe: whether all of one set are of others, and which strings are of a set.
+//
+// RE2's expressions are regular, so this can be decided, by following all of their automata
+// at once through every string, the shortest first (Rabin and Scott 1959, the product of
+// automata).
+package language
 
 import (
 	"encoding/binary"
@@ -8,10 +14,6 @@ import (
 	"unicode"
 )
 
-// CUE's patterns are RE2's, which are regular, so whether all strings that some patterns
-// accept are accepted by others can be decided: by following all of their automata at once
-// through every string, the shortest first (Rabin and Scott 1959, the product of automata).
-
 const (
 	// maxStates bounds the search; patterns with large counted repetitions have many.
 	maxStates = 4000
@@ -19,9 +21,9 @@ const (
 	maxRunesCounted = 300
 )
 
-// matches says whether s matches all of patterns and none of anti. A pattern that does not
+// Matches says whether s matches all of patterns and none of anti. A pattern that does not
 // compile accepts everything: the engine has the last word.
-func matches(s string, patterns, anti []string) bool {
+func Matches(s string, patterns, anti []string) bool {
 	for _, p := range patterns {
 		if re, err := regexp.Compile(p); err == nil && !re.MatchString(s) {
 			return false
@@ -80,7 +82,7 @@ func (a automaton) close(t threads, flags syntax.EmptyOp) threads {
 		case syntax.InstCapture, syntax.InstNop:
 			stack = append(stack, in.Out)
 		case syntax.InstEmptyWidth:
-			if syntax.EmptyOp(in.Arg)&^flags == 0 {
+			if syntax.EmptyOp(in.Arg)&^flags == 0 { //nolint:gosec // The compiler of patterns put one there.
 				stack = append(stack, in.Out)
 			}
 		case syntax.InstFail:
@@ -108,15 +110,14 @@ func (a automaton) step(t threads, r rune) threads {
 	return out
 }
 
-// language is what strings must do: match the first patterns, not match the next, and have
-// so many runes.
-type language struct {
-	patterns, anti []string
-	min, max       int
-}
+// Unset is a length that is not bounded.
+const Unset = -1
 
-func (a arm) language() language {
-	return language{a.patterns, a.anti, a.minRunes, a.maxRunes}
+// Set is what strings must do: match each of Patterns, match none of Anti, and have from
+// Min to Max runes.
+type Set struct {
+	Patterns, Anti []string
+	Min, Max       int
 }
 
 // state is where all automata are after a string.
@@ -156,10 +157,10 @@ func (s *state) key() string {
 	return string(b)
 }
 
-// search goes through strings, the shortest first, one for each behaviour, and calls visit
+// Search goes through strings, the shortest first, one for each behaviour, and calls visit
 // with those of within, and whether each is also of all of the other languages. It returns
 // false when it had to give up before it had seen all.
-func search(in language, others []language, visit func(s string, other []bool) (stop bool)) bool {
+func Search(in Set, others []Set, visit func(s string, other []bool) (stop bool)) bool {
 	w, ok := newWalker(in, others)
 	if !ok {
 		return false
@@ -174,7 +175,7 @@ func search(in language, others []language, visit func(s string, other []bool) (
 		if isIn, other := w.verdict(s); isIn && visit(s.text(), other) {
 			return true
 		}
-		if in.max != unset && s.runes >= in.max {
+		if in.Max != Unset && s.runes >= in.Max {
 			continue
 		}
 		closed := map[syntax.EmptyOp][]threads{}
@@ -197,25 +198,25 @@ func search(in language, others []language, visit func(s string, other []bool) (
 }
 
 type walker struct {
-	in        language
-	languages []language
-	automata  []automaton
-	alphabet  []rune
+	in       Set
+	sets     []Set
+	automata []automaton
+	alphabet []rune
 	// counted is the greatest length that makes a difference.
 	counted int
 }
 
-func newWalker(in language, others []language) (*walker, bool) {
-	w := &walker{in: in, languages: append([]language{in}, others...)}
-	for _, l := range w.languages {
-		for _, p := range slices.Concat(l.patterns, l.anti) {
+func newWalker(in Set, others []Set) (*walker, bool) {
+	w := &walker{in: in, sets: append([]Set{in}, others...)}
+	for _, l := range w.sets {
+		for _, p := range slices.Concat(l.Patterns, l.Anti) {
 			a, ok := compile(p)
 			if !ok {
 				return nil, false
 			}
 			w.automata = append(w.automata, a)
 		}
-		w.counted = max(w.counted, l.min, l.max+1)
+		w.counted = max(w.counted, l.Min, l.Max+1)
 	}
 	if w.counted > maxRunesCounted {
 		return nil, false
@@ -240,8 +241,8 @@ func (w *walker) next(s *state, r rune, closed []threads) *state {
 	for i, a := range w.automata {
 		n.threads[i] = a.step(closed[i], r)
 	}
-	for i := range w.in.anti {
-		if n.threads[len(w.in.patterns)+i].matched {
+	for i := range w.in.Anti {
+		if n.threads[len(w.in.Patterns)+i].matched {
 			return nil
 		}
 	}
@@ -252,12 +253,12 @@ func (w *walker) next(s *state, r rune, closed []threads) *state {
 func (w *walker) verdict(s *state) (in bool, others []bool) {
 	flags := syntax.EmptyOpContext(s.last, -1)
 	i := 0
-	all := make([]bool, len(w.languages))
-	for j, l := range w.languages {
-		ok := (l.min == unset || s.runes >= l.min) && (l.max == unset || s.runes <= l.max)
-		for k := range len(l.patterns) + len(l.anti) {
+	all := make([]bool, len(w.sets))
+	for j, l := range w.sets {
+		ok := (l.Min == Unset || s.runes >= l.Min) && (l.Max == Unset || s.runes <= l.Max)
+		for k := range len(l.Patterns) + len(l.Anti) {
 			matched := w.automata[i].close(s.threads[i], flags).matched
-			ok = ok && matched == (k < len(l.patterns))
+			ok = ok && matched == (k < len(l.Patterns))
 			i++
 		}
 		all[j] = ok
@@ -324,7 +325,7 @@ func runeCuts(in *syntax.Inst) []rune {
 	if len(in.Rune) == 1 {
 		r := in.Rune[0]
 		cuts = append(cuts, r, r+1)
-		if syntax.Flags(in.Arg)&syntax.FoldCase != 0 {
+		if syntax.Flags(in.Arg)&syntax.FoldCase != 0 { //nolint:gosec // The compiler of patterns put flags there.
 			for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
 				cuts = append(cuts, f, f+1)
 			}
@@ -337,28 +338,22 @@ func runeCuts(in *syntax.Inst) []rune {
 	return cuts
 }
 
-// inLanguages says whether every string of in is of one of others; if not, it gives the
-// shortest that is of none.
-func inLanguages(in language, others []language) (a answer, witness string) {
+// Within says whether every string of in is of one of others; known is false where that
+// would take too long to find out.
+func Within(in Set, others []Set) (within, known bool) {
 	found := false
-	whole := search(in, others, func(s string, other []bool) bool {
+	whole := Search(in, others, func(_ string, other []bool) bool {
 		found = !slices.Contains(other, true)
-		witness = s
 		return found
 	})
-	switch {
-	case found:
-		return no, witness
-	case whole:
-		return yes, ""
-	}
-	return perhaps, ""
+	return !found && whole, found || whole
 }
 
-// stringsOf returns up to n strings of a language, the shortest first.
-func stringsOf(in language, n int) []string {
+// Some returns up to n strings of a set, the shortest first, one for each way in which its
+// patterns can match.
+func Some(in Set, n int) []string {
 	var out []string
-	search(in, nil, func(s string, _ []bool) bool {
+	Search(in, nil, func(s string, _ []bool) bool {
 		out = append(out, s)
 		return len(out) >= n
 	})

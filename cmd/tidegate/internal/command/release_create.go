@@ -1,0 +1,319 @@
+package command
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+
+	"tidegate.io/tidegate/cmd/tidegate/internal/ask"
+	"tidegate.io/tidegate/cmd/tidegate/internal/gather"
+	"tidegate.io/tidegate/cmd/tidegate/internal/offline"
+	"tidegate.io/tidegate/cmd/tidegate/internal/term"
+	"tidegate.io/tidegate/schemas/render"
+	"tidegate.io/tidegate/schemas/v1alpha1"
+)
+
+type releaseCreateOptions struct {
+	*cli
+	// template is a directory or manifest; name one of the cluster.
+	template, templateName string
+	name, namespace        string
+	answers                string
+	set                    []string
+	output                 string
+	all, interactive       bool
+}
+
+func (c *cli) releaseCreate() *cobra.Command {
+	o := &releaseCreateOptions{cli: c}
+	cmd := &cobra.Command{
+		Use:   "create [TEMPLATE] [--template DIR] --name NAME",
+		Short: "Write a Release by answering the template's questions",
+		Long: `Write a Release by answering the template's questions, which are those of its schema: what
+must be set first, then the rest in the template's groups. An empty answer takes the
+default; what is marked as advanced is asked with --all only. Each answer is judged as the
+gate would judge it. What is left at its default is not written.
+
+TEMPLATE is the name of a ReleaseTemplate in the cluster; --template takes a directory of
+CUE files or a manifest instead. Where standard input is no terminal nothing is asked: the
+answers are those of --filename and --set, and what is missing is an error.`,
+		Example: c.example(`
+tidegate release create web --name cart -n shop > cart.yaml
+tidegate release create --template templates/web --name cart -f answers.yaml --set replicas=3 -o cart.yaml`),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 || len(args) == 1 == (o.template != "") {
+				return fmt.Errorf("wanted the name of a template or --template, found %d names\nUsage: %s", len(args), cmd.UseLine())
+			}
+			if len(args) == 1 {
+				o.templateName = args[0]
+			}
+			return o.run(cmd.Context())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.template, "template", "", "Directory of CUE files, or manifest of a template")
+	flags.StringVar(&o.name, "name", "", "Name of the release")
+	flags.StringVarP(&o.answers, "filename", "f", "", "File of values that are not asked for")
+	flags.StringArrayVar(&o.set, "set", nil, "A value that is not asked for, as PATH=VALUE, such as resources.cpu=250m")
+	flags.StringVarP(&o.output, "output-file", "o", "", "File to write; standard output otherwise")
+	flags.BoolVar(&o.all, "all", false, "Ask for what is marked as advanced too")
+	flags.BoolVar(&o.interactive, "interactive", false, "Ask even where standard input is no terminal")
+	return cmd
+}
+
+func (o *releaseCreateOptions) run(ctx context.Context) error {
+	source, err := o.source(ctx)
+	if err != nil {
+		return err
+	}
+	template, err := render.Compile(source.Files)
+	if err != nil {
+		return o.refuse(fmt.Errorf("compiling the template: %w", err))
+	}
+	in := offline.Input{Files: source.Files, Values: []byte("{}")}
+	if o.answers != "" {
+		if err := in.ReadValues(o.answers, o.In); err != nil {
+			return err
+		}
+	}
+	reader := bufio.NewReader(o.In)
+	if err := o.place(reader); err != nil {
+		return err
+	}
+	in.Context = render.Context{Name: o.name, Namespace: o.namespace, Template: source.Name}
+	given, err := o.given(in)
+	if err != nil {
+		return o.refuse(err)
+	}
+	values := given
+	if o.asks() {
+		if values, err = o.ask(reader, template, in.Context, given); err != nil {
+			return err
+		}
+	}
+	if in.Values, err = json.Marshal(values); err != nil {
+		return fmt.Errorf("writing the values: %w", err)
+	}
+	result, err := renderUntil(ctx, in)
+	if err != nil {
+		return o.refuse(err)
+	}
+	o.say("%s", offline.Summary(result))
+	return o.write(source.Name, in)
+}
+
+// asks says whether there is somebody to ask.
+func (o *releaseCreateOptions) asks() bool { return o.interactive || term.IsTerminal(o.In) }
+
+// refuse prints the mistakes that err reports; an error of another kind is returned.
+func (o *releaseCreateOptions) refuse(err error) error {
+	lines := offline.Findings(err)
+	if lines == nil {
+		return err
+	}
+	for _, line := range lines {
+		o.say("%s", line)
+	}
+	return &exitError{code: ExitError}
+}
+
+// source is the template's, of a directory, a manifest or the cluster.
+func (o *releaseCreateOptions) source(ctx context.Context) (offline.Source, error) {
+	if o.template != "" {
+		if o.template == "-" && o.asks() {
+			return offline.Source{}, errors.New("standard input has the answers; give the template in a file")
+		}
+		return offline.Template(o.template, o.In)
+	}
+	api, _, err := o.connect()
+	if err != nil {
+		return offline.Source{}, err
+	}
+	reader := gather.Reader{Client: api}
+	if _, err := reader.Template(ctx, o.templateName); err != nil {
+		return offline.Source{}, err
+	}
+	revisions, err := reader.Revisions(ctx, o.templateName)
+	if err != nil {
+		return offline.Source{}, err
+	}
+	if len(revisions) == 0 {
+		return offline.Source{}, fmt.Errorf("wanted a revision of ReleaseTemplate %s, found none; see: kubectl describe releasetemplate %s", o.templateName, o.templateName)
+	}
+	return offline.Source{Name: o.templateName, Files: revisions[len(revisions)-1].Spec.Files}, nil
+}
+
+// place finds out the name and namespace of the Release.
+func (o *releaseCreateOptions) place(in *bufio.Reader) error {
+	namespace, err := o.cli.namespace()
+	if err != nil {
+		return err
+	}
+	o.namespace = orElse(namespace, "default")
+	if o.name == "" && o.asks() {
+		o.prompt("Name of the release: ")
+		text, err := in.ReadString('\n')
+		if err != nil && text == "" {
+			return ask.ErrEnded
+		}
+		o.name = strings.TrimSpace(text)
+	}
+	if o.name == "" {
+		return errors.New("wanted the name of the Release in --name, found none")
+	}
+	return nil
+}
+
+func (o *releaseCreateOptions) prompt(text string) { _, _ = fmt.Fprint(o.Err, text) }
+
+// given are the values of --filename and --set. The error is a ValuesError where the file
+// cannot be read as values.
+func (o *releaseCreateOptions) given(in offline.Input) (map[string]any, error) {
+	if err := in.Readable(); err != nil {
+		return nil, err
+	}
+	values := map[string]any{}
+	d := json.NewDecoder(bytes.NewReader(in.Values))
+	d.UseNumber()
+	if err := d.Decode(&values); err != nil {
+		return nil, fmt.Errorf("wanted a mapping of names to values in %s: %w", o.answers, err)
+	}
+	if values == nil {
+		values = map[string]any{}
+	}
+	for _, s := range o.set {
+		if err := ask.Set(values, s); err != nil {
+			return nil, fmt.Errorf("--set %s: %w", s, err)
+		}
+	}
+	return values, nil
+}
+
+// ask asks for what is not given.
+func (o *releaseCreateOptions) ask(in *bufio.Reader, template *render.Template, facts render.Context, given map[string]any) (map[string]any, error) {
+	text, err := template.Schema()
+	if err != nil {
+		return nil, fmt.Errorf("reading the template's variables: %w", err)
+	}
+	var schema map[string]any
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if err := d.Decode(&schema); err != nil {
+		return nil, fmt.Errorf("reading the template's schema: %w", err)
+	}
+	check := func(values map[string]any, path string) []string {
+		var lines []string
+		for _, p := range problems(template, facts, values) {
+			if under(p.Path, path) {
+				lines = append(lines, p.String())
+			}
+		}
+		return lines
+	}
+	asker := &ask.Asker{In: in, Out: o.Err, Check: check, Entry: render.EntryPath, Item: render.ItemPath, All: o.all}
+	if f, ok := o.In.(*os.File); ok && term.IsTerminal(f) {
+		asker.Secret = func() (string, error) { return term.Secret(f, o.Err) }
+	}
+	values, err := asker.Values(schema, render.ValuesPath, given)
+	if err != nil {
+		return nil, fmt.Errorf("asking for the values: %w", err)
+	}
+	return o.mend(asker, template, facts, values)
+}
+
+// maxMends is how many variables are asked for again: a template can ask for one only
+// because of the answer to another.
+const maxMends = 50
+
+// mend asks again for variables that turn out to be wrong or missing once all answers are
+// known.
+func (o *releaseCreateOptions) mend(asker *ask.Asker, template *render.Template, facts render.Context, values map[string]any) (map[string]any, error) {
+	for range maxMends {
+		found := problems(template, facts, values)
+		if len(found) == 0 {
+			return values, nil
+		}
+		names, ok := plainNames(found[0].Path)
+		if !ok {
+			return values, nil
+		}
+		o.say("%s", found[0].String())
+		if err := asker.Again(found[0].Path, names, values); err != nil {
+			return nil, fmt.Errorf("asking for the values: %w", err)
+		}
+	}
+	return values, nil
+}
+
+// plainNames are the names that a path leads through; false where it leads through a list.
+func plainNames(path string) ([]string, bool) {
+	rest, ok := strings.CutPrefix(path, render.ValuesPath+".")
+	if !ok || strings.ContainsAny(rest, `["`) {
+		return nil, false
+	}
+	return strings.Split(rest, "."), true
+}
+
+func problems(template *render.Template, facts render.Context, values map[string]any) []render.Problem {
+	text, err := json.Marshal(values)
+	if err != nil {
+		return nil
+	}
+	_, err = template.Render(text, facts)
+	wrong, ok := errors.AsType[*render.ValuesError](err)
+	if !ok {
+		return nil
+	}
+	return wrong.Problems
+}
+
+// under says whether path is the one above or leads below it.
+func under(path, above string) bool {
+	rest, ok := strings.CutPrefix(path, above)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
+// releaseManifest is a Release without the fields that are not a person's to write.
+type releaseManifest struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Metadata   struct {
+		Name      string `json:"name"`
+		Namespace string `json:"namespace"`
+	} `json:"metadata"`
+	Spec struct {
+		Template struct {
+			Name string `json:"name"`
+		} `json:"template"`
+		Values json.RawMessage `json:"values,omitempty"`
+	} `json:"spec"`
+}
+
+func (o *releaseCreateOptions) write(template string, in offline.Input) error {
+	m := releaseManifest{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Release"}
+	m.Metadata.Name, m.Metadata.Namespace = o.name, o.namespace
+	m.Spec.Template.Name, m.Spec.Values = template, in.Values
+	data, err := yaml.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("writing the release: %w", err)
+	}
+	if o.output == "" {
+		if _, err := o.Out.Write(data); err != nil {
+			return fmt.Errorf("writing the release: %w", err)
+		}
+		return nil
+	}
+	if err := os.WriteFile(o.output, data, 0o600); err != nil {
+		return fmt.Errorf("writing the release: %w", err)
+	}
+	o.say("Wrote %s. Next: kubectl apply -f %s", o.output, o.output)
+	return nil
+}

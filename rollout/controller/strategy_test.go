@@ -1,0 +1,142 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"tidegate.io/tidegate/rollout/manifest"
+	"tidegate.io/tidegate/rollout/observe"
+	"tidegate.io/tidegate/rollout/plan"
+	"tidegate.io/tidegate/schemas/render"
+	"tidegate.io/tidegate/schemas/v1alpha1"
+)
+
+func rendersA(kind string, strategy v1alpha1.StrategyType) *render.Result {
+	apiVersion := "apps/v1"
+	if kind == manifest.KindCronJob {
+		apiVersion = "batch/v1"
+	}
+	return &render.Result{
+		Revision: "bbbbbbbbbb", Digest: "sha256:b", Strategy: v1alpha1.Strategy{Type: strategy},
+		Set: []*unstructured.Unstructured{{Object: map[string]any{
+			"apiVersion": apiVersion, "kind": kind,
+			"metadata": map[string]any{"name": "cart", "labels": map[string]any{v1alpha1.LabelTemplate: "web"}},
+		}}},
+	}
+}
+
+func TestAReleaseKeepsTheWayInWhichItServes(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		was    v1alpha1.StrategyType
+		kind   string
+		is     v1alpha1.StrategyType
+		into   string
+		refuse string
+	}{
+		"canary becomes blueGreen":               {v1alpha1.StrategyCanary, "Deployment", v1alpha1.StrategyBlueGreen, "Deployment", ""},
+		"a worker stays one":                     {v1alpha1.StrategyRolling, "Deployment", v1alpha1.StrategyRolling, "Deployment", ""},
+		"sets do not become a workload in place": {v1alpha1.StrategyCanary, "Deployment", v1alpha1.StrategyRolling, "Deployment", "rolls out by rolling, and what serves came by canary"},
+		"a workload in place does not become sets": {
+			v1alpha1.StrategyRolling, "Deployment", v1alpha1.StrategyBlueGreen, "Deployment", "rolls out by blueGreen, and what serves came by rolling",
+		},
+		"a workload in place keeps its kind": {v1alpha1.StrategyRolling, "Deployment", v1alpha1.StrategyRolling, "CronJob", "now renders a CronJob, and what serves is a Deployment"},
+		"a Rollout of before kinds were kept": {
+			v1alpha1.StrategyCanary, "", v1alpha1.StrategyCanary, "Deployment", "",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			served := v1alpha1.Rollout{Spec: v1alpha1.RolloutSpec{
+				Release: "cart", Number: 1, ReleaseGeneration: 1, Revision: "aaaaaaaaaa", Digest: "sha256:a",
+				Strategy: v1alpha1.Strategy{Type: c.was}, Workload: c.kind,
+			}, Status: v1alpha1.RolloutStatus{Phase: v1alpha1.RolloutSucceeded}}
+			release := &v1alpha1.Release{}
+			release.Name, release.Generation = "cart", 2
+			next, err := nextRollout(wish{release: release, templateRevision: "web-2", result: rendersA(c.into, c.is)}, []v1alpha1.Rollout{served}, 2)
+			cause, stalled := causeOf(err)
+			switch {
+			case c.refuse == "" && (err != nil || next == nil || next.Spec.Workload != c.into):
+				t.Errorf("got %+v, %v", next, err)
+			case c.refuse != "" && (next != nil || cause == nil || !stalled || cause.Code != ReasonStrategyChange || !strings.Contains(cause.Message, c.refuse)):
+				t.Errorf("got %+v, %v", next, err)
+			}
+		})
+	}
+}
+
+func TestANewSpecDoesNotWaitForAWarmSet(t *testing.T) {
+	t.Parallel()
+	warm := &v1alpha1.Rollout{
+		Spec:   v1alpha1.RolloutSpec{Strategy: v1alpha1.Strategy{Type: v1alpha1.StrategyBlueGreen}},
+		Status: v1alpha1.RolloutStatus{Phase: v1alpha1.RolloutPromoting, Weight: 100},
+	}
+	if aboutToEnd(warm) {
+		t.Error("a warm blueGreen set is waited for")
+	}
+	warm.Status.Retiring = true
+	if !aboutToEnd(warm) {
+		t.Error("a set that is going is not waited for")
+	}
+}
+
+type promotionFunc func(template string, step, weight int32) (PromotionVerdict, error)
+
+func (f promotionFunc) Allowed(_ context.Context, _ *v1alpha1.Rollout, template string, step, weight int32, _ time.Time) (PromotionVerdict, error) {
+	return f(template, step, weight)
+}
+
+func TestPermission(t *testing.T) {
+	t.Parallel()
+	rises := plan.Observation{
+		Spec: v1alpha1.RolloutSpec{
+			Revision: "bbbbbbbbbb", Replicas: 1, Stable: &v1alpha1.StableReference{Revision: "aaaaaaaaaa"},
+			Strategy: v1alpha1.Strategy{Type: v1alpha1.StrategyCanary, Steps: []v1alpha1.Step{{Weight: 10}, {Weight: 100}}},
+		},
+		Traffic: plan.Traffic{Knowledge: plan.Present},
+	}
+	falls := rises
+	falls.Status.Phase = v1alpha1.RolloutAborting
+	allowed := plan.Promotion{Knowledge: plan.Present, Allowed: true}
+	later := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		promotion Promotion
+		seen      plan.Observation
+		want      plan.Promotion
+	}{
+		"without policies everything is allowed": {nil, rises, allowed},
+		"nothing is asked where nothing rises": {
+			promotionFunc(func(string, int32, int32) (PromotionVerdict, error) { return PromotionVerdict{}, errors.New("asked") }), falls, allowed,
+		},
+		"a refusal is handed on": {
+			promotionFunc(func(template string, step, weight int32) (PromotionVerdict, error) {
+				if template != "web" || step != 1 || weight != 10 {
+					return PromotionVerdict{}, errors.New("asked about something else")
+				}
+				return PromotionVerdict{Code: "TG-X", Message: "frozen", Until: later}, nil
+			}), rises, plan.Promotion{Knowledge: plan.Present, Code: "TG-X", Message: "frozen", Until: later},
+		},
+		"a failure is unknown": {
+			promotionFunc(func(string, int32, int32) (PromotionVerdict, error) {
+				return PromotionVerdict{Allowed: true}, errors.New("no policies read yet")
+			}), rises, plan.Promotion{Message: "no policies read yet"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			subject := &observe.Subject{
+				Release: &v1alpha1.Release{}, Rollout: &v1alpha1.Rollout{},
+				Sides: manifest.Sides{Canary: rendersA("Deployment", v1alpha1.StrategyCanary)},
+			}
+			l := &rolloutLoop{promotion: c.promotion}
+			if got := l.permission(t.Context(), subject, c.seen, later); got != c.want {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+		})
+	}
+}

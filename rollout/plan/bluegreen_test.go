@@ -1,0 +1,119 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tidegate.io/tidegate/schemas/v1alpha1"
+)
+
+// blueGreenIn is a blueGreen Rollout in a step since ago, all well.
+func blueGreenIn(step int32, ago time.Duration) Observation {
+	o := inStep(0, 0)
+	o.Spec, o.Canary = blueGreenSpec(), setOf(8, 8)
+	if step > 0 {
+		w := o.Spec.Strategy.Steps[step-1].Weight
+		o.Status.Step, o.Status.ApprovedWeight, o.Status.Weight, o.Traffic = step, w, w, routeAt(w)
+		o.Status.ApprovedAt, o.Status.StepStartedAt = at(-ago-time.Second), at(-ago)
+	}
+	return o
+}
+
+func TestBlueGreenAndAutoscaledSets(t *testing.T) {
+	t.Parallel()
+	const second = time.Second
+	setCanary := func(n int32) Action { return Action{Kind: ActionEnsureSet, Role: RoleCanary, Replicas: n} }
+	weigh := func(w int32) Action { return Action{Kind: ActionSetWeight, Weight: w} }
+	measure := Action{Kind: ActionMeasure}
+	approved := func(o *Observation) { o.Status.Approvals = []v1alpha1.Approval{{Step: 1, Command: "c"}} }
+	warm := blueGreenIn(2, time.Minute).with(func(o *Observation) {
+		o.Status.Phase, o.Status.DrainStartedAt = v1alpha1.RolloutPromoting, at(-time.Minute)
+		o.Status.Analysis = roundOf(v1alpha1.VerdictPass, 2, 15*second)
+	})
+	for name, c := range map[string]struct {
+		o       Observation
+		phase   v1alpha1.RolloutPhase
+		step    int32
+		reason  string
+		says    string
+		actions []Action
+	}{
+		"a blueGreen set comes up whole": {
+			o:     blueGreenIn(0, 0).with(func(o *Observation) { o.Canary = Set{Knowledge: Absent} }),
+			phase: v1alpha1.RolloutProgressing, reason: ReasonHoldPods, says: "comes up without traffic", actions: []Action{setCanary(8)},
+		},
+		"nobody looks at a set that is not whole": {
+			o:     blueGreenIn(0, 0).with(func(o *Observation) { o.Canary = setOf(8, 7) }),
+			phase: v1alpha1.RolloutProgressing, reason: ReasonHoldPods, says: "7 of 8 pods",
+		},
+		"the preview waits for its hold, then for its approval": {
+			o:     blueGreenIn(1, 31*second),
+			phase: v1alpha1.RolloutProgressing, step: 1, reason: ReasonHoldApproval,
+		},
+		"an approved preview is switched at once": {
+			o:     blueGreenIn(1, 31*second).with(approved),
+			phase: v1alpha1.RolloutProgressing, step: 2, reason: ReasonHoldRoute, actions: []Action{weigh(100)},
+		},
+		"no switch while a policy holds": {
+			o: blueGreenIn(1, 31*second).with(approved).with(func(o *Observation) {
+				o.Promotion = Promotion{Knowledge: Present, Message: "frozen"}
+			}),
+			phase: v1alpha1.RolloutProgressing, step: 1, reason: ReasonHoldPolicy, says: "frozen",
+		},
+		"no switch to a set that has lost a pod": {
+			o:     blueGreenIn(1, 31*second).with(approved).with(func(o *Observation) { o.Canary = setOf(8, 7) }),
+			phase: v1alpha1.RolloutProgressing, step: 1, reason: ReasonHoldPods,
+		},
+		"the analysis goes on while the old set is warm": {
+			o:     warm,
+			phase: v1alpha1.RolloutPromoting, step: 2, reason: ReasonDraining, says: "kept until 12:01:00Z", actions: []Action{measure},
+		},
+		"a bad round returns to the warm set": {
+			o:     warm.with(func(o *Observation) { o.Status.Analysis = roundOf(v1alpha1.VerdictFail, 2, second) }),
+			phase: v1alpha1.RolloutAborting, step: 2, reason: ReasonAnalysisFail, actions: []Action{weigh(0)},
+		},
+		"a set is not kept warm before a newer Rollout": {
+			o:     warm.with(func(o *Observation) { o.Newer = "cart-3"; o.Status.Analysis.TakenAt = *at(0) }),
+			phase: v1alpha1.RolloutPromoting, step: 2, reason: ReasonRetiring, actions: []Action{{Kind: ActionRetire, Role: RoleStable}},
+		},
+		"the first share of an autoscaled set is one of the load": {
+			o: inStep(0, 0).with(func(o *Observation) {
+				o.Stable, o.Canary = scaled(40, 40), Set{Knowledge: Absent, Autoscaled: true}
+			}),
+			phase: v1alpha1.RolloutProgressing, reason: ReasonHoldPods, says: "0 of 10 pods", actions: []Action{setCanary(10)},
+		},
+		"a set that asks for more is left alone": {
+			o:     inStep(1, 10*second).with(func(o *Observation) { o.Stable, o.Canary = scaled(8, 8), scaled(30, 30) }),
+			phase: v1alpha1.RolloutProgressing, step: 1, reason: ReasonHoldTime,
+		},
+		"a set that is put right keeps the pods that its load asks for": {
+			o: inStep(1, 10*second).with(func(o *Observation) {
+				o.Stable, o.Canary = scaled(8, 8), scaled(30, 30)
+				o.Canary.UpToDate = false
+			}),
+			phase: v1alpha1.RolloutProgressing, step: 1, reason: ReasonHoldTime, actions: []Action{setCanary(30)},
+		},
+		"what serves alone is sized by its load": {
+			o: ended(v1alpha1.RolloutSucceeded).with(func(o *Observation) {
+				o.Canary, o.Status.StableLoad = scaled(12, 12), 40
+			}),
+			phase: v1alpha1.RolloutSucceeded, step: 3, reason: ReasonSucceeded,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := Next(c.o, t0)
+			if d.Status.Phase != c.phase || d.Status.Step != c.step || d.Status.Reason != c.reason || !strings.Contains(d.Status.Message, c.says) {
+				t.Errorf("got %s step %d %s: %s", d.Status.Phase, d.Status.Step, d.Status.Reason, d.Status.Message)
+			}
+			if !slices.Equal(d.Actions, c.actions) {
+				t.Errorf("got %v, want %v", d.Actions, c.actions)
+			}
+			for _, b := range broken(c.o, t0, d) {
+				t.Error(b)
+			}
+		})
+	}
+}
