@@ -145,9 +145,7 @@ func (s stand) axes() []axis {
 		all = all[:len(all)-1]
 	}
 	if s.phase == v1alpha1.RolloutProgressing && s.spec().Stable != nil && s.step < 2 || s.name == "first waiting" {
-		all = append(all, axis{"promotion", 3, func(o *Observation, i int) {
-			o.Promotion = []Promotion{allowed, {}, {Knowledge: Present, Message: "not now"}}[i]
-		}})
+		all = append(all, axis{"promotion", 2, func(o *Observation, i int) { o.Promotion = []Promotion{allowed, {}}[i] }})
 	}
 	if open || s.phase == v1alpha1.RolloutPending {
 		all = append(all, axis{"paused", 2, func(o *Observation, i int) { o.Status.Paused = i == 1 }})

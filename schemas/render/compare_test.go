@@ -325,6 +325,21 @@ func TestCompareLooksAtVariablesAlone(t *testing.T) {
 	}
 }
 
+// What a sensitive variable may be, or is by default, is not repeated.
+func TestCompareKeepsSecrets(t *testing.T) {
+	for _, row := range []change{
+		{old: `a: *"hunter2" | string @sensitive()`, new: `a: *"hunter3" | string @sensitive()`, want: DefaultChanged},
+		{old: `a?: "hunter2" | "x" @sensitive()`, new: `a?: "x" @sensitive()`, want: Breaking},
+		{old: `a?: "hunter2" @sensitive()`, new: `b?: int`, want: Breaking},
+		{old: `a: *"hunter2" | string @sensitive()`, new: `a!: string @sensitive()`, want: Breaking},
+	} {
+		got := compared(t, row)
+		if text := fmt.Sprint(got.Changes); got.Verdict != row.want || strings.Contains(text, "hunter") {
+			t.Errorf("%s: found %s %s", row.old, got.Verdict, text)
+		}
+	}
+}
+
 // Many goroutines may compare the same templates.
 func TestCompareMayRunTwiceAtATime(t *testing.T) {
 	before, after := withVariables(t, "a?: int & <9, r: {b: *1 | int}"), withVariables(t, "a?: int & <5, r: {b: *2 | int}")

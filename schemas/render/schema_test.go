@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"tidegate.io/tidegate/schemas/render/internal/values"
+	"tidegate.io/tidegate/schemas/templates"
 )
 
 // validator compiles the schema of a template with a validator of standing.
@@ -144,6 +146,38 @@ func TestSchemaAndTemplateAgree(t *testing.T) {
 	}
 }
 
+func TestSchemaAgreesWithShippedTemplates(t *testing.T) {
+	for _, name := range templates.Names() {
+		t.Run(name, func(t *testing.T) {
+			files, err := templates.Files(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tpl, err := Compile(files)
+			if err != nil {
+				t.Fatal(err)
+			}
+			schema, doc := validator(t, tpl)
+			it, err := tpl.root.LookupPath(testsPath).Fields()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cases := 0
+			for it.Next() {
+				text, err := it.Value().LookupPath(valuesPath).MarshalJSON()
+				if err != nil {
+					t.Fatal(err)
+				}
+				compareVerdicts(t, tpl, schema, doc, string(text))
+				cases++
+			}
+			if cases == 0 {
+				t.Error("wanted the template to have tests")
+			}
+		})
+	}
+}
+
 // variations are values made of the corpus: each entry of each, alone on top of the
 // least values, with its value replaced by one of every kind.
 func variations(all []mistake, least string) []string {
@@ -160,9 +194,7 @@ func variations(all []mistake, least string) []string {
 		for name, value := range own {
 			for _, other := range []string{string(value), `null`, `true`, `1`, `0.5`, `"a"`, `"ABC"`, `[1]`, `["a"]`, `{"a": 1}`} {
 				v := map[string]json.RawMessage{}
-				for k, b := range base {
-					v[k] = b
-				}
+				maps.Copy(v, base)
 				v[name] = json.RawMessage(other)
 				if text, err := json.Marshal(v); err == nil {
 					out = append(out, string(text))

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"tidegate.io/tidegate/schemas/render"
 )
@@ -121,6 +122,9 @@ func environ() int {
 	return 0
 }
 
+// patient is a deadline that nothing good comes near.
+const patient = 5 * time.Minute
+
 func self(t testing.TB, args ...string) []string {
 	t.Helper()
 	path, err := os.Executable()
@@ -137,8 +141,11 @@ func newPool(t testing.TB, o Options) *Pool {
 		o.Command = self(t, asWorker)
 	}
 	if raceDetector {
-		o.unlimited = true
+		o.unlimited, o.MaxIdle = true, max(o.MaxIdle, 1<<40)
 	}
+	// On a machine that does much else, what is good may take long.
+	orDefault(&o.Timeout, patient)
+	orDefault(&o.CheckTimeout, patient)
 	p, err := New(o)
 	if err != nil {
 		t.Fatal(err)

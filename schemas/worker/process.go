@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 )
 
 const (
@@ -19,6 +20,8 @@ const (
 	procs = 2
 	// keptLog is how much of what a child writes is kept, to see what it died of.
 	keptLog = 1 << 10
+	// stopPatience is how long a child that is let go may take to end.
+	stopPatience = 5 * time.Second
 	// fatal is the exit code that the Go runtime gives to a program that panics or has no
 	// memory left.
 	fatal = 2
@@ -126,10 +129,20 @@ func (p *process) kill() {
 	p.stop()
 }
 
-// stop lets the child end by itself, which it does when it has no work, and waits.
+// stop lets the child end by itself, which it does when its input ends, and waits until it
+// has gone. One that does not is killed.
 func (p *process) stop() {
 	_ = p.stdin.Close()
-	<-p.exited
+	patience := time.NewTimer(stopPatience)
+	defer patience.Stop()
+	select {
+	case <-p.exited:
+	case <-patience.C:
+		if p.cmd.Process != nil {
+			_ = p.cmd.Process.Kill() // it may have ended just now
+		}
+		<-p.exited
+	}
 	_ = p.stdout.Close()
 }
 

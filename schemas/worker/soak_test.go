@@ -27,6 +27,9 @@ func TestSoak(t *testing.T) {
 	if *soak {
 		renders, o.MaxRequests = 100_000, DefaultMaxRequests
 	}
+	if raceDetector {
+		renders, o.MaxRequests = 600, 100
+	}
 	p := newPool(t, o)
 	s := plain(t, "")
 	// A first part, so that what is made once is there.

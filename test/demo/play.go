@@ -49,9 +49,10 @@ func (d *demo) play(ctx context.Context) error {
 		{"2. The service team makes mistakes, and reads what was wanted", d.mistakes},
 		{"3. The first release: five lines of values", d.install},
 		{"4. Users arrive, and a good version rolls out", func(ctx context.Context) error { return d.good(ctx, loadCtx) }},
-		{"5. A bad version: 5 % of its answers are errors", d.bad},
-		{"6. Going around the flow", d.bypass},
-		{"7. The same with Tidegate stopped", d.stopped},
+		{"5. The platform team changes the template", d.change},
+		{"6. A bad version: 5 % of its answers are errors", d.bad},
+		{"7. Going around the flow", d.bypass},
+		{"8. The same with Tidegate stopped", d.stopped},
 	}
 	for _, act := range acts {
 		d.act(act.title)

@@ -129,16 +129,25 @@ func (s *Stage) helm(ctx context.Context, verb string, values map[string]any) er
 // Template returns the manifest of the shipped template web, paced for a demonstration: windows of
 // seconds, and enough evidence for the local load.
 func Template() (string, error) {
-	files, err := templates.Files("web")
+	files, err := TemplateFiles()
 	if err != nil {
 		return "", err
 	}
-	files["platform.cue"] = platformFile
 	return documents(map[string]any{
 		"apiVersion": "tidegate.io/v1alpha1", "kind": "ReleaseTemplate",
 		"metadata": map[string]any{"name": "web"},
 		"spec":     map[string]any{"files": files},
 	})
+}
+
+// TemplateFiles returns the source of Template.
+func TemplateFiles() (map[string]string, error) {
+	files, err := templates.Files("web")
+	if err != nil {
+		return nil, err
+	}
+	files["platform.cue"] = platformFile
+	return files, nil
 }
 
 // platformFile is the platform team's own file in the template; CUE unifies all files of one.

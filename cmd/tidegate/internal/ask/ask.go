@@ -135,16 +135,12 @@ func (a *Asker) object(s schema, at spot, given map[string]any) (map[string]any,
 			with[name] = v
 			return at.whole(with)
 		}}
-		before, isSet := out[name]
-		if isSet {
-			// What is given is completed where it is an object.
-			if inner, ok := before.(map[string]any); ok && asSchema(field["properties"]) != nil && field["anyOf"] == nil {
-				v, err := a.object(field, child, inner)
-				if err != nil {
-					return nil, err
-				}
-				out[name] = v
+		if before, isSet := out[name]; isSet {
+			v, err := a.complete(field, child, before)
+			if err != nil {
+				return nil, err
 			}
+			out[name] = v
 			continue
 		}
 		if !required && (field["x-advanced"] == true && !a.All || conditional(field)) {
@@ -164,6 +160,15 @@ func (a *Asker) object(s schema, at spot, given map[string]any) (map[string]any,
 		}
 	}
 	return out, nil
+}
+
+// complete asks for what a value that is given leaves open, where it is an object.
+func (a *Asker) complete(s schema, at spot, given any) (any, error) {
+	inner, ok := given.(map[string]any)
+	if !ok || asSchema(s["properties"]) == nil || s["anyOf"] != nil {
+		return given, nil
+	}
+	return a.object(s, at, inner)
 }
 
 // conditional says that a variable is there only where others have certain values.
@@ -306,30 +311,37 @@ func (a *Asker) read(s schema, text string, at spot) (any, bool) {
 
 // readings are what text can stand for, the likeliest first.
 func readings(s schema, text string) []any {
-	var typed []any
-	switch lower := strings.ToLower(strings.TrimSpace(text)); {
-	case accepts(s, "boolean") && slices.Contains([]string{"y", "yes", "true"}, lower):
-		typed = append(typed, true)
-	case accepts(s, "boolean") && slices.Contains([]string{"n", "no", "false"}, lower):
-		typed = append(typed, false)
-	case accepts(s, "null") && lower == "null":
-		typed = append(typed, nil)
-	}
-	if number := json.Number(strings.TrimSpace(text)); accepts(s, "number") {
-		if _, err := number.Float64(); err == nil && json.Valid([]byte(number)) {
-			typed = append(typed, number)
-		}
-	}
 	options := enum(s)
+	var typed []any
 	for _, o := range options {
 		if fmt.Sprint(o) == text {
-			typed = append([]any{o}, typed...)
+			typed = append(typed, o)
 		}
 	}
+	typed = append(typed, literals(s, strings.TrimSpace(text))...)
 	if i, err := strconv.Atoi(text); err == nil && i >= 1 && i <= len(options) && len(typed) == 0 {
 		typed = append(typed, options[i-1])
 	}
 	return append(typed, text)
+}
+
+// literals are the boolean, null and number that text can stand for.
+func literals(s schema, text string) []any {
+	var out []any
+	switch lower := strings.ToLower(text); {
+	case accepts(s, "boolean") && slices.Contains([]string{"y", "yes", "true"}, lower):
+		out = append(out, true)
+	case accepts(s, "boolean") && slices.Contains([]string{"n", "no", "false"}, lower):
+		out = append(out, false)
+	case accepts(s, "null") && lower == "null":
+		out = append(out, nil)
+	}
+	if number := json.Number(text); accepts(s, "number") && json.Valid([]byte(text)) {
+		if _, err := number.Float64(); err == nil {
+			out = append(out, number)
+		}
+	}
+	return out
 }
 
 // accepts says whether a schema names a type, or none.

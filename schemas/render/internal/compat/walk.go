@@ -43,6 +43,9 @@ func clipped(s string) string {
 
 // words is what v accepts, as CUE.
 func (s *side) words(v cue.Value) string {
+	if _, sensitive := shape.Mark(v, "sensitive"); sensitive {
+		return "other values (sensitive)"
+	}
 	e := evaluated(v)
 	if s.relational(written(v)) || kind(v)&(cue.ListKind|cue.StructKind) != 0 || kind(v) == cue.BottomKind {
 		e = written(v)
@@ -131,7 +134,7 @@ func (c *comparer) removed(at place, name string, b, a *layout, renamed string) 
 		why += "; to rename without breaking, keep the old name beside the new one for a while"
 	}
 	if x, ok := c.witness(here, was.value, nil); ok {
-		c.refused(here, what, x, why)
+		c.report(here, Breaking, what, "%s; such as %s", why, shown(was.value, x))
 		return
 	}
 	if slices.ContainsFunc(a.rules, func(r rule) bool { return r.grants }) {
@@ -220,7 +223,7 @@ func (c *comparer) fields(at place, b, a field) {
 		was, okWas := defaultOf(b.value)
 		is, okIs := defaultOf(a.value)
 		if jsonText(was, okWas) != jsonText(is, okIs) {
-			c.report(at, DefaultChanged, fmt.Sprintf("the default changed from %s to %s", show(was), show(is)), "a Release that does not set it is rendered otherwise")
+			c.report(at, DefaultChanged, fmt.Sprintf("the default changed from %s to %s", shown(b.value, was), shown(a.value, is)), "a Release that does not set it is rendered otherwise")
 		}
 	}
 	c.values(at, b.value, a.value)
@@ -228,9 +231,17 @@ func (c *comparer) fields(at place, b, a field) {
 
 func leftOut(f field) string {
 	if x, ok := defaultOf(f.value); ok && f.presence == defaulted {
-		return "has the default " + show(x)
+		return "has the default " + shown(f.value, x)
 	}
 	return f.presence.String()
+}
+
+// shown is a value that v has, in a message, unless it is sensitive.
+func shown(v cue.Value, x any) string {
+	if _, sensitive := shape.Mark(v, "sensitive"); sensitive {
+		return "(sensitive)"
+	}
+	return show(x)
 }
 
 // marks reports variables that are @immutable now. That is said with an attribute, which
@@ -577,7 +588,7 @@ func (c *comparer) decide(at place, before, after cue.Value, verdict answer, wit
 		return
 	}
 	if x, ok := c.witness(at, before, &after, witnesses...); ok {
-		c.refused(at, what, x, "it was accepted and is refused now")
+		c.report(at, Breaking, what, "it was accepted and is refused now; such as %s", shown(before, x))
 		return
 	}
 	c.report(at, Unknown, what, "it could not be shown that every value stays accepted, and no value was found that does not; only rendering the Releases tells")

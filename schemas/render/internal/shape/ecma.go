@@ -36,12 +36,24 @@ func ecma(expression string) (out string, ok bool) {
 	return b.String(), true
 }
 
+// sameForAll are the parts of an expression that are written in one way.
+var sameForAll = map[syntax.Op]string{
+	syntax.OpNoMatch:        `[^\s\S]`,
+	syntax.OpEmptyMatch:     `(?:)`,
+	syntax.OpAnyCharNotNL:   `[^\n]`,
+	syntax.OpAnyChar:        `[\s\S]`,
+	syntax.OpBeginText:      `^`,
+	syntax.OpEndText:        `$`,
+	syntax.OpWordBoundary:   `\b`,
+	syntax.OpNoWordBoundary: `\B`,
+}
+
 func translate(b *strings.Builder, re *syntax.Regexp) bool {
+	if text, ok := sameForAll[re.Op]; ok {
+		b.WriteString(text)
+		return true
+	}
 	switch re.Op {
-	case syntax.OpNoMatch:
-		b.WriteString(`[^\s\S]`)
-	case syntax.OpEmptyMatch:
-		b.WriteString(`(?:)`)
 	case syntax.OpLiteral:
 		for _, r := range re.Rune {
 			if re.Flags&syntax.FoldCase != 0 {
@@ -52,29 +64,14 @@ func translate(b *strings.Builder, re *syntax.Regexp) bool {
 		}
 	case syntax.OpCharClass:
 		class(b, re.Rune)
-	case syntax.OpAnyCharNotNL:
-		b.WriteString(`[^\n]`)
-	case syntax.OpAnyChar:
-		b.WriteString(`[\s\S]`)
-	case syntax.OpBeginText:
-		b.WriteString(`^`)
-	case syntax.OpEndText:
-		b.WriteString(`$`)
-	case syntax.OpWordBoundary:
-		b.WriteString(`\b`)
-	case syntax.OpNoWordBoundary:
-		b.WriteString(`\B`)
 	case syntax.OpStar, syntax.OpPlus, syntax.OpQuest, syntax.OpRepeat:
 		return repeated(b, re)
 	case syntax.OpCapture:
 		return grouped(b, re.Sub[:1], "")
 	case syntax.OpConcat:
 		for _, sub := range re.Sub {
-			if sub.Op == syntax.OpAlternate {
-				if !grouped(b, sub.Sub, "|") {
-					return false
-				}
-			} else if !translate(b, sub) {
+			// An alternation brings its own group.
+			if !translate(b, sub) {
 				return false
 			}
 		}

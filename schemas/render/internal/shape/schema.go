@@ -3,6 +3,7 @@ package shape
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -211,9 +212,7 @@ func (g *generator) items(v cue.Value, out map[string]any, depth int) {
 		}
 	}
 	if len(each) == 1 {
-		for k, s := range each[0].(map[string]any) {
-			out[k] = s
-		}
+		maps.Copy(out, each[0].(map[string]any))
 	} else if len(each) > 1 {
 		out["allOf"] = each
 	}
@@ -384,6 +383,11 @@ func annotate(v cue.Value, out map[string]any) {
 			out["default"] = json.RawMessage(b)
 		}
 	}
+	attributes(v, out)
+}
+
+// attributes adds what the attributes of v say.
+func attributes(v cue.Value, out map[string]any) {
 	if _, ok := Mark(v, "sensitive"); ok {
 		out["writeOnly"] = true
 		out["x-sensitive"] = true

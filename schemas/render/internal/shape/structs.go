@@ -334,17 +334,15 @@ func parts(v cue.Value) (cue.Op, []cue.Value) {
 // listParts are the lists that v is the conjunction of, defaults and validators aside.
 func listParts(v cue.Value) []cue.Value {
 	op, args := parts(v)
-	switch op {
-	case cue.AndOp:
+	if op == cue.AndOp {
 		var out []cue.Value
 		for _, a := range args {
 			out = append(out, listParts(a)...)
 		}
 		return out
-	case cue.NoOp:
-		if len(args) == 1 && args[0].IncompleteKind() == cue.ListKind {
-			return args
-		}
+	}
+	if op == cue.NoOp && len(args) == 1 && args[0].IncompleteKind() == cue.ListKind {
+		return args
 	}
 	return nil
 }
@@ -367,7 +365,7 @@ func listChoice(v cue.Value) bool {
 // listForm is what the list v, which is no choice, says about its entries: the first
 // ones, all others, and whether there may be others.
 func listForm(v cue.Value) (fixed []cue.Value, rest cue.Value, closed bool) {
-	for i := 0; i < maxFixed; i++ {
+	for i := range maxFixed {
 		e := v.LookupPath(cue.MakePath(cue.Index(i)))
 		if !e.Exists() {
 			break
