@@ -178,6 +178,8 @@ var changes = []struct {
 		{what: "a condition is removed with what it declared", old: `k: *"b" | "a", if k == "a" {x?: int}`, new: `k: *"b" | "a"`, want: Breaking},
 		{what: "a condition is added that declares what may be left out", old: `k: *"b" | "a"`, new: `k: *"b" | "a", if k == "a" {x?: int}`, want: Unknown},
 		{what: "a condition stays and the default that it asks about changes", old: `k: *"a" | "b", if k == "a" {x?: int}`, new: `k: "a" | *"b", if k == "a" {x?: int}`, want: Breaking},
+		{what: "what a condition declares narrows", old: `p: {k!: "a" | "b", if k == "a" {x!: int}}`, new: `p: {k!: "a" | "b", if k == "a" {x!: int & <5}}`, want: Breaking},
+		{what: "what a condition declares widens", old: `p: {k!: "a" | "b", if k == "a" {x!: int & <5}}`, new: `p: {k!: "a" | "b", if k == "a" {x!: int}}`, want: Unknown},
 		{what: "a hidden check is added", old: `a!: int, b!: int`, new: `a!: int, b!: int, _sum: a+b & <10`, want: Breaking},
 		{what: "a hidden check is removed", old: `a!: int, b!: int, _sum: a+b & <10`, new: `a!: int, b!: int`, want: Safe},
 		{what: "variables are embedded from a definition", old: `team?: string`, new: `#Team`, want: Safe},

@@ -60,8 +60,8 @@ func (c *comparer) whole(given any, pick int) any {
 	return c.complete(c.before, c.before.Variables, given, pick, 0)
 }
 
-// grown are given with one variable more each, of those that are there only because of
-// what is given.
+// grown are given with another value each for a variable that is there only because of
+// what else is given.
 func (c *comparer) grown(v cue.Value, given any, depth int) []any {
 	object, ok := given.(map[string]any)
 	if !ok || depth > maxDepth/2 || c.questions > maxQuestions {
@@ -74,20 +74,25 @@ func (c *comparer) grown(v cue.Value, given any, depth int) []any {
 		out = append(out, o)
 	}
 	without := c.before.layout(v)
-	with, ok := c.before.unify(v, build(given))
+	stripped := maps.Clone(object)
+	maps.DeleteFunc(stripped, func(name string, _ any) bool { return !declared(without, name) })
+	with, ok := c.before.unify(v, build(stripped))
 	if !ok {
 		return nil
 	}
 	l := c.before.layout(with)
 	for _, name := range l.order {
-		if x, is := object[name]; is {
-			for _, more := range c.grown(l.fields[name].value, x, depth+1) {
-				add(name, more)
+		value := l.fields[name].value
+		if declared(without, name) {
+			if x, is := object[name]; is {
+				for _, more := range c.grown(without.fields[name].value, x, depth+1) {
+					add(name, more)
+				}
 			}
 			continue
 		}
-		if !declared(without, name) {
-			if x, ok := c.some(c.before, l.fields[name].value, 0, depth+1); ok {
+		for _, x := range c.samples(c.before, value, depth+1) {
+			if c.accepts(c.before, value, x) || c.before.relational(written(value)) {
 				add(name, x)
 			}
 		}
