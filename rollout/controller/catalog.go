@@ -79,6 +79,8 @@ func templateOf(_ context.Context, o client.Object) []reconcile.Request {
 		name = o.Spec.Template.Name
 	case *v1alpha1.TemplateCommand:
 		name = o.Spec.Template
+	case *v1alpha1.Rollout:
+		name = templateNamed(o.Spec.TemplateRevision)
 	}
 	if name == "" {
 		return nil

@@ -19,6 +19,16 @@ func revisionName(template string, n int64) string {
 	return fmt.Sprintf("%s-%d", template, n)
 }
 
+// templateNamed is the name of the template that a revision of this name is of; empty where
+// it is no name of a revision.
+func templateNamed(revision string) string {
+	i := strings.LastIndexByte(revision, '-')
+	if i < 0 {
+		return ""
+	}
+	return revision[:i]
+}
+
 // nextNumber is one that no Rollout of the Release has had, given all that bear its name:
 // those that a former Release of this name left behind have their names still. The status
 // remembers the newest, were all of them deleted.

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -42,6 +43,14 @@ const (
 // returns the JSON Schema of its values. Its error is a *render.SourceError when the
 // source is at fault; any other may pass.
 type TemplateCompiler func(ctx context.Context, files map[string]string) (schema []byte, err error)
+
+// gone passes deletions alone: a Rollout keeps its revision, so its end may be that of the
+// revision, and nothing else of it is news to a template.
+var gone = predicate.Funcs{
+	CreateFunc:  func(event.CreateEvent) bool { return false },
+	UpdateFunc:  func(event.UpdateEvent) bool { return false },
+	GenericFunc: func(event.GenericEvent) bool { return false },
+}
 
 // CompileTemplate is the TemplateCompiler that compiles in this process.
 func CompileTemplate(_ context.Context, files map[string]string) ([]byte, error) {
@@ -100,6 +109,7 @@ func SetupTemplates(ctx context.Context, mgr manager.Manager, opts TemplateOptio
 		Watches(&v1alpha1.TemplateRevision{}, handler.EnqueueRequestsFromMapFunc(templateOf)).
 		Watches(&v1alpha1.TemplateCommand{}, handler.EnqueueRequestsFromMapFunc(templateOf)).
 		Watches(&v1alpha1.Release{}, gathered{delay: gatherDelay}).
+		Watches(&v1alpha1.Rollout{}, handler.EnqueueRequestsFromMapFunc(templateOf), builder.WithPredicates(gone)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 2, SkipNameValidation: &opts.SkipNameValidation}).
 		Complete(r)
 	if err != nil {

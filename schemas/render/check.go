@@ -89,9 +89,9 @@ func label(name string) string { return cue.Str(name).String() }
 // list is compared item by item as far as expect goes.
 func (t *Template) Test(match func(name string) bool) (results []TestResult, err error) {
 	defer recovered(&err)
-	tests := t.root.LookupPath(testsPath)
-	if !tests.Exists() {
-		return nil, nil
+	tests, err := t.tests()
+	if err != nil || !tests.Exists() {
+		return nil, err
 	}
 	it, err := tests.Fields()
 	if err != nil {
@@ -146,7 +146,6 @@ func (t *Template) run(test cue.Value, r *TestResult) {
 func (t *Template) judge(test cue.Value, r *TestResult, fail func(string, ...any)) {
 	pattern, expect := test.LookupPath(cue.ParsePath("error")), test.LookupPath(cue.ParsePath("expect"))
 	if expect.Exists() {
-		// Asked first: what is open in a test keeps the whole template from rendering.
 		if err := expect.Validate(cue.Concrete(true)); err != nil {
 			fail("wanted concrete expectations: %v", err)
 			return

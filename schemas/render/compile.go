@@ -26,6 +26,9 @@ const (
 	MaxSourceBytes = 256 << 10
 	// MaxSourceFiles is the greatest number of files.
 	MaxSourceFiles = 32
+	// maxSourceDepth is how deep the source may be nested. The engine takes seconds for
+	// thousands of brackets in each other, and people get lost much earlier.
+	maxSourceDepth = 500
 )
 
 // Template is a compiled template. It is safe for concurrent use.
@@ -43,6 +46,9 @@ type Template struct {
 	linked bool
 	// sensitive says that some variable may be marked as sensitive.
 	sensitive bool
+	// tests is the field tests, which is no part of root: a test that is open, or wrong,
+	// must not keep a Release from rendering.
+	tests func() (cue.Value, error)
 }
 
 // packages are the parts of CUE's standard library that a template may import: all that
@@ -66,6 +72,7 @@ func Compile(files map[string]string) (t *Template, err error) {
 		return nil, err
 	}
 	t = &Template{digest: Digest(files), ctx: cuecontext.New(), places: placesOf(inst)}
+	t.tests = sync.OnceValues(func() (cue.Value, error) { return t.compileTests(files) })
 	t.root = t.ctx.BuildInstance(inst)
 	if err := t.root.Err(); err != nil {
 		return nil, t.cueError(err)
@@ -147,26 +154,128 @@ func checkFiles(files map[string]string) []string {
 	return lines
 }
 
-// instance parses files into one build instance, which has no access to any file system:
-// what it may import is CUE's own, and the kit.
+// instance parses files, without the template's own tests, into one build instance; see
+// assemble.
+func instance(files map[string]string) (*build.Instance, error) { return assemble(files, dropTests) }
+
+// compileTests compiles the template once more, with its own tests, and returns them. The
+// value does not exist where there are none.
+func (t *Template) compileTests(files map[string]string) (tests cue.Value, err error) {
+	defer recovered(&err)
+	inst, err := assemble(files, func(*ast.File) {})
+	if err != nil {
+		return tests, err
+	}
+	root := t.ctx.BuildInstance(inst)
+	if err := root.Validate(); err != nil {
+		return tests, cueError(err)
+	}
+	tests = root.LookupPath(testsPath)
+	if tests.Exists() && tests.IncompleteKind() != cue.StructKind {
+		return tests, sourceError(at(tests, "wanted tests to be a struct of tests by name, found %v", tests.IncompleteKind()))
+	}
+	return tests, nil
+}
+
+// dropTests removes the template's own tests from f, and what is imported or bound by let
+// for them alone, which the engine would refuse as unused.
+func dropTests(f *ast.File) {
+	dropped, kept := map[string]bool{}, map[string]bool{}
+	drop := func(d ast.Decl) bool {
+		switch d := d.(type) {
+		case *ast.Field:
+			return fieldName(d) == testsPath.String()
+		case *ast.LetClause:
+			return dropped[d.Ident.Name] && !kept[d.Ident.Name]
+		}
+		return false
+	}
+	// A let may be there for another one, so it takes a round for each that goes.
+	for more := true; more; {
+		clear(kept)
+		for _, d := range f.Decls {
+			if !drop(d) {
+				identifiers(d, kept)
+			}
+		}
+		before := len(f.Decls)
+		f.Decls = slices.DeleteFunc(f.Decls, func(d ast.Decl) bool {
+			gone := drop(d)
+			if gone {
+				identifiers(d, dropped)
+			}
+			return gone
+		})
+		more = len(f.Decls) < before
+	}
+	for _, d := range f.Decls {
+		if d, ok := d.(*ast.ImportDecl); ok {
+			d.Specs = slices.DeleteFunc(d.Specs, func(s *ast.ImportSpec) bool {
+				name := importName(s)
+				return dropped[name] && !kept[name]
+			})
+		}
+	}
+	f.Decls = slices.DeleteFunc(f.Decls, func(d ast.Decl) bool {
+		imports, ok := d.(*ast.ImportDecl)
+		return ok && len(imports.Specs) == 0
+	})
+}
+
+// identifiers adds the names that d refers to. What a let is bound to counts, its own name does
+// not.
+func identifiers(d ast.Decl, into map[string]bool) {
+	var from ast.Node = d
+	switch d := d.(type) {
+	case *ast.ImportDecl:
+		return
+	case *ast.LetClause:
+		from = d.Expr
+	}
+	ast.Walk(from, func(n ast.Node) bool {
+		if id, ok := n.(*ast.Ident); ok {
+			into[id.Name] = true
+		}
+		return true
+	}, nil)
+}
+
+// importName is the name that a file uses an import by.
+func importName(s *ast.ImportSpec) string {
+	if s.Name != nil {
+		return s.Name.Name
+	}
+	name, err := strconv.Unquote(s.Path.Value)
+	if err != nil {
+		return ""
+	}
+	name = path.Base(name)
+	if _, own, ok := strings.Cut(name, ":"); ok {
+		return own
+	}
+	return name
+}
+
+// assemble parses files into one build instance, which has no access to any file system:
+// what it may import is CUE's own, and the kit. Each file goes through prepare.
 //
 // Everything is parsed anew for each template, the kit too: the engine writes into the
 // syntax that it builds from, so no two contexts may share one.
-func instance(files map[string]string) (*build.Instance, error) {
+func assemble(files map[string]string, prepare func(*ast.File)) (*build.Instance, error) {
 	var (
 		loader  *build.Context
 		helpers *build.Instance
 		failed  error
 		lines   []string
 	)
-	names := map[string]bool{}
+	wanted := map[string]bool{} // of the kit
 	loader = build.NewContext(build.Loader(func(_ token.Pos, path string) *build.Instance {
 		if path != kit.ImportPath {
 			// nil leaves the import to the engine, which knows only its standard library.
 			return nil
 		}
 		if helpers == nil && failed == nil {
-			helpers, failed = kitInstance(loader, names)
+			helpers, failed = kitInstance(loader, wanted)
 		}
 		return helpers
 	}))
@@ -177,8 +286,12 @@ func instance(files map[string]string) (*build.Instance, error) {
 			lines = append(lines, cueLines(err)...)
 			continue
 		}
-		lines = append(lines, checkSyntax(f)...)
-		maps.Copy(names, definitions(f))
+		if refused := checkSyntax(f); len(refused) > 0 {
+			lines = append(lines, refused...)
+			continue
+		}
+		prepare(f)
+		maps.Copy(wanted, definitions(f))
 		if err := inst.AddSyntax(f); err != nil {
 			lines = append(lines, cueLines(err)...)
 		}
@@ -198,9 +311,12 @@ func instance(files map[string]string) (*build.Instance, error) {
 	return inst, nil
 }
 
-// checkSyntax refuses imports that are not allowed and attributes that would make the
-// engine look outside of the source.
+// checkSyntax refuses imports that are not allowed, attributes that would make the engine
+// look outside of the source, and source that is nested too deep.
 func checkSyntax(f *ast.File) []string {
+	if line := checkNesting(f); line != "" {
+		return []string{line}
+	}
 	var lines []string
 	for spec := range f.ImportSpecs() {
 		name, err := strconv.Unquote(spec.Path.Value)
@@ -221,4 +337,17 @@ func checkSyntax(f *ast.File) []string {
 		return true
 	}, nil)
 	return lines
+}
+
+// checkNesting returns what is wrong where f is nested too deep, or "".
+func checkNesting(f *ast.File) string {
+	depth, line := 0, ""
+	ast.Walk(f, func(n ast.Node) bool {
+		depth++
+		if depth > maxSourceDepth && line == "" {
+			line = fmt.Sprintf("%s: wanted source nested at most %d levels deep, found more; give the inner parts names of their own", place(n.Pos()), maxSourceDepth)
+		}
+		return line == ""
+	}, func(ast.Node) { depth-- })
+	return line
 }

@@ -55,7 +55,8 @@ func TestCompileRefuses(t *testing.T) {
 		"objects in a list":                   {[]string{"objects: deployment:", "objects: []\n_a: deployment:", "objects: service:", "_a: service:", "objects: route:", "_a: route:"}, "wanted objects to be a struct"},
 		"no rollout":                          {[]string{"rollout: {", "_rollout: {"}, "wanted rollout, the strategy, found none"},
 		"a misspelt section":                  {[]string{"rollout: {", "rolout: {"}, "did you mean rollout?"},
-		"tests that are no struct":            {[]string{"_set:", "tests: [1]\n_set:"}, "wanted tests to be a struct"},
+		"source that is nested too deep":      {[]string{"_set:", "_deep: " + strings.Repeat("[", 600) + strings.Repeat("]", 600) + "\n_set:"}, "wanted source nested at most 500 levels deep, found more"},
+		"a long chain of operators":           {[]string{"_set:", "_sum: " + strings.Repeat("1+", 600) + "1\n_set:"}, "wanted source nested at most 500 levels deep, found more"},
 		"a default outside of its bounds":     {[]string{"replicas: int | *2", "replicas: int & <=50 | *200"}, "values.replicas: wanted a default that is an integer of at most 50, found 200"},
 		"a default that its pattern excludes": {[]string{"image!:   string", "image: =~\"^a\" | *\"b\""}, `values.image: wanted a default that is a string matching ^a, found "b"`},
 		"a structural cycle":                  {[]string{"_set:", "_loop: {a: _loop}\n_set:"}, "structural cycle"},
@@ -148,6 +149,9 @@ func TestCheckRunsTheTemplatesTests(t *testing.T) {
 		"one with a field of its own":     {`tests: a: {values: image: "a", errors: "x"}`, "found the field errors"},
 		"one that is no struct":           {`tests: a: 3`, "wanted a struct with values"},
 		"two, of which the second is bad": {"tests: a: values: image: \"a\"\ntests: b: values: {}", "tests.b: "},
+		"no struct of tests":              {`tests: [1]`, "wanted tests to be a struct"},
+		"one that refers to nothing":      {`tests: a: values: image: _nobody`, `reference "_nobody" not found`},
+		"one that contradicts itself":     {`tests: a: values: image: "a" & "b"`, "conflicting values"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := compile(t, testdata(t, "plain.cue")+"\n"+c.tests).Check()
@@ -159,6 +163,55 @@ func TestCheckRunsTheTemplatesTests(t *testing.T) {
 			}
 			wantSourceError(t, err, c.want)
 		})
+	}
+}
+
+// What is wrong with a test must not stop the Releases that use the template.
+func TestWrongTestsKeepNoReleaseFromRendering(t *testing.T) {
+	plain := testdata(t, "plain.cue")
+	render := func(source string) *Result {
+		t.Helper()
+		res, err := compile(t, source).Render([]byte(`{"image":"shop/cart:1"}`), sample)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	want := render(plain).Digest
+	for name, tests := range map[string]string{
+		"values that are open":       `tests: a: values: image: string`,
+		"expectations that are open": `tests: a: {values: image: "a", expect: objects: deployment: spec: replicas: >1}`,
+		"a reference to the values":  `tests: a: {"values": image: "a", expect: "objects": deployment: spec: replicas: values.replicas & 77}`,
+		"a reference to nothing":     `tests: a: values: image: _nobody`,
+		"a conflict":                 `tests: a: values: image: "a" & "b"`,
+		"no struct":                  `tests: [1]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := render(plain + "\n" + tests).Digest; got != want {
+				t.Errorf("wanted the objects of the same template without tests, found others: %s", got)
+			}
+		})
+	}
+}
+
+// The engine refuses what is imported or bound and not used, and without the tests some is not.
+func TestTestsMayUseWhatNothingElseDoes(t *testing.T) {
+	const tests = `
+let one = "shop/\(two)"
+let two = strings.ToLower("CART:1")
+tests: a: {values: image: one, expect: objects: deployment: spec: template: spec: containers: [{image: L.Join(["shop", "cart:1"], "/")}]}
+`
+	source := strings.Replace(testdata(t, "plain.cue"), "package plain\n", "package plain\n\nimport (\n\tL \"strings\"\n\t\"strings\"\n)\n", 1) + tests
+	tpl := compile(t, source)
+	if _, err := tpl.Render([]byte(`{"image":"a:1"}`), sample); err != nil {
+		t.Errorf("wanted it to render without its tests: %v", err)
+	}
+	if err := tpl.Check(); err != nil {
+		t.Errorf("wanted the test to pass: %v", err)
+	}
+	unused := strings.Replace(source, "\"strings\"\n)", "\"strings\"\n\t\"list\"\n)", 1)
+	if _, err := Compile(map[string]string{"t.cue": unused}); err == nil || !strings.Contains(err.Error(), `imported and not used: "list"`) {
+		t.Errorf("wanted an import that nothing uses to be refused, found %v", err)
 	}
 }
 

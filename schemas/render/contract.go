@@ -38,9 +38,9 @@ func (t *Template) checkContract() []string {
 	switch v := t.variables; {
 	case !v.Exists():
 		missing("wanted #Variables, the closed struct of what a team may set, found none; add #Variables: {...}")
-	case v.IncompleteKind() != cue.StructKind:
+	case !isStruct(v):
 		lines = append(lines, at(v, "wanted #Variables to be a struct, found %v", v.IncompleteKind()))
-	case v.Allows(cue.Str(probe)):
+	case t.open(v):
 		lines = append(lines, at(v, "wanted #Variables to be closed, so that a typo is an error, found that it accepts any name; remove the ... or the pattern from it"))
 	default:
 		lines = append(lines, lintDefaults(v, values.Root, 0)...)
@@ -59,9 +59,6 @@ func (t *Template) checkContract() []string {
 	} else if v.IncompleteKind() != cue.StructKind {
 		lines = append(lines, at(v, "wanted rollout to be a struct, found %v", v.IncompleteKind()))
 	}
-	if v := t.root.LookupPath(testsPath); v.Exists() && v.IncompleteKind() != cue.StructKind {
-		lines = append(lines, at(v, "wanted tests to be a struct of tests by name, found %v", v.IncompleteKind()))
-	}
 	return append(lines, t.checkSections()...)
 }
 
@@ -71,10 +68,16 @@ func (t *Template) checkLink(path, def cue.Path) []string {
 	switch {
 	case !v.Exists():
 		return []string{fmt.Sprintf("wanted the field %v: %v, found none; add it", path, def)}
-	case v.IncompleteKind() != cue.StructKind || v.Allows(cue.Str(probe)):
+	case !isStruct(v) || !isReference(v, def) && t.open(v):
 		return []string{at(v, "wanted %v: %v, found something that accepts more names; write just %v: %v", path, def, path, def)}
 	}
 	return nil
+}
+
+// isReference says whether v is nothing but a reference to def.
+func isReference(v cue.Value, def cue.Path) bool {
+	_, path := v.ReferencePath()
+	return path.String() == def.String()
 }
 
 // checkContext finds out which facts #Context has room for, and whether it asks for more.
@@ -136,7 +139,7 @@ func lintDefaults(v cue.Value, path string, depth int) []string {
 	for it.Next() {
 		field := it.Value()
 		child := values.Child(path, it.Selector().Unquoted())
-		if field.IncompleteKind() == cue.StructKind {
+		if isStruct(field) {
 			lines = append(lines, lintDefaults(field, child, depth+1)...)
 			continue
 		}

@@ -334,9 +334,6 @@ func see(v cue.Value, depth int, branches []BranchCoverage) {
 	it, err := v.Fields(cue.Hidden(true))
 	for err == nil && it.Next() {
 		name := it.Selector().String()
-		if depth == 0 && name == testsPath.String() {
-			continue
-		}
 		number, isCounter := strings.CutPrefix(name, counterPrefix)
 		if !isCounter {
 			see(it.Value(), depth+1, branches)

@@ -128,7 +128,7 @@ func (e *explainer) object(schema cue.Value, n *values.Node, path string) {
 			continue
 		}
 		child := f.Path(path)
-		if !base.Allows(cue.Str(f.Name)) {
+		if !shape.Allows(base, f.Name) {
 			e.unknown(schema, base, n, f, child)
 			continue
 		}
@@ -261,7 +261,7 @@ func (e *explainer) conflict(schema cue.Value, n *values.Node, accepted []values
 			continue
 		}
 		before := len(e.problems)
-		if !base.Allows(cue.Str(other.Name)) {
+		if !shape.Allows(base, other.Name) {
 			e.unknown(schema, base, n, other, other.Path(path))
 			return
 		}
@@ -380,7 +380,7 @@ func (e *explainer) unknown(schema, base cue.Value, n *values.Node, f values.Fie
 		message = "wanted the names that the template allows, found another, not shown because the variable is sensitive"
 	case len(patterns) > 0:
 		message = fmt.Sprintf("wanted a name %s, found %q", strings.Join(patterns, " or "), f.Name)
-	case schema.Allows(cue.Str(f.Name)):
+	case shape.Grants(schema, f.Name):
 		message = fmt.Sprintf("wanted a variable that goes with the others, found %q, which the template allows only with other values of these", f.Name)
 	default:
 		message = fmt.Sprintf("wanted a variable of the template, found the unknown name %q", f.Name)
@@ -450,7 +450,7 @@ func (e *explainer) missing(schema cue.Value, n *values.Node, path string) {
 		case constraint == cue.RequiredConstraint:
 			e.absent(field, name, path)
 		case constraint != 0 || !shape.NeedsValue(field):
-		case field.IncompleteKind() == cue.StructKind:
+		case shape.Kinds(field) == cue.StructKind:
 			e.missing(field, &values.Node{Kind: values.Object}, values.Child(path, name))
 		default:
 			e.absent(field, name, path)

@@ -273,6 +273,10 @@ func (v *vetter) parse() bool {
 			v.broken(cueError(err))
 			continue
 		}
+		if line := checkNesting(f); line != "" {
+			v.broken(sourceError(line))
+			continue
+		}
 		v.syntax = append(v.syntax, f)
 	}
 	return len(v.findings) == 0
@@ -285,6 +289,9 @@ func Format(name, source string) (out string, err error) {
 	f, err := parser.ParseFile(name, source, parser.ParseComments)
 	if err != nil {
 		return "", cueError(err)
+	}
+	if line := checkNesting(f); line != "" {
+		return "", sourceError(line)
 	}
 	b, err := format.Node(f)
 	if err != nil {

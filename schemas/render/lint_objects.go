@@ -425,7 +425,7 @@ func (t *Template) example(schema cue.Value, depth int) *values.Node {
 			}
 		}
 	}
-	switch schema.IncompleteKind() {
+	switch shape.Kinds(schema) {
 	case cue.StructKind:
 		n := t.least(schema, depth)
 		if n == nil || len(n.Fields) > 0 {
@@ -475,35 +475,47 @@ func (t *Template) entry(schema cue.Value, depth int) *values.Node {
 // least makes up the least object that schema accepts: only what must be set. It returns nil
 // where that fails.
 func (t *Template) least(schema cue.Value, depth int) *values.Node {
-	n := &values.Node{Kind: values.Object}
 	if depth > values.MaxDepth {
 		return nil
 	}
 	for _, arm := range declaredArms(schema) {
-		n := &values.Node{Kind: values.Object}
-		it, err := arm.Fields(cue.Optional(true))
-		complete := err == nil
-		for err == nil && it.Next() {
-			constraint := it.Selector().ConstraintType()
-			if constraint != cue.RequiredConstraint && (constraint != 0 || !shape.NeedsValue(it.Value())) {
-				continue
-			}
-			value := t.example(it.Value(), depth+1)
-			if value == nil {
-				complete = false
-				break
-			}
-			n.Fields = append(n.Fields, values.Field{Name: it.Selector().Unquoted(), Value: value})
+		ways := []decided{{value: arm}}
+		if isStruct(arm) {
+			ways = append(ways, t.decide(arm)...)
 		}
-		slices.SortFunc(n.Fields, func(a, b values.Field) int { return strings.Compare(a.Name, b.Name) })
-		if complete && t.accepts(schema, n) {
-			return n
+		for _, d := range ways {
+			if n := t.filledIn(d, depth); n != nil && t.accepts(schema, n) {
+				return n
+			}
 		}
 	}
-	if t.accepts(schema, n) {
+	if n := (&values.Node{Kind: values.Object}); t.accepts(schema, n) {
 		return n
 	}
 	return nil
+}
+
+// filledIn is what d sets, and what it needs besides; nil where no value of that is known.
+func (t *Template) filledIn(d decided, depth int) *values.Node {
+	n := &values.Node{Kind: values.Object, Fields: d.fields()}
+	it, err := d.value.Fields(cue.Optional(true))
+	if err != nil {
+		return nil
+	}
+	for it.Next() {
+		name, constraint := it.Selector().Unquoted(), it.Selector().ConstraintType()
+		set := slices.ContainsFunc(n.Fields, func(f values.Field) bool { return f.Name == name })
+		if set || constraint != cue.RequiredConstraint && (constraint != 0 || !shape.NeedsValue(it.Value())) {
+			continue
+		}
+		value := t.example(it.Value(), depth+1)
+		if value == nil {
+			return nil
+		}
+		n.Fields = append(n.Fields, values.Field{Name: name, Value: value})
+	}
+	slices.SortFunc(n.Fields, func(a, b values.Field) int { return strings.Compare(a.Name, b.Name) })
+	return n
 }
 
 // edges are values on the edge of what schema accepts: the ends of a range, each of a
@@ -515,7 +527,7 @@ func (t *Template) edges(schema cue.Value) []*values.Node {
 			out = append(out, n)
 		}
 	}
-	switch kind := schema.IncompleteKind(); {
+	switch kind := shape.Kinds(schema); {
 	case kind == cue.StructKind, kind == cue.ListKind:
 		if n := t.example(schema, 0); n != nil && len(n.Fields)+len(n.Items) > 0 {
 			add(n)

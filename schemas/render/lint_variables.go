@@ -54,14 +54,14 @@ func (t *Template) Variables() (out []Variable, err error) {
 		switch {
 		case d.isMap:
 			v.Type = "a map of names to values"
-		case d.value.IncompleteKind() == cue.StructKind:
+		case isStruct(d.value):
 			v.Type = "an object"
 		}
 		if v.Sensitive {
 			out = append(out, v)
 			continue
 		}
-		if def, ok := ownDefault(d.value); ok && d.kind == fieldOf && d.value.IncompleteKind() != cue.StructKind {
+		if def, ok := ownDefault(d.value); ok && d.kind == fieldOf && !isStruct(d.value) {
 			if b, err := def.MarshalJSON(); err == nil {
 				v.Default = string(b)
 			}
@@ -96,13 +96,15 @@ type declared struct {
 	isMap bool
 	// leaf says that it has no fields.
 	leaf bool
+	// conditional says that it is there with some values of other variables only.
+	conditional bool
 }
 
 // required says whether a Release has to set the variable. What is in a struct, a list or a
 // map that is itself left out is not asked for, but then the struct is not leafy either.
 func (d declared) required() bool {
-	return d.kind == fieldOf && (d.constraint == cue.RequiredConstraint ||
-		d.constraint == 0 && d.value.IncompleteKind() != cue.StructKind && shape.NeedsValue(d.value))
+	return d.kind == fieldOf && !d.conditional && (d.constraint == cue.RequiredConstraint ||
+		d.constraint == 0 && !isStruct(d.value) && shape.NeedsValue(d.value))
 }
 
 // maxDeclared bounds how many parts of #Variables are looked at: definitions that refer to
@@ -122,8 +124,9 @@ func (t *Template) declared() []declared {
 		d.leaf = true
 		at := len(out)
 		out = append(out, d)
-		for _, arm := range declaredArms(d.value) {
+		for _, arm := range t.declaredWays(d.value) {
 			fields, entries := false, false
+			conditional, _ := shape.Conditional(arm)
 			for it := structFields(arm); it != nil && it.Next(); {
 				sel := it.Selector()
 				child := declared{value: it.Value(), constraint: sel.ConstraintType(), position: place(it.Value().Pos())}
@@ -134,6 +137,7 @@ func (t *Template) declared() []declared {
 				} else {
 					fields = true
 					child.path = values.Child(d.path, sel.Unquoted())
+					child.conditional = slices.Contains(conditional, sel.Unquoted())
 				}
 				visit(child, depth+1)
 			}
@@ -164,7 +168,7 @@ func (t *Template) instance(in, pattern, value cue.Value) cue.Value {
 
 // structFields iterates over the fields and patterns of a struct; nil for other values.
 func structFields(v cue.Value) *cue.Iterator {
-	if v.IncompleteKind() != cue.StructKind {
+	if !isStruct(v) {
 		return nil
 	}
 	it, err := v.Fields(cue.Optional(true), cue.Patterns(true))
@@ -174,9 +178,25 @@ func structFields(v cue.Value) *cue.Iterator {
 	return it
 }
 
+// declaredWays are the alternatives of v that have parts, each also in the ways that its
+// conditions can go.
+func (t *Template) declaredWays(v cue.Value) []cue.Value {
+	var out []cue.Value
+	for _, arm := range declaredArms(v) {
+		out = append(out, arm)
+		if !isStruct(arm) {
+			continue
+		}
+		for _, d := range t.decide(arm) {
+			out = append(out, d.value)
+		}
+	}
+	return out
+}
+
 // declaredArms are the alternatives of v that have parts; v itself where it is no choice.
 func declaredArms(v cue.Value) []cue.Value {
-	if v.IncompleteKind()&(cue.StructKind|cue.ListKind) == 0 {
+	if shape.Kinds(v)&(cue.StructKind|cue.ListKind) == 0 {
 		return nil
 	}
 	op, args := v.Eval().Expr()
@@ -238,7 +258,7 @@ func lastName(path string) string { return path[strings.LastIndexByte(path, '.')
 
 // lintOpen finds structs in which a misspelt name is no error.
 func (v *vetter) lintOpen(d declared) {
-	if d.value.IncompleteKind() != cue.StructKind || !d.value.Allows(cue.Str(probe)) {
+	if !isStruct(d.value) || !v.template.open(d.value) {
 		return
 	}
 	switch {
@@ -331,7 +351,7 @@ func (v *vetter) outsideDefaults() map[string]bool {
 	t.root = t.ctx.BuildInstance(inst)
 	t.variables = t.root.LookupPath(variablesPath)
 	probe := &vetter{template: t, seen: map[Finding]bool{}}
-	if t.variables.IncompleteKind() != cue.StructKind {
+	if !isStruct(t.variables) {
 		return out
 	}
 	for _, d := range t.declared() {

@@ -192,17 +192,17 @@ func (e evaluated) result(c Context) (*Result, error) {
 	revision := sum[:revisionDigits]
 	read.Revise(revision)
 	rollout := bytes.ReplaceAll(e.rollout, []byte(placeholder), []byte(revision))
-	strategy, lines := manifest.Strategy(rollout)
+	strategy, said, lines := manifest.Strategy(rollout)
 	if len(lines) > 0 {
 		return nil, sourceError(lines...)
 	}
 	// The digest is of what the template said, so that another version of Tidegate, which
 	// may add other labels or defaults, finds the same one.
-	said, err := manifest.Decode(rollout)
+	written, err := read.Write()
 	if err != nil {
-		return nil, fmt.Errorf("reading the rollout field: %w", err)
+		return nil, fmt.Errorf("computing the digest: %w", err)
 	}
-	whole, err := digest(map[string]any{"objects": read.All(), "rollout": said})
+	whole, err := digest(map[string]any{"objects": written, "rollout": said})
 	if err != nil {
 		return nil, fmt.Errorf("computing the digest: %w", err)
 	}

@@ -158,7 +158,11 @@ func TestSchemaAgreesWithShippedTemplates(t *testing.T) {
 				t.Fatal(err)
 			}
 			schema, doc := validator(t, tpl)
-			it, err := tpl.root.LookupPath(testsPath).Fields()
+			tests, err := tpl.tests()
+			if err != nil {
+				t.Fatal(err)
+			}
+			it, err := tests.Fields()
 			if err != nil {
 				t.Fatal(err)
 			}

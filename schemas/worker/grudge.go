@@ -69,6 +69,14 @@ func (g *grudges) hold(j *job, err *BombError) {
 	}
 }
 
+// doubt holds a group to one worker for a while, since nobody can say what a request of it
+// costs.
+func (g *grudges) doubt(group string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.names.Add(group, g.clock.Now().Add(maxBackOff))
+}
+
 // against returns the error to answer a job with, nil when it may be tried.
 func (g *grudges) against(j *job) *BombError {
 	g.mu.Lock()

@@ -5,6 +5,7 @@ package worker
 import (
 	"os"
 	"syscall"
+	"time"
 )
 
 // limitMemory does nothing: what a worker holds is bounded on Linux alone, where the
@@ -13,6 +14,9 @@ func limitMemory(int64) error { return nil }
 
 // resident is unknown.
 func resident(int) int64 { return 0 }
+
+// processorTime is unknown, so that the deadline alone decides.
+func processorTime(int) (time.Duration, bool) { return 0, false }
 
 // peak is unknown.
 func peak(*os.ProcessState) int64 { return 0 }

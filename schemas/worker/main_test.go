@@ -23,6 +23,7 @@ const (
 	asGarbage = "garbage-worker"
 	asMortal  = "mortal-worker"
 	asEnviron = "environ-worker"
+	asStopped = "stopped-worker"
 )
 
 func TestMain(m *testing.M) {
@@ -36,6 +37,8 @@ func TestMain(m *testing.M) {
 			os.Exit(mortal(os.Args[2]))
 		case asEnviron:
 			os.Exit(environ())
+		case asStopped:
+			os.Exit(stopped(os.Args[2]))
 		}
 	}
 	os.Exit(m.Run())
@@ -122,6 +125,25 @@ func environ() int {
 	return 0
 }
 
+// stopped stops in the middle of its first request, as a process does that the machine has
+// no time for, where there is no file "stopped" in the folder yet; else it is a good worker.
+func stopped(folder string) int {
+	marker := filepath.Join(folder, "stopped")
+	if _, err := os.Stat(marker); err == nil {
+		return Main()
+	}
+	r := bufio.NewReader(os.Stdin)
+	var first hello
+	var q request
+	if err := errors.Join(readFrame(r, &first), readFrame(r, &q), os.WriteFile(marker, nil, 0o600)); err != nil {
+		return 3
+	}
+	if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
+		return 3
+	}
+	return 3
+}
+
 // patient is a deadline that nothing good comes near.
 const patient = 5 * time.Minute
 
@@ -142,6 +164,10 @@ func newPool(t testing.TB, o Options) *Pool {
 	}
 	if raceDetector {
 		o.unlimited, o.MaxIdle = true, max(o.MaxIdle, 1<<40)
+	}
+	// The processors do not run by a clock that the test sets.
+	if o.Clock != nil && o.worked == nil {
+		o.worked = func(int) (time.Duration, bool) { return 0, false }
 	}
 	// On a machine that does much else, what is good may take long.
 	orDefault(&o.Timeout, patient)

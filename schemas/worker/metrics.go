@@ -15,11 +15,12 @@ const (
 	outcomeBudget     = "budget"     // a worker was lost to it
 	outcomeRemembered = "remembered" // as before, answered from memory
 	outcomeBusy       = "busy"       // too many wait
+	outcomeStarved    = "starved"    // the machine let the worker do too little to judge it
 	outcomeCanceled   = "canceled"   // whoever asked has gone
 	outcomeError      = "error"
 )
 
-var outcomes = []string{outcomeOK, outcomeValues, outcomeSource, outcomeBudget, outcomeRemembered, outcomeBusy, outcomeCanceled, outcomeError}
+var outcomes = []string{outcomeOK, outcomeValues, outcomeSource, outcomeBudget, outcomeRemembered, outcomeBusy, outcomeStarved, outcomeCanceled, outcomeError}
 
 // Why a worker was replaced between two requests.
 const (
@@ -72,7 +73,7 @@ func NewMetrics() *Metrics {
 		}
 		m.duration.WithLabelValues(string(op))
 	}
-	for _, cause := range []Cause{CauseDeadline, CauseMemory, CauseCrash} {
+	for _, cause := range []Cause{CauseDeadline, CauseMemory, CauseCrash, CauseStarved} {
 		m.kills.WithLabelValues(string(cause))
 	}
 	for _, why := range []string{recycledRequests, recycledMemory} {

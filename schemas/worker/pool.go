@@ -39,7 +39,8 @@ type Options struct {
 	// Memory is what one child may hold, in bytes; less than 0 is without a limit.
 	Memory int64
 	// Timeout bounds rendering one Release, CheckTimeout checking one template. Both are
-	// counted from when a worker begins.
+	// counted from when a worker begins. A worker that the machine let work for less than
+	// half of it is given more time, up to patience times as much.
 	Timeout, CheckTimeout time.Duration
 	// MaxRequests is how many requests a child answers before it is replaced. The engine
 	// keeps every name of a field that it ever saw.
@@ -59,6 +60,9 @@ type Options struct {
 	// unlimited leaves the limit of a child to the parent, which looks at it. For tests
 	// under the race detector, which reserves more addresses than any limit.
 	unlimited bool
+	// worked tells the processor time of a process; that of the system by default. For
+	// tests whose clock is not that of the processor.
+	worked func(pid int) (time.Duration, bool)
 }
 
 func orDefault[T comparable](value *T, otherwise T) {
@@ -88,6 +92,9 @@ func (o *Options) complete() error {
 	}
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics()
+	}
+	if o.worked == nil {
+		o.worked = processorTime
 	}
 	if o.Workers < 0 || o.Timeout < 0 || o.CheckTimeout < 0 || o.MaxRequests < 0 || o.Queue < 0 {
 		return fmt.Errorf("setting up the render workers: wanted numbers above 0, found %d workers, %s and %s, %d requests, a queue of %d", o.Workers, o.Timeout, o.CheckTimeout, o.MaxRequests, o.Queue)
@@ -285,6 +292,8 @@ func how(err error) string {
 		source *render.SourceError
 	)
 	switch {
+	case errors.Is(err, ErrStarved):
+		return outcomeStarved
 	case errors.As(err, &bomb):
 		return outcomeBudget
 	case errors.As(err, &values):

@@ -46,6 +46,10 @@ func (s *slot) work(j *job) outcome {
 		}
 		s.pool.options.Metrics.died(cause)
 		s.pool.options.Log.Info("Render worker died", "owner", j.owner.name, "operation", j.request.Op, "cause", cause, "try", tries, "said", p.said.String())
+		if cause == CauseStarved {
+			s.pool.grudges.doubt(j.owner.group)
+			return outcome{err: fmt.Errorf("%w (in %s, it was given less than half of %s to work)", ErrStarved, patience*s.pool.timeout(j), s.pool.timeout(j))}
+		}
 		if byItself || tries > 1 {
 			return outcome{err: &BombError{Owner: j.owner.name, Cause: cause, Limit: s.limit(j, cause)}}
 		}
@@ -59,7 +63,7 @@ func (s *slot) limit(j *job, cause Cause) string {
 		return s.pool.timeout(j).String()
 	case CauseMemory:
 		return fmt.Sprintf("%d MiB", s.pool.options.Memory>>20)
-	case CauseCrash:
+	case CauseCrash, CauseStarved:
 	}
 	return ""
 }
@@ -98,6 +102,28 @@ func (s *slot) end(by func(*process)) {
 	s.pool.options.Metrics.stopped()
 }
 
+// patience is how many times the deadline a worker may take that the machine hardly lets
+// work.
+const patience = 4
+
+// lookAgain is the part of the deadline after which a worker that was given more time is
+// looked at again.
+const lookAgain = 4
+
+// overdue says why a worker is to be killed that began so long ago and worked for a part of
+// it; it is empty where it is given more time. A machine that does much else makes
+// everything late, and what is late by that is no bomb: a bomb works whenever it is let.
+// Known is false where the system does not tell how long a process worked.
+func overdue(timeout, since, worked time.Duration, known bool) Cause {
+	switch {
+	case !known || worked >= timeout/2:
+		return CauseDeadline
+	case since >= patience*timeout:
+		return CauseStarved
+	}
+	return ""
+}
+
 // attempt asks the process and kills it when it takes too long or holds too much. The
 // cause is empty when there is a reply; byItself says that the request is what did it.
 func (s *slot) attempt(j *job) (r *reply, cause Cause, byItself bool) {
@@ -112,14 +138,20 @@ func (s *slot) attempt(j *job) (r *reply, cause Cause, byItself bool) {
 		answers <- answer{r, err}
 	}()
 	watch := s.pool.options.Clock
-	deadline := watch.NewTimer(s.pool.timeout(j))
+	timeout, start := s.pool.timeout(j), watch.Now()
+	before, _ := s.pool.options.worked(p.cmd.Process.Pid)
+	deadline := watch.NewTimer(timeout)
 	defer deadline.Stop()
 	look := watch.NewTicker(lookEvery)
 	defer look.Stop()
-	kill := func(c Cause) {
-		cause, byItself = c, true
+	// The pipes are closed then, so there is an answer: the reply, where it came while this
+	// process was kept from looking.
+	kill := func(c Cause) (*reply, Cause, bool) {
 		s.end((*process).kill)
-		<-answers // the pipes are closed, so there is one
+		if a := <-answers; a.err == nil {
+			return a.reply, "", false
+		}
+		return nil, c, true
 	}
 	for {
 		select {
@@ -136,16 +168,17 @@ func (s *slot) attempt(j *job) (r *reply, cause Cause, byItself bool) {
 			cause, byItself = p.wentWrong(s.pool.options.Memory)
 			return nil, cause, byItself
 		case <-deadline.C():
-			kill(CauseDeadline)
-			return nil, cause, byItself
+			worked, known := s.pool.options.worked(p.cmd.Process.Pid)
+			if c := overdue(timeout, watch.Since(start), worked-before, known); c != "" {
+				return kill(c)
+			}
+			deadline.Reset(max(timeout/lookAgain, time.Nanosecond))
 		case <-look.C():
 			if limit := s.pool.options.Memory; limit > 0 && resident(p.cmd.Process.Pid) > limit {
-				kill(CauseMemory)
-				return nil, cause, byItself
+				return kill(CauseMemory)
 			}
 		case <-s.pool.ended:
-			kill(CauseCrash)
-			return nil, cause, byItself
+			return kill(CauseCrash)
 		}
 	}
 }

@@ -28,6 +28,9 @@ var (
 	ErrClosed = errors.New("rendering in a worker: the pool is closed")
 	// ErrBusy is the answer when too many wait; later it may work.
 	ErrBusy = errors.New("rendering in a worker: too many requests wait; try again")
+	// ErrStarved is the answer when the machine gave a worker so little of its processors
+	// that nothing can be said of the request; later it may work.
+	ErrStarved = errors.New("rendering in a worker: the machine is too busy; try again")
 )
 
 // Cause is why a worker died.
@@ -39,6 +42,8 @@ const (
 	CauseMemory   Cause = "memory"
 	// CauseCrash is a panic that ended the process, or anything else that did.
 	CauseCrash Cause = "crash"
+	// CauseStarved is too little of the processors: nobody's fault, and never in a BombError.
+	CauseStarved Cause = "starved"
 )
 
 // BombError says that a request cost a worker. It is nobody's but the owner's.
@@ -60,7 +65,7 @@ func (e *BombError) Error() string {
 		wanted, found = "wanted it to be rendered within "+e.Limit, "more time was needed"
 	case CauseMemory:
 		wanted, found = "wanted it to be rendered within "+e.Limit+" of memory", "more was needed"
-	case CauseCrash:
+	case CauseCrash, CauseStarved:
 	}
 	return fmt.Sprintf("%s: %s, found that %s; do: look for long lists, nested loops and alternatives that multiply, in the values first and then in the template; it is tried again when either changes, or after some minutes", e.Owner, wanted, found)
 }

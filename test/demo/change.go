@@ -48,9 +48,10 @@ func (d *demo) change(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if out, err := d.tidegate(ctx, stage.Admin, "template", "diff", dir, "--template", "web"); err != nil {
-		d.expect(false, "the preview finds nothing that breaks", out)
-	}
+	out, err = d.tidegate(ctx, stage.Admin, "template", "vet", dir, "--server", "-n", stage.OpenNamespace)
+	d.expect(err == nil, "the API server takes what the template makes, in a dry run", out)
+	out, err = d.tidegate(ctx, stage.Admin, "template", "diff", dir, "--template", "web")
+	d.expect(err == nil, "the preview finds nothing that breaks", out)
 	began := d.recorder.Now()
 	out, err = d.kubectl(ctx, stage.Admin, "", "apply", "--server-side", "-f", bundle)
 	d.expect(err == nil && strings.Contains(out, "1 roll"), "publishing says how many Releases roll", "the warning is missing")

@@ -96,7 +96,8 @@ func (s *side) layout(v cue.Value) *layout {
 		}
 	}
 	// One that is open for another reason, such as being of no definition.
-	if !l.open && len(l.patterns) == 0 {
+	if !l.open && len(l.patterns) == 0 && (v.IncompleteKind() != cue.BottomKind || !v.IsClosed()) {
+		// The engine accepts every name in a struct that it cannot evaluate yet.
 		l.open = v.Allows(cue.Str("tidegate_undeclared_name"))
 	}
 	for name, f := range l.fields {

@@ -55,12 +55,8 @@ type remoteRef struct {
 // that cannot be mistaken for another Release's.
 func (r *Rendered) externalSecrets() {
 	for _, o := range r.Shared {
-		if o.Kind != "ExternalSecret" {
-			continue
-		}
-		s, err := typed[externalSecret](o)
-		if err != nil {
-			r.failf(o, "%v", err)
+		s, ok := o.typed.(*externalSecret)
+		if !ok {
 			continue
 		}
 		if s.Spec.SecretStoreRef.Name == "" {

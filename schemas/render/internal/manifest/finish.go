@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tidegate.io/tidegate/schemas/v1alpha1"
@@ -18,7 +17,7 @@ import (
 // reserved begins the labels and annotations that only Tidegate writes.
 const reserved = "tidegate.io/"
 
-// Finish labels the objects and checks that together they can be rolled out by the
+// Finish, which comes after Write, labels the objects and checks that together they can be rolled out by the
 // strategy: one workload whose selector tells the revisions apart, or lets them share it;
 // and where there are sets, one route to their Services. It returns a line for each
 // mistake.
@@ -111,15 +110,6 @@ func (r *Rendered) merge(o *Object, metadata map[string]any, wanted map[string]s
 	}
 }
 
-// typed decodes o, which was found to decode, into its Go type.
-func typed[T any](o *Object) (*T, error) {
-	into := new(T)
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Content, into); err != nil {
-		return nil, fmt.Errorf("decoding: %w", err)
-	}
-	return into, nil
-}
-
 // route checks the one route: every request goes to this revision's Services, so that
 // the controller can share it between two revisions.
 func (r *Rendered) route(services map[string]*corev1.Service) {
@@ -141,9 +131,8 @@ func (r *Rendered) previews(services map[string]*corev1.Service) {
 }
 
 func (r *Rendered) backends(o *Object, services map[string]*corev1.Service) {
-	route, err := typed[gatewayv1.HTTPRoute](o)
-	if err != nil {
-		r.failf(o, "%v", err)
+	route, ok := o.typed.(*gatewayv1.HTTPRoute)
+	if !ok {
 		return
 	}
 	if len(route.Spec.ParentRefs) == 0 {

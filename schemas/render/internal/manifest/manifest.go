@@ -8,7 +8,6 @@ package manifest
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -24,6 +23,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	kjson "sigs.k8s.io/json"
+
+	"tidegate.io/tidegate/schemas/render/internal/canon"
 )
 
 // Bounds of what one Release may render to.
@@ -50,6 +51,11 @@ type Object struct {
 	Kind       string
 	Name       string
 	Content    map[string]any
+
+	// written is the canonical JSON of Content as the template said it; see Write.
+	written canon.Written
+	// typed is what that decodes to as the kind's Go type; see Finish.
+	typed any
 }
 
 func (o *Object) String() string {
@@ -85,13 +91,14 @@ type place struct {
 	besideInPlace bool
 	// travels is: one for each revision even where the workload is changed in place.
 	travels bool
-	// decode decodes strictly into the kind's Go type.
-	decode func([]byte) ([]error, error)
+	// decode decodes strictly into the kind's Go type, a pointer to which it returns.
+	decode func([]byte) (into any, wrong []error, err error)
 }
 
-func strictly[T any](data []byte) ([]error, error) {
-	var into T
-	return kjson.UnmarshalStrict(data, &into)
+func strictly[T any](data []byte) (any, []error, error) {
+	into := new(T)
+	wrong, err := kjson.UnmarshalStrict(data, into)
+	return into, wrong, err
 }
 
 const (
@@ -258,13 +265,19 @@ func (r *Rendered) sortRoute(o *Object, own bool) {
 	}
 }
 
-// All returns the content of all objects: set, routes, shared.
-func (r *Rendered) All() []map[string]any {
-	var all []map[string]any
-	for _, o := range r.objects() {
-		all = append(all, o.Content)
+// Write returns the canonical JSON of all objects: set, routes, shared. It comes before
+// Finish, which reads that and adds to the objects.
+func (r *Rendered) Write() ([]canon.Written, error) {
+	all := r.objects()
+	out := make([]canon.Written, len(all))
+	for i, o := range all {
+		var err error
+		if o.written, err = canon.JSON(o.Content); err != nil {
+			return nil, fmt.Errorf("writing %v: %w", o, err)
+		}
+		out[i] = o.written
 	}
-	return all
+	return out, nil
 }
 
 func (r *Rendered) objects() []*Object {
@@ -322,16 +335,14 @@ func text(m map[string]any, name string) string {
 	return s
 }
 
-// decodeStrictly returns what is wrong with o as an object of its kind.
+// decodeStrictly fills in o.typed, and returns what is wrong with o as an object of its
+// kind.
 func decodeStrictly(o *Object) []string {
-	data, err := json.Marshal(o.Content)
-	if err != nil {
-		return []string{err.Error()}
-	}
-	wrong, err := kinds[o.APIVersion+" "+o.Kind].decode(data)
+	into, wrong, err := kinds[o.APIVersion+" "+o.Kind].decode(o.written)
 	if err != nil {
 		return []string{typeMessage(err)}
 	}
+	o.typed = into
 	lines := make([]string, len(wrong))
 	for i, w := range wrong {
 		lines[i] = fmt.Sprintf("wanted the fields of a %s, found: %v", o.Kind, w)

@@ -67,10 +67,13 @@ func toJSON(t *testing.T, text string) []byte {
 // made is what comes of objects and a strategy, and what is wrong with them.
 func made(t *testing.T, objects, rollout string) (*manifest.Rendered, v1alpha1.Strategy, []string) {
 	t.Helper()
-	strategy, lines := manifest.Strategy(toJSON(t, rollout))
+	strategy, _, lines := manifest.Strategy(toJSON(t, rollout))
 	r, wrong := manifest.Read(toJSON(t, objects), release)
 	if lines = append(lines, wrong...); len(lines) > 0 {
 		return r, strategy, lines
+	}
+	if _, err := r.Write(); err != nil {
+		t.Fatal(err)
 	}
 	return r, strategy, r.Finish(strategy)
 }
@@ -211,7 +214,7 @@ func TestStrategiesAreCompiled(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, lines := manifest.Strategy(toJSON(t, c.rollout))
+			s, _, lines := manifest.Strategy(toJSON(t, c.rollout))
 			if len(lines) > 0 {
 				t.Fatal(lines)
 			}
@@ -241,7 +244,7 @@ func TestStrategiesAreCompiled(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, lines := manifest.Strategy(toJSON(t, c.rollout))
+			_, _, lines := manifest.Strategy(toJSON(t, c.rollout))
 			if got := strings.Join(lines, "\n"); !strings.Contains(got, c.want) {
 				t.Errorf("got:\n%s\nwant: %s", got, c.want)
 			}

@@ -37,18 +37,17 @@ const (
 var metricName = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)
 
 // Strategy reads the JSON of a template's rollout field, fills in the defaults and checks
-// it. It returns a line for each mistake.
-func Strategy(data []byte) (v1alpha1.Strategy, []string) {
-	var s v1alpha1.Strategy
-	raw, err := Decode(data)
+// it. Said is what the template said, decoded. It returns a line for each mistake.
+func Strategy(data []byte) (s v1alpha1.Strategy, said any, lines []string) {
+	said, err := Decode(data)
 	if err != nil {
-		return s, []string{"rollout: " + err.Error()}
+		return s, nil, []string{"rollout: " + err.Error()}
 	}
 	c := &checker{}
-	content, _ := raw.(map[string]any)
+	content, _ := said.(map[string]any)
 	c.periods("rollout", content)
 	if len(c.lines) > 0 {
-		return s, c.lines
+		return s, said, c.lines
 	}
 	wrong, err := kjson.UnmarshalStrict(data, &s)
 	if err != nil {
@@ -56,7 +55,7 @@ func Strategy(data []byte) (v1alpha1.Strategy, []string) {
 		if _, ok := errors.AsType[*json.UnmarshalTypeError](err); !ok {
 			message = "wanted a strategy: " + err.Error()
 		}
-		return s, []string{"rollout." + message}
+		return s, said, []string{"rollout." + message}
 	}
 	for _, w := range wrong {
 		c.failf("rollout", "wanted the fields of a strategy, found: %v", w)
@@ -64,7 +63,7 @@ func Strategy(data []byte) (v1alpha1.Strategy, []string) {
 	fill(&s, content)
 	c.strategy(s, content)
 	compile(&s)
-	return s, c.lines
+	return s, said, c.lines
 }
 
 type checker struct{ lines []string }

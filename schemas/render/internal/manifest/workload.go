@@ -82,48 +82,37 @@ func names(list []*Object) string {
 	return strings.Join(out, ", ")
 }
 
-// read decodes a workload and checks its pods and its selector.
+// read checks the pods of a workload and its selector. It returns nil where o is none.
 func (r *Rendered) read(o *Object) *workload {
-	var err error
 	w := &workload{object: o}
 	var selector *metav1.LabelSelector
 	var template corev1.PodTemplateSpec
-	switch o.Kind {
-	case kindDeployment:
-		var d *appsv1.Deployment
-		if d, err = typed[appsv1.Deployment](o); err == nil {
-			selector, template, w.replicas = d.Spec.Selector, d.Spec.Template, d.Spec.Replicas
+	switch t := o.typed.(type) {
+	case *appsv1.Deployment:
+		selector, template, w.replicas = t.Spec.Selector, t.Spec.Template, t.Spec.Replicas
+	case *appsv1.StatefulSet:
+		selector, template, w.replicas = t.Spec.Selector, t.Spec.Template, t.Spec.Replicas
+		r.stateful(o, t)
+	case *appsv1.DaemonSet:
+		selector, template = t.Spec.Selector, t.Spec.Template
+		if t.Spec.UpdateStrategy.Type == appsv1.OnDeleteDaemonSetStrategyType {
+			r.failf(o, "wanted spec.updateStrategy.type RollingUpdate, since with OnDelete no pod is replaced, found OnDelete")
 		}
-	case kindStatefulSet:
-		var s *appsv1.StatefulSet
-		if s, err = typed[appsv1.StatefulSet](o); err == nil {
-			selector, template, w.replicas = s.Spec.Selector, s.Spec.Template, s.Spec.Replicas
-			r.stateful(o, s)
+	case *batchv1.CronJob:
+		template = t.Spec.JobTemplate.Spec.Template
+		if t.Spec.JobTemplate.Spec.Selector != nil {
+			r.failf(o, "wanted no spec.jobTemplate.spec.selector, since Kubernetes chooses it, found one")
 		}
-	case kindDaemonSet:
-		var d *appsv1.DaemonSet
-		if d, err = typed[appsv1.DaemonSet](o); err == nil {
-			selector, template = d.Spec.Selector, d.Spec.Template
-			if d.Spec.UpdateStrategy.Type == appsv1.OnDeleteDaemonSetStrategyType {
-				r.failf(o, "wanted spec.updateStrategy.type RollingUpdate, since with OnDelete no pod is replaced, found OnDelete")
-			}
-		}
-	case kindCronJob:
-		var c *batchv1.CronJob
-		if c, err = typed[batchv1.CronJob](o); err == nil {
-			template = c.Spec.JobTemplate.Spec.Template
-			if c.Spec.JobTemplate.Spec.Selector != nil {
-				r.failf(o, "wanted no spec.jobTemplate.spec.selector, since Kubernetes chooses it, found one")
-			}
-		}
-	}
-	if err != nil {
-		r.failf(o, "%v", err)
+	default:
 		return nil
 	}
-	_, path := podTemplate(o)
+	content, path := podTemplate(o)
 	r.pod(o, path, template.Spec)
-	w.pods = labels.Set(template.Labels)
+	w.pods = labels.Set{}
+	given := child(child(content, "metadata"), "labels") // with those that were added since o was decoded
+	for key := range given {
+		w.pods[key] = text(given, key)
+	}
 	if o.Kind != kindCronJob {
 		r.selects(o, "spec.selector", selector, w.pods)
 	}
@@ -210,12 +199,8 @@ func (r *Rendered) selects(o *Object, path string, selector *metav1.LabelSelecto
 func (r *Rendered) services(w *workload) map[string]*corev1.Service {
 	own := map[string]*corev1.Service{}
 	for _, o := range slices.Concat(r.Set, r.Shared) {
-		if o.Kind != "Service" {
-			continue
-		}
-		s, err := typed[corev1.Service](o)
-		if err != nil {
-			r.failf(o, "%v", err)
+		s, ok := o.typed.(*corev1.Service)
+		if !ok {
 			continue
 		}
 		if slices.Contains(r.Set, o) {
@@ -236,12 +221,8 @@ func (r *Rendered) services(w *workload) map[string]*corev1.Service {
 
 func (r *Rendered) budgets(w *workload) {
 	for _, o := range slices.Concat(r.Set, r.Shared) {
-		if o.Kind != "PodDisruptionBudget" {
-			continue
-		}
-		b, err := typed[policyv1.PodDisruptionBudget](o)
-		if err != nil {
-			r.failf(o, "%v", err)
+		b, ok := o.typed.(*policyv1.PodDisruptionBudget)
+		if !ok {
 			continue
 		}
 		r.selects(o, "spec.selector", b.Spec.Selector, w.pods)
@@ -253,7 +234,8 @@ func (r *Rendered) budgets(w *workload) {
 func (r *Rendered) autoscalers(w *workload) {
 	var first *Object
 	for _, o := range slices.Concat(r.Set, r.Shared) {
-		if o.Kind != kindAutoscaler {
+		a, ok := o.typed.(*autoscalingv2.HorizontalPodAutoscaler)
+		if !ok {
 			continue
 		}
 		if first != nil {
@@ -261,11 +243,6 @@ func (r *Rendered) autoscalers(w *workload) {
 			continue
 		}
 		first = o
-		a, err := typed[autoscalingv2.HorizontalPodAutoscaler](o)
-		if err != nil {
-			r.failf(o, "%v", err)
-			continue
-		}
 		least := int32(1)
 		if a.Spec.MinReplicas != nil {
 			least = *a.Spec.MinReplicas

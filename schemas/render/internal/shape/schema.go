@@ -227,13 +227,19 @@ func (g *generator) object(v cue.Value, depth int) map[string]any {
 	properties, patterns := map[string]any{}, map[string]any{}
 	var required []string
 	var order []property
-	var rest any = v.Allows(cue.AnyString)
+	var rest any = Open(v)
+	conditional, written := Conditional(v)
 	for _, f := range fields(v) {
 		if f.pattern.Exists() {
 			rest = g.pattern(f, patterns, rest, out, depth)
 			continue
 		}
 		schema := g.value(f.value, depth+1)
+		if !written || slices.Contains(conditional, f.name) {
+			// What the engine says of it holds for the defaults, and not for other values.
+			maps.DeleteFunc(schema, func(keyword string, _ any) bool { return !describing(keyword) })
+			f.required = slices.Contains(demanded(v), f.name)
+		}
 		order = append(order, property{f.name, uiOrder(f.value, len(order)+1)})
 		schema["x-order"] = order[len(order)-1].order
 		properties[f.name] = schema
@@ -262,6 +268,11 @@ func (g *generator) object(v cue.Value, depth int) map[string]any {
 		out["patternProperties"] = patterns
 	}
 	return out
+}
+
+// describing says whether a keyword of a schema is for people and refuses nothing.
+func describing(keyword string) bool {
+	return strings.HasPrefix(keyword, "x-") || slices.Contains([]string{"title", "description", "writeOnly"}, keyword)
 }
 
 type property struct {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"k8s.io/utils/lru"
 )
 
 // Words says what the shape accepts, as in "an integer from 1 to 65535".
@@ -179,10 +181,29 @@ func (a Arm) holds(number string) bool {
 	return !beyond(a.Min, 1) && !beyond(a.Max, -1)
 }
 
+// compiled has the patterns that were asked for last: compiling one costs more than all
+// else that is done with it.
+var compiled = lru.New(compiledPatterns)
+
+const compiledPatterns = 256
+
+// pattern returns nil where p is no regular expression.
+func pattern(p string) *regexp.Regexp {
+	if re, ok := compiled.Get(p); ok {
+		return re.(*regexp.Regexp)
+	}
+	re, err := regexp.Compile(p)
+	if err != nil {
+		return nil
+	}
+	compiled.Add(p, re)
+	return re
+}
+
 func (a Arm) matches(text string) bool {
 	match := func(p string) bool {
-		re, err := regexp.Compile(p)
-		return err != nil || re.MatchString(text)
+		re := pattern(p)
+		return re == nil || re.MatchString(text)
 	}
 	for _, p := range a.Patterns {
 		if !match(p) {
@@ -190,7 +211,7 @@ func (a Arm) matches(text string) bool {
 		}
 	}
 	for _, p := range a.AntiPatterns {
-		if re, err := regexp.Compile(p); err == nil && re.MatchString(text) {
+		if re := pattern(p); re != nil && re.MatchString(text) {
 			return false
 		}
 	}
