@@ -54,6 +54,26 @@ func (renderer) Check(_ context.Context, files map[string]string) error {
 	return nil
 }
 
+// Vet finds what the source names.
+func (renderer) Vet(ctx context.Context, files map[string]string) ([]render.Finding, error) {
+	source := files["web.cue"]
+	switch {
+	case strings.Contains(source, "slow"):
+		<-ctx.Done()
+		return nil, fmt.Errorf("rendering in a worker: %w", ctx.Err())
+	case strings.Contains(source, "unvetted"):
+		return nil, &worker.BombError{Owner: "template source x", Cause: worker.CauseMemory, Limit: "256 MiB"}
+	}
+	var found []render.Finding
+	for word := range strings.FieldsSeq(source) {
+		switch s := render.Severity(word); s {
+		case render.SeverityError, render.SeverityWarning, render.SeverityAdvice:
+			found = append(found, render.Finding{Severity: s, Code: "a-code", Position: fmt.Sprintf("web.cue:%d:1", len(found)+1), Message: "something is wrong"})
+		}
+	}
+	return found, nil
+}
+
 func (renderer) Render(_ context.Context, s webhook.Source, values []byte, c render.Context) (*render.Result, error) {
 	var v struct {
 		Image string `json:"image"`

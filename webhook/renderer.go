@@ -26,6 +26,13 @@ func (t TemplateRenderer) Check(ctx context.Context, files map[string]string) er
 	return err
 }
 
+// Vet implements Renderer.
+func (t TemplateRenderer) Vet(ctx context.Context, files map[string]string) ([]render.Finding, error) {
+	return within(ctx, "vetting a template", func() ([]render.Finding, error) {
+		return render.Vet(files, render.VetOptions{Shallow: true}), nil
+	})
+}
+
 // Render implements Renderer.
 func (t TemplateRenderer) Render(ctx context.Context, s Source, values []byte, c render.Context) (*render.Result, error) {
 	return within(ctx, "rendering", func() (*render.Result, error) {

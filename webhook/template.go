@@ -31,6 +31,9 @@ const (
 	previewed = 4
 	// reserve is what is left of the time of an answer when the look at the Releases ends.
 	reserve = 300 * time.Millisecond
+	// impactEighths is how many eighths of the time of an answer are left to the look at the
+	// Releases when vetting ends.
+	impactEighths = 3
 )
 
 // template judges a ReleaseTemplate: its source must compile and pass its own tests, and
@@ -86,12 +89,58 @@ func (h *own) candidate(ctx context.Context, r admission.Request, t *v1alpha1.Re
 	if a.err != nil || a.denial != "" {
 		return a
 	}
+	vetted := h.vet(ctx, t)
+	vetted.warnings = append(a.warnings, vetted.warnings...)
+	if vetted.denial != "" {
+		return vetted
+	}
 	warnings, err := h.impact(ctx, r, t, revisions)
 	if err != nil {
 		return fail(err)
 	}
-	a.warnings = append(a.warnings, warnings...)
+	vetted.warnings = append(vetted.warnings, warnings...)
+	return vetted
+}
+
+// vet refuses source with mistakes that the language lets pass. It may be a matter of the
+// machine how far that comes: what was not looked at is a warning, and refuses nothing.
+func (h *own) vet(ctx context.Context, t *v1alpha1.ReleaseTemplate) answer {
+	limited, cancel := sooner(ctx, h.Timeout*impactEighths/8)
+	defer cancel()
+	findings, err := h.Renderer.Vet(limited, t.Spec.Files)
+	if err != nil {
+		// What an error advises is for whoever renders.
+		why, _, _ := strings.Cut(err.Error(), "; do: ")
+		if errors.Is(err, context.DeadlineExceeded) {
+			why = "the time was up"
+		}
+		return answer{warnings: []string{fmt.Sprintf("template %s was not vetted: %s; do: tidegate template vet DIR", t.Name, why)}}
+	}
+	var mistakes, warnings []string
+	for _, f := range findings {
+		switch f.Severity {
+		case render.SeverityError:
+			mistakes = append(mistakes, f.String())
+		case render.SeverityWarning:
+			warnings = append(warnings, f.String())
+		case render.SeverityAdvice: // for authors, not for whoever publishes
+		}
+	}
+	a := answer{warnings: firstOf(warnings, "more warnings")}
+	if len(mistakes) > 0 {
+		a.code = render.ReasonTemplateBroken
+		a.denial = fmt.Sprintf("ReleaseTemplate %q: wanted source without mistakes that only show later, found:%s\ndo: correct them; tidegate template vet DIR finds them before publishing",
+			t.Name, itemized(firstOf(mistakes, "more mistakes")))
+	}
 	return a
+}
+
+// sooner is ctx with a deadline that comes sooner by as much.
+func sooner(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(ctx, deadline.Add(-by))
+	}
+	return context.WithCancel(ctx)
 }
 
 // revisions are those of a template, the newest first.
@@ -215,10 +264,7 @@ func (h *own) impact(ctx context.Context, r admission.Request, t *v1alpha1.Relea
 	if len(all) == 0 {
 		return nil, nil
 	}
-	limited, cancel := context.WithCancel(ctx)
-	if deadline, ok := ctx.Deadline(); ok {
-		limited, cancel = context.WithDeadline(ctx, deadline.Add(-reserve))
-	}
+	limited, cancel := sooner(ctx, reserve)
 	defer cancel()
 	found := findings{}
 	options := impact.Options{

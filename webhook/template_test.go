@@ -69,6 +69,26 @@ func TestPublishRefusesWhatBreaksTeams(t *testing.T) {
 			warnings: []string{"whether web is a compatible successor of web-10 is not known: compiling the template as it was: web.cue:1:1: it no longer compiles", counts},
 		},
 		"a comparison that fails is no verdict":     {object: template("package web comparison fails"), code: 500, want: []string{"TG-WEBHOOK-ERROR", "out of order"}},
+		"what vet finds is refused, warnings and all": {
+			object: template("package web safe warning error advice error"), code: 403,
+			want: []string{
+				"TG-TEMPLATE-BROKEN: ReleaseTemplate \"web\": wanted source without mistakes that only show later, found:\n" +
+					"  web.cue:2:1: error: something is wrong (a-code)\n  web.cue:4:1: error: something is wrong (a-code)\ndo: correct them; tidegate template vet DIR",
+			},
+			warnings: []string{"web.cue:1:1: warning: something is wrong (a-code)"},
+		},
+		"what vet warns of is shown, and its advice is not": {
+			object: template("package web warning advice unknown"), code: 200,
+			warnings: []string{"unknown: values.v0: something changed: because", "web.cue:1:1: warning: something is wrong (a-code)", counts},
+		},
+		"of many mistakes ten are listed": {
+			object: template("package web" + strings.Repeat(" error", 13)), code: 403, want: []string{"web.cue:10:1: ", "and 3 more mistakes"},
+		},
+		"what cannot be vetted is published": {
+			object: template("package web unvetted"), code: 200,
+			warnings: []string{"template web was not vetted: template source x: wanted it to be rendered within 256 MiB of memory, found that more was needed; do: tidegate template vet DIR", counts},
+		},
+		"an edit of something else is not vetted":   {object: withSpec("error", `"revisionHistoryLimit": 3`), old: template("error"), code: 200},
 		"the first revision breaks nobody":          {object: strings.Replace(template("package web breaking"), `"name":"web"`, `"name":"first"`, 1), code: 200},
 		"an edit of something else is not compared": {object: withSpec("breaking", `"revisionHistoryLimit": 3`), old: template("breaking"), code: 200},
 
@@ -165,6 +185,24 @@ func TestPublishAnswersInTimeAndSaysHowFarItCame(t *testing.T) {
 	got := publishMall(t, fixture{Handlers: handlers}, "package mall")
 	const want = "of 40 releases of template mall: 0 unchanged, 0 change in place, 7 roll, 0 would break and keep what they have; " +
 		"33 were not looked at, since the time was up: tidegate template diff looks at all"
+	if strings.Join(got, "\n") != want {
+		t.Errorf("warnings:\n%s\nwanted:\n%s", strings.Join(got, "\n"), want)
+	}
+}
+
+func TestPublishLeavesTimeForTheReleasesWhenVettingTakesLong(t *testing.T) {
+	objects := append(objects(), crowd(3, func(int) string { return `{"image": "a"}` })...)
+	handlers, err := webhook.New(webhook.Config{
+		Reader:   fake.NewClientBuilder().WithScheme(newScheme(t)).WithObjects(objects...).Build(),
+		Policies: eval.NewStore(), Renderer: renderer{}, Authorizer: rbac{}, Identity: manager, ManagerNamespace: "tidegate-system",
+		Clock: testclock.NewFakePassiveClock(time.Unix(1e9, 0)), Metrics: webhook.NewMetrics(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := publishMall(t, fixture{Handlers: handlers}, "package mall slow")
+	const want = "template mall was not vetted: the time was up; do: tidegate template vet DIR\n" +
+		"of 3 releases of template mall: 0 unchanged, 0 change in place, 3 roll, 0 would break and keep what they have"
 	if strings.Join(got, "\n") != want {
 		t.Errorf("warnings:\n%s\nwanted:\n%s", strings.Join(got, "\n"), want)
 	}

@@ -65,6 +65,9 @@ type Source struct {
 type Renderer interface {
 	// Check compiles a template that is not published yet and runs its own tests.
 	Check(ctx context.Context, files map[string]string) error
+	// Vet finds what is wrong with such a template though it compiles. An error means that
+	// it was not looked at, whosever fault that is.
+	Vet(ctx context.Context, files map[string]string) ([]render.Finding, error)
 	// Render renders values, a JSON object, or empty.
 	Render(ctx context.Context, s Source, values []byte, c render.Context) (*render.Result, error)
 	// Immutable compares the values of a Release before and after a change. The error is a

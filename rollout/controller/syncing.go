@@ -47,11 +47,14 @@ func (r *templates) sync(ctx context.Context, template *v1alpha1.ReleaseTemplate
 			return 0, err
 		}
 	}
-	if err := r.assign(ctx, releases, decision.Assign); err != nil {
-		return 0, err
-	}
+	assigned := r.assign(ctx, releases, decision.Assign)
+	// A Release that cannot be written must not keep people's commands waiting: they are
+	// recorded already, and the next is only taken when this one is answered.
 	if err := r.answer(ctx, seen.Commands, decision.Answers); err != nil {
-		return 0, err
+		return 0, errors.Join(assigned, err)
+	}
+	if assigned != nil {
+		return 0, assigned
 	}
 	if err := r.retain(ctx, template.Name, template, revisions, releases); err != nil {
 		return 0, err

@@ -190,6 +190,49 @@ func TestAFailedRolloutHaltsAndAPersonDecides(t *testing.T) {
 	}
 }
 
+func TestAReleaseThatCannotBeWrittenKeepsNoCommandWaiting(t *testing.T) {
+	t.Parallel()
+	base := catalogWorld(t, webTemplate("one"), serves("a", ""), serves("b", ""))
+	w := newTemplateWorld(t, base)
+	w.settle()
+	w.serve()
+	w.settle()
+	w.edit("two")
+	w.settle()
+	refused := errors.New("shop/a is refused")
+	w.loop.client = interceptor.NewClient(base, interceptor.Funcs{
+		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+			if obj.GetName() == "a" {
+				return refused
+			}
+			return c.SubResource(sub).Patch(ctx, obj, patch, opts...)
+		},
+	})
+	for i, action := range []v1alpha1.TemplateAction{v1alpha1.TemplateRollback, v1alpha1.TemplatePause} {
+		command := &v1alpha1.TemplateCommand{
+			ObjectMeta: metav1.ObjectMeta{Name: string(action), UID: types.UID(action)},
+			Spec:       v1alpha1.TemplateCommandSpec{Template: "web", Action: action, Revision: 1},
+		}
+		w.create(command)
+		err := w.reconcile()
+		if i == 0 && !errors.Is(err, refused) {
+			t.Errorf("got %v, want the refusal", err)
+		}
+		if err := w.client.Get(t.Context(), client.ObjectKeyFromObject(command), command); err != nil {
+			t.Fatal(err)
+		}
+		if command.Status.Outcome != v1alpha1.OutcomeApplied {
+			t.Errorf("the command %s says %+v", action, command.Status)
+		}
+	}
+	if got, want := w.assigned(), "a web-2/1, b web-1/1"; got != want {
+		t.Errorf("assigned: %s; want %s", got, want)
+	}
+	if s := w.template().Status.Sync; s.Phase != v1alpha1.SyncPaused {
+		t.Errorf("the sync stands at %+v", s)
+	}
+}
+
 // fail gives a Release a Rollout to the revision that was aborted.
 func (w *templateWorld) fail(name, revision string) {
 	w.Helper()

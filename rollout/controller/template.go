@@ -29,6 +29,7 @@ import (
 
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
+	"tidegate.io/tidegate/schemas/worker"
 )
 
 const (
@@ -42,6 +43,9 @@ const (
 // TemplateCompiler compiles the source of a template, runs the template's own tests and
 // returns the JSON Schema of its values. Its error is a *render.SourceError when the
 // source is at fault; any other may pass.
+//
+// It does not vet as the webhook does before it stores a template: what is stored already
+// must not become unpublishable by what a later version of vet finds.
 type TemplateCompiler func(ctx context.Context, files map[string]string) (schema []byte, err error)
 
 // gone passes deletions alone: a Rollout keeps its revision, so its end may be that of the
@@ -170,7 +174,13 @@ func (r *templates) Reconcile(ctx context.Context, req reconcile.Request) (recon
 	if syncErr != nil {
 		return result(0, syncErr)
 	}
-	return result(after, err)
+	// What keeps the source from being published does not keep the sync of the last good
+	// revision from going on.
+	next, err := result(0, err)
+	if after > 0 && (next.RequeueAfter == 0 || after < next.RequeueAfter) {
+		next.RequeueAfter = after
+	}
+	return next, err
 }
 
 func nameOf(revision *v1alpha1.TemplateRevision) string {
@@ -238,13 +248,18 @@ func (r *templates) compile(ctx context.Context, digest string, files map[string
 
 // broken makes an error of the source one that a person reads.
 func (r *templates) broken(template *v1alpha1.ReleaseTemplate, latest *v1alpha1.TemplateRevision, err error) error {
-	var source *render.SourceError
-	if !errors.As(err, &source) {
-		return fmt.Errorf("compiling ReleaseTemplate %s: %w", template.Name, err)
-	}
 	serving := "there is no earlier revision"
 	if latest != nil {
 		serving = "revision " + latest.Name + " stays in force"
+	}
+	// Not terminal: a slow machine may be to blame. The pool answers from memory, for longer
+	// each time, so that asking again costs nothing.
+	if bomb, ok := errors.AsType[*worker.BombError](err); ok {
+		return waitingf(bomb.Reason(), "the source is not published; %s. %s", serving, bomb.Error())
+	}
+	source, ok := errors.AsType[*render.SourceError](err)
+	if !ok {
+		return fmt.Errorf("compiling ReleaseTemplate %s: %w", template.Name, err)
 	}
 	return terminalf(ReasonTemplateBroken, "the source does not compile or fails its own tests, so it is not published; %s. Mend it and apply it again:\n%s",
 		serving, strings.Join(source.Lines, "\n"))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -17,10 +18,11 @@ import (
 
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
+	"tidegate.io/tidegate/schemas/worker"
 )
 
 // templateWorld has one template, web, whose source is a word; the word "broken" does not
-// compile, and "later" cannot be compiled for now.
+// compile, "later" cannot be compiled for now, and "bomb" takes too long.
 type templateWorld struct {
 	*testing.T
 	client   client.WithWatch
@@ -50,6 +52,8 @@ func (w *templateWorld) compile(_ context.Context, files map[string]string) ([]b
 		return nil, &render.SourceError{Lines: []string{"web.cue:3:1: wanted }, found end of file"}}
 	case "later":
 		return nil, errors.New("the worker ended")
+	case "bomb":
+		return nil, &worker.BombError{Owner: "template source x", Cause: worker.CauseDeadline, Limit: "3s"}
 	}
 	return []byte(`{"type":"object"}`), nil
 }
@@ -203,6 +207,58 @@ func TestACompilerThatFailsByItselfIsTriedAgain(t *testing.T) {
 	}
 	if err := w.reconcile(); err == nil || w.compiled != 2 {
 		t.Errorf("the failure was remembered: %v after %d compilations", err, w.compiled)
+	}
+}
+
+func TestATemplateThatTakesTooLongWaitsAndIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	w := newTemplateWorld(t, catalogWorld(t, webTemplate("one")))
+	w.settle()
+	w.edit("bomb")
+	next, err := w.loop.Reconcile(t.Context(), named("web"))
+	if err != nil || next.RequeueAfter != waitingDelay {
+		t.Errorf("wanted another look after %s, found %s, %v", waitingDelay, next.RequeueAfter, err)
+	}
+	w.want("web-1 one", "web-1", v1alpha1.ConditionReconciling)
+	waits := meta.FindStatusCondition(w.template().Status.Conditions, v1alpha1.ConditionReconciling)
+	for _, part := range []string{"web-1 stays in force", "template source x: wanted it to be rendered within 3s, found that more time was needed; do: "} {
+		if waits.Reason != "RenderBudget" || !strings.Contains(waits.Message, part) {
+			t.Errorf("wanted %q, found %s: %s", part, waits.Reason, waits.Message)
+		}
+	}
+	before := w.template().ResourceVersion
+	w.settle()
+	if w.compiled != 3 || w.template().ResourceVersion != before {
+		t.Errorf("wanted it to be asked for again, and nothing to be written: %d compilations", w.compiled)
+	}
+	w.edit("two")
+	w.settle()
+	w.want("web-1 one, web-2 two", "web-2", v1alpha1.ConditionReady)
+}
+
+func TestI8ASyncGoesOnWhenTheNextSourceIsBroken(t *testing.T) {
+	t.Parallel()
+	for word, most := range map[string]time.Duration{"broken": time.Hour, "bomb": waitingDelay} {
+		t.Run(word, func(t *testing.T) {
+			t.Parallel()
+			template := stagedWeb("one")
+			template.Spec.Sync.Waves[0].Soak = metav1.Duration{Duration: time.Hour}
+			w := newTemplateWorld(t, catalogWorld(t, template, serves("a", ""), serves("b", "")))
+			w.settle()
+			w.serve()
+			w.settle()
+			w.edit("two")
+			w.settle()
+			w.serve()
+			w.edit(word)
+			next, err := w.loop.Reconcile(t.Context(), named("web"))
+			if s := w.template().Status.Sync; s.Phase != v1alpha1.SyncSoaking || s.Target != "web-2" {
+				t.Fatalf("the sync stands at %+v", s)
+			}
+			if err != nil || next.RequeueAfter <= 0 || next.RequeueAfter > most {
+				t.Errorf("wanted another look when the wave has soaked, found %s, %v", next.RequeueAfter, err)
+			}
+		})
 	}
 }
 

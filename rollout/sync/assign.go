@@ -35,16 +35,21 @@ func (t *turn) assign(r ruling) {
 // turns returns those that are to be given the target now, as many as may be under way.
 func (t *turn) turns() []int {
 	var queue []int
+	var room time.Time // when the first of those that are in the way is late
 	free := cmp.Or(int(t.o.Spec.MaxConcurrent), defaultConcurrent) - t.all().moving
 	for _, place := range t.order {
 		s := t.sights[place.index]
 		if s.state != queued {
 			continue
 		}
+		due := s.wave > 0 && s.wave <= int(t.st.Wave)
 		if t.astray(place.index) {
 			free--
+			if at := t.lateAt(place.index); !due && (room.IsZero() || at.Before(room)) {
+				room = at
+			}
 		}
-		if s.wave > 0 && s.wave <= int(t.st.Wave) {
+		if due {
 			queue = append(queue, place.index)
 		}
 	}
@@ -63,6 +68,7 @@ func (t *turn) turns() []int {
 	for _, i := range queue {
 		if !t.astray(i) {
 			if free <= 0 {
+				t.wake(room)
 				break
 			}
 			free--
@@ -72,14 +78,22 @@ func (t *turn) turns() []int {
 	return out
 }
 
-// astray says whether a Release is under way to a revision that was the target before.
+// astray says whether a Release is under way to a revision that was the target before. One
+// that is late is not waited for, as it would not be had the target stayed.
 func (t *turn) astray(i int) bool {
 	r := &t.o.Releases[i]
-	if r.Assigned == nil || r.Assigned.Name == t.st.From {
+	if r.Assigned == nil || r.Assigned.Name == t.st.From || t.sights[i].wave == 0 {
 		return false
 	}
-	s, _ := r.underWay(r.Assigned.Name)
-	return s == moving
+	if s, _ := r.underWay(r.Assigned.Name); s != moving {
+		return false
+	}
+	return t.now.Before(t.lateAt(i))
+}
+
+// lateAt is when a Release that is under way becomes late.
+func (t *turn) lateAt(i int) time.Time {
+	return t.o.Releases[i].expires(patience(&t.waves[t.sights[i].wave-1]))
 }
 
 // allowed asks the policies about moving them. A rollback needs no permission, as an abort

@@ -9,6 +9,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"tidegate.io/tidegate/schemas/follow"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -135,13 +136,8 @@ func (t *turn) restart() {
 	t.st.Wave, t.st.WaveStartedAt, t.st.SettledAt = 0, nil, nil
 }
 
-// passed says whether every wave has been passed, also where somebody has paused the sync
-// since.
-func (t *turn) passed() bool {
-	done := func(w v1alpha1.WaveStatus) bool { return w.Phase == waveDone }
-	return t.st.Phase == v1alpha1.SyncSynced ||
-		len(t.st.Waves) > 0 && !slices.ContainsFunc(t.st.Waves, func(w v1alpha1.WaveStatus) bool { return !done(w) })
-}
+// passed says whether every wave has been passed.
+func (t *turn) passed() bool { return follow.Passed(&t.st) }
 
 // atOnce says whether a rollback is under way, which takes no waves.
 func (t *turn) atOnce() bool { return t.st.RolledBackFrom != "" }

@@ -113,6 +113,22 @@ func TestNext(t *testing.T) {
 			}(), of("a/x", "web-1", moves), of("b/y", "web-1")),
 			after: 30 * time.Second, stands: "Soaking 1 TG-SYNC-SOAKING", waits: "a/x Moving, b/y Queued", again: 30 * time.Second,
 		},
+		"one of a later wave that is stuck on its way to what nobody wants any more takes the room until it is late": {
+			o:     newer(staged(team("a"), team("b")), 1, of("a/x", "web-1"), of("b/y", "web-1", moves)),
+			after: time.Hour, stands: "Syncing 1 TG-SYNC-MOVING", waits: "a/x Queued, b/y Queued", again: time.Hour,
+		},
+		"one of a later wave that is late on its way to what nobody wants any more keeps nobody waiting": {
+			o:     newer(staged(team("a"), team("b")), 1, of("a/x", "web-1"), of("b/y", "web-1", moves)),
+			after: 2 * time.Hour, stands: "Syncing 1 TG-SYNC-MOVING", gives: "a/x web-3", waits: "a/x Queued, b/y Queued",
+		},
+		"one that is turned back has settled only when it has taken that up": {
+			o: observation(immediate, func() *v1alpha1.TemplateSyncStatus {
+				s := underWay(1, v1alpha1.SyncSyncing)
+				s.Target, s.From, s.RolledBackFrom = "web-1", "", "web-2"
+				return s
+			}(), of("a/x", "web-1", moves, given("web-1"))),
+			stands: "Syncing 1 TG-SYNC-ROLLBACK", waits: "a/x Moving", again: 2 * time.Hour,
+		},
 		"an empty wave is passed": {
 			o:      observation(ab, synced("a", "b"), of("b/y", "web-1"), of("c/z", "web-1")),
 			stands: "Syncing 2 TG-SYNC-MOVING", gives: "b/y web-2", waits: "b/y Queued, c/z Queued",
@@ -396,6 +412,17 @@ func sorted(list string) string {
 	words := strings.Split(list, ", ")
 	slices.Sort(words)
 	return strings.Join(words, ", ")
+}
+
+// newer is in the first wave of a sync from web-1 to web-3, which was published while one to
+// web-2 was under way. So many Releases may be under way at a time.
+func newer(spec v1alpha1.TemplateSync, concurrent int32, releases ...Release) Observation {
+	spec.MaxConcurrent = concurrent
+	status := underWay(1, v1alpha1.SyncSyncing, "a", "b")
+	status.Target = "web-3"
+	o := observation(spec, status, releases...)
+	o.Latest, o.Revisions = "web-3", append(o.Revisions, Revision{"web-3", 3})
+	return o
 }
 
 func TestCommands(t *testing.T) {

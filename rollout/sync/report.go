@@ -13,7 +13,7 @@ const (
 	waveSyncing = "Syncing"
 	waveSoaking = "Soaking"
 	waveHalted  = "Halted"
-	waveDone    = "Done"
+	waveDone    = v1alpha1.WaveDone
 )
 
 const (

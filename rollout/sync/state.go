@@ -84,7 +84,7 @@ func look(r *Release, target string, atOnce bool) (state, string) {
 // underWay is for a Release that has been given the target.
 func (r *Release) underWay(target string) (state, string) {
 	switch {
-	case r.Stable == target:
+	case r.Stable == target && r.Tried == target:
 		// What comes now is its team's own business.
 		return settled, ""
 	case r.Rollout != nil && r.Rollout.TemplateRevision == target:

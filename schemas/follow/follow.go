@@ -9,6 +9,8 @@
 package follow
 
 import (
+	"slices"
+
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -72,6 +74,13 @@ func Choose(release *v1alpha1.Release, template *v1alpha1.ReleaseTemplate, revis
 func Free(release *v1alpha1.Release) bool {
 	ref := release.Spec.Template
 	return ref.Revision == 0 && ref.Digest == "" && ref.Channel == ""
+}
+
+// Passed says whether the sync has brought every wave to its target, also where somebody has
+// paused it since.
+func Passed(s *v1alpha1.TemplateSyncStatus) bool {
+	return s.Phase == v1alpha1.SyncSynced ||
+		len(s.Waves) > 0 && !slices.ContainsFunc(s.Waves, func(w v1alpha1.WaveStatus) bool { return w.Phase != v1alpha1.WaveDone })
 }
 
 type chooser struct {
@@ -146,6 +155,9 @@ func (c *chooser) followed() Choice {
 	}
 	if manual || c.settled() {
 		return c.first(Choice{target, Target}, Choice{has, Kept}, Choice{from, From}, Choice{c.latest, Latest})
+	}
+	if Passed(c.template.Status.Sync) {
+		from = nil // the target is in force; what is paused is the next sync
 	}
 	return c.first(Choice{has, Kept}, Choice{from, From}, Choice{target, Target}, Choice{c.latest, Latest})
 }

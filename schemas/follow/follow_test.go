@@ -87,6 +87,8 @@ func TestChoose(t *testing.T) {
 	synced := syncing(v1alpha1.SyncSynced, "web-3", "web-2")
 	back := syncing(v1alpha1.SyncSyncing, "web-2", "")
 	back.RolledBackFrom = "web-3"
+	through := syncing(v1alpha1.SyncPaused, "web-3", "web-2")
+	through.Waves = []v1alpha1.WaveStatus{{Name: "rest", Phase: v1alpha1.WaveDone}}
 	for name, c := range map[string]struct {
 		release  *v1alpha1.Release
 		template *v1alpha1.ReleaseTemplate
@@ -136,6 +138,12 @@ func TestChoose(t *testing.T) {
 		},
 		"a new Release starts from there when the sync is paused": {
 			release(""), template(immediate, syncing(v1alpha1.SyncPaused, "web-3", "web-2")), "web-2 from",
+		},
+		"a new Release takes the target when the sync was through before it was paused": {
+			release(""), template(staged, through), "web-3 target",
+		},
+		"a Release that has something keeps it when the sync is paused, though it was through": {
+			release("web-1", edited), template(staged, through), "web-1 kept",
 		},
 		"a new Release takes the target when there is nothing before it": {
 			release(""), template(staged, syncing(v1alpha1.SyncSyncing, "web-3", "")), "web-3 target",

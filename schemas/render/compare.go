@@ -1,6 +1,10 @@
 package render
 
 import (
+	"slices"
+
+	"cuelang.org/go/cue/ast"
+
 	"tidegate.io/tidegate/schemas/render/internal/compat"
 )
 
@@ -51,7 +55,9 @@ var verdicts = map[compat.Verdict]Verdict{
 func Compare(before, after *Template) (c *Comparison, err error) {
 	defer recovered(&err)
 	side := func(t *Template) compat.Side {
-		return compat.Side{Context: t.ctx, Root: t.root, Variables: t.variables}
+		// What depends on facts of the Release is looked at with some of them.
+		root := t.root.FillPath(factsPath, t.ctx.BuildExpr(t.someFacts()))
+		return compat.Side{Context: t.ctx, Root: root, Variables: root.LookupPath(variablesPath)}
 	}
 	gravest := compat.Safe
 	c = &Comparison{Changes: []Change{}}
@@ -61,4 +67,14 @@ func Compare(before, after *Template) (c *Comparison, err error) {
 	}
 	c.Verdict = verdicts[gravest]
 	return c, nil
+}
+
+// someFacts are the facts that the template has room for, each another text.
+func (t *Template) someFacts() ast.Expr {
+	facts := &ast.StructLit{}
+	given := Context{Name: "name", Namespace: "namespace", Template: "template"}.facts(placeholder)
+	for _, name := range slices.Sorted(slices.Values(t.facts)) {
+		facts.Elts = append(facts.Elts, &ast.Field{Label: ast.NewString(name), Value: ast.NewString(given[name])})
+	}
+	return facts
 }

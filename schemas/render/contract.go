@@ -40,7 +40,7 @@ func (t *Template) checkContract() []string {
 		missing("wanted #Variables, the closed struct of what a team may set, found none; add #Variables: {...}")
 	case !isStruct(v):
 		lines = append(lines, at(v, "wanted #Variables to be a struct, found %v", v.IncompleteKind()))
-	case t.open(v):
+	case t.plainlyOpen(v):
 		lines = append(lines, at(v, "wanted #Variables to be closed, so that a typo is an error, found that it accepts any name; remove the ... or the pattern from it"))
 	default:
 		lines = append(lines, lintDefaults(v, values.Root, 0)...)
@@ -68,7 +68,7 @@ func (t *Template) checkLink(path, def cue.Path) []string {
 	switch {
 	case !v.Exists():
 		return []string{fmt.Sprintf("wanted the field %v: %v, found none; add it", path, def)}
-	case !isStruct(v) || !isReference(v, def) && t.open(v):
+	case !isStruct(v) || !isReference(v, def) && t.plainlyOpen(v):
 		return []string{at(v, "wanted %v: %v, found something that accepts more names; write just %v: %v", path, def, path, def)}
 	}
 	return nil

@@ -22,6 +22,9 @@ type decided struct {
 	// value is the struct with choices set.
 	value   cue.Value
 	choices []choice
+	// steps are the struct after each choice. What is chosen later is declared in them as
+	// the author wrote it.
+	steps []cue.Value
 }
 
 // choice is the value of one variable; nil is to leave it out.
@@ -45,6 +48,16 @@ func (d decided) fields() []values.Field {
 // isStruct says whether v is a struct, also where the engine cannot evaluate it before what
 // its conditions ask about is set.
 func isStruct(v cue.Value) bool { return shape.Kinds(v) == cue.StructKind }
+
+// plainlyOpen says whether the struct v accepts names that it does not declare. Conditions
+// are decided only where nothing can be said otherwise, since that takes as long as all the
+// rest of compiling.
+func (t *Template) plainlyOpen(v cue.Value) bool {
+	if v.IncompleteKind() == cue.BottomKind {
+		return t.open(v)
+	}
+	return v.Allows(cue.Str(probe))
+}
 
 // open says whether the struct v accepts names that it does not declare, whichever way its
 // conditions go.
@@ -79,6 +92,7 @@ func (t *Template) decide(v cue.Value) []decided {
 // names; others are the choices with one of those that it did not take.
 func (t *Template) complete(v cue.Value, names []string, made []choice) (d decided, others [][]choice) {
 	d = decided{value: t.with(v, made), choices: slices.Clone(made)}
+	d.steps = []cue.Value{d.value}
 	for {
 		name, field := d.undecided(names)
 		if name == "" {
@@ -100,6 +114,7 @@ func (t *Template) complete(v cue.Value, names []string, made []choice) (d decid
 		}
 		d.choices = append(d.choices, all[0])
 		d.value = t.with(v, d.choices)
+		d.steps = append(d.steps, d.value)
 	}
 }
 

@@ -124,21 +124,37 @@ func (e *explainer) object(schema cue.Value, n *values.Node, path string) {
 	}
 	for _, f := range n.Fields {
 		suspect := slices.Contains(suspects, f.Name)
-		if scalar(f.Value) && !suspect {
+		if scalar(f.Value) && !suspect && base.IncompleteKind() != cue.BottomKind {
 			continue
 		}
 		child := f.Path(path)
-		if !shape.Allows(base, f.Name) {
+		if !allows(schema, base, f.Name) {
 			e.unknown(schema, base, n, f, child)
 			continue
 		}
 		before := len(e.problems)
-		e.value(e.wanted(base, f), f.Value, child)
+		want := e.wanted(base, f)
+		if own := declaration(schema, f.Name); want.IncompleteKind() == cue.BottomKind && own.Exists() {
+			// What was set is part of base, and to the engine all is right in what it cannot
+			// evaluate.
+			want = own
+		}
+		e.value(want, f.Value, child)
 		if suspect && len(e.problems) == before {
 			e.conflict(schema, n, accepted, f, path)
 		}
 	}
 	e.missing(base, n, path)
+}
+
+// allows says whether base, that is schema with values, accepts the name. Where base cannot
+// be evaluated for want of a value that it depends on, any name counts that some value of it
+// would make right.
+func allows(schema, base cue.Value, name string) bool {
+	if base.IncompleteKind() == cue.BottomKind {
+		return shape.Grants(schema, name)
+	}
+	return base.Allows(cue.Str(name))
 }
 
 // choice reports that n does not say which of several structs it is, or names one that
@@ -261,7 +277,7 @@ func (e *explainer) conflict(schema cue.Value, n *values.Node, accepted []values
 			continue
 		}
 		before := len(e.problems)
-		if !shape.Allows(base, other.Name) {
+		if !allows(schema, base, other.Name) {
 			e.unknown(schema, base, n, other, other.Path(path))
 			return
 		}
@@ -373,7 +389,8 @@ func authors(schema cue.Value) string {
 func (e *explainer) unknown(schema, base cue.Value, n *values.Node, f values.Field, path string) {
 	known, patterns := names(base)
 	// What n sets is part of base, be it known or not.
-	known = slices.DeleteFunc(known, func(k string) bool { return n.Field(k) != nil && !declares(schema, k) && len(patterns) > 0 })
+	accepting := len(patterns) > 0 || base.IncompleteKind() == cue.BottomKind
+	known = slices.DeleteFunc(known, func(k string) bool { return n.Field(k) != nil && !declares(schema, k) && accepting })
 	var message string
 	switch {
 	case f.Hidden:

@@ -52,6 +52,8 @@ const (
 	CodeAttribute = "unknown-attribute"
 	// CodeRegex is: a pattern that any text passes which contains a match.
 	CodeRegex = "unanchored-pattern"
+	// CodePattern is: a pattern that is no regular expression.
+	CodePattern = "bad-pattern"
 	// CodeFormat is: a file that is not formatted.
 	CodeFormat = "not-formatted"
 	// CodeNoTests is: the template has no tests.
@@ -88,7 +90,7 @@ const (
 func Codes() []string {
 	codes := []string{
 		CodeBroken, CodeDefaultOutside, CodeDefaultIncomplete, CodeDefaultUnused, CodeOpenStruct, CodeFreeForm,
-		CodeIncomplete, CodeUndocumented, CodeUnused, CodeSecret, CodeAttribute, CodeRegex, CodeFormat, CodeNoTests,
+		CodeIncomplete, CodeUndocumented, CodeUnused, CodeSecret, CodeAttribute, CodeRegex, CodePattern, CodeFormat, CodeNoTests,
 		CodeTestFails, CodeExampleFails, CodeNotRendered, CodeObject, CodeRollout, CodePort, CodeSelector, CodeLoose,
 		CodeContext, CodeRevision, CodeCRD, CodeServer, CodeCoverage,
 	}
@@ -145,7 +147,7 @@ func Vet(files map[string]string, o VetOptions) []Finding {
 	if o.Context == (Context{}) {
 		o.Context = sample
 	}
-	v := &vetter{options: o, files: files, seen: map[Finding]bool{}}
+	v := &vetter{options: o, files: files, seen: map[Finding]bool{}, known: map[string]bool{}, patterns: map[string]bool{}}
 	v.guarded()
 	slices.SortStableFunc(v.findings, func(a, b Finding) int {
 		return cmp.Or(comparePositions(a.Position, b.Position), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Message, b.Message))
@@ -163,6 +165,10 @@ type vetter struct {
 	syntax   []*ast.File
 	findings []Finding
 	seen     map[Finding]bool
+	// known are the kinds of mistakes in objects that were found; see objectMistake.kind.
+	known map[string]bool
+	// patterns are those that were found to be no regular expressions.
+	patterns map[string]bool
 }
 
 // add adds a finding, once.

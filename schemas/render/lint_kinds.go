@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -21,6 +22,9 @@ import (
 type objectMistake struct {
 	id, code, message string
 }
+
+// kind tells mistakes apart that have different causes, roughly: by code and kind of object.
+func (m objectMistake) kind(in *objectSet) string { return m.code + " " + in.objects[m.id].GetKind() }
 
 // objectSet is what one Release renders to, for rules between its objects, and rules that
 // the types of Kubernetes do not express. Package manifest has checked the rest.
@@ -244,8 +248,13 @@ func (s *objectSet) service(id string, o *unstructured.Unstructured) {
 		return
 	}
 	containers := s.selects(id, "spec.selector", &metav1.LabelSelector{MatchLabels: service.Spec.Selector})
-	names := map[string]bool{}
+	names, numbers := map[string]bool{}, map[string]bool{}
 	for _, p := range service.Spec.Ports {
+		number := fmt.Sprintf("%d/%s", p.Port, cmp.Or(p.Protocol, corev1.ProtocolTCP))
+		if numbers[number] {
+			s.fail(id, CodePort, "wanted each port and protocol once in spec.ports, found %s again", number)
+		}
+		numbers[number] = true
 		if wrong := validation.IsValidPortNum(int(p.Port)); len(wrong) > 0 {
 			s.fail(id, CodePort, "wanted a port from 1 to 65535 in spec.ports, found %d", p.Port)
 		}

@@ -19,7 +19,7 @@ import (
 
 // Bounds of what Vet renders to find out what a template does.
 const (
-	// maxProbes is how many values on the edges of variables are tried.
+	// maxProbes is how many values of variables are tried.
 	maxProbes = 200
 	// maxNumber is the greatest number that is tried: a template may build a list of that
 	// length.
@@ -57,7 +57,7 @@ func (v *vetter) lintObjects() {
 	}
 	v.lintContext(*base)
 	if !v.options.Shallow {
-		v.probe(*base)
+		newProber(v, *base).run()
 	}
 }
 
@@ -169,6 +169,7 @@ func (v *vetter) lintRendered(r rendered) {
 		}
 	}
 	for _, m := range set.lint() {
+		v.known[m.kind(set)] = true
 		message := fmt.Sprintf("objects.%s: %s", label(m.id), m.message)
 		v.fail(m.code, v.positionOf(message), "%s", anonymous(message))
 	}
@@ -257,59 +258,6 @@ func (v *vetter) minimal() *rendered {
 	return nil
 }
 
-// probe sets one variable at a time to what lies on the edge of what it accepts: if that
-// does not render, #Variables lets in what it should refuse.
-func (v *vetter) probe(base rendered) {
-	tree, mistakes := values.Parse(base.values)
-	if len(mistakes) > 0 {
-		return
-	}
-	left := maxProbes
-	for _, d := range v.template.declared() {
-		if d.kind != fieldOf || d.path == values.Root || strings.ContainsAny(d.path, "[<") {
-			continue
-		}
-		for _, candidate := range v.template.edges(d.value) {
-			if left--; left < 0 {
-				return
-			}
-			text := []byte(jsonOf(with(tree, strings.Split(d.path, ".")[1:], candidate)))
-			_, err := v.template.Render(text, base.context)
-			var wrong *ValuesError
-			if err == nil || errors.As(err, &wrong) {
-				continue
-			}
-			shown := jsonOf(candidate)
-			if marked(d.value, sensitiveMark) {
-				shown = "what it accepts"
-			}
-			line, _, _ := strings.Cut(err.Error(), "\n")
-			v.advise(CodeLoose, d.position, "%s: wanted #Variables to accept only what can be rendered, found that with %s the template fails: %s; narrow the variable, or make the template cope", d.path, shown, anonymous(line))
-			break
-		}
-	}
-}
-
-// with is tree with the value at path replaced; tree stays as it is.
-func with(tree *values.Node, path []string, value *values.Node) *values.Node {
-	if len(path) == 0 {
-		return value
-	}
-	out := &values.Node{Kind: values.Object}
-	var old *values.Node
-	if tree != nil && tree.Kind == values.Object {
-		old = tree.Field(path[0])
-		for _, f := range tree.Fields {
-			if f.Name != path[0] {
-				out.Fields = append(out.Fields, f)
-			}
-		}
-	}
-	out.Fields = append(out.Fields, values.Field{Name: path[0], Value: with(old, path[1:], value)})
-	slices.SortFunc(out.Fields, func(a, b values.Field) int { return strings.Compare(a.Name, b.Name) })
-	return out
-}
-
 // jsonOf is n as JSON.
 func jsonOf(n *values.Node) string {
 	b, err := json.Marshal(goValue(n))
@@ -383,11 +331,13 @@ func literalNode(text string) []*values.Node {
 func scalars(schema cue.Value) []*values.Node {
 	var out []*values.Node
 	kind := schema.IncompleteKind()
+	beyond := false
 	for _, a := range shape.Of(schema).Arms {
 		if a.Literal != "" {
 			out = append(out, literalNode(a.Literal)...)
 			continue
 		}
+		beyond = beyond || a.Min == nil || a.Max == nil
 		for _, b := range []*shape.Bound{a.Min, a.Max} {
 			if b != nil && b.Value.IsInt() && b.Value.Num().IsInt64() && abs(b.Value.Num().Int64()) <= maxNumber {
 				out = append(out, numberNode(b.Value.Num().String()))
@@ -397,6 +347,10 @@ func scalars(schema cue.Value) []*values.Node {
 	if kind&cue.NumberKind != 0 {
 		for _, s := range []string{"1", "2", "10", "0.5", "0"} {
 			out = append(out, numberNode(s))
+		}
+		if beyond {
+			// No size and no port has them.
+			out = append(out, numberNode("-1"), numberNode(fmt.Sprint(maxNumber+1)))
 		}
 	}
 	if kind&cue.BoolKind != 0 {

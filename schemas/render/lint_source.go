@@ -1,11 +1,15 @@
 package render
 
 import (
+	"errors"
 	"fmt"
+	"iter"
 	resyntax "regexp/syntax"
 	"slices"
+	"strconv"
 	"strings"
 
+	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/literal"
 	"cuelang.org/go/cue/token"
@@ -55,30 +59,87 @@ func (v *vetter) lintAttributes() {
 	}
 }
 
-// lintPatterns finds constraints =~"..." that pass any text which merely contains a match.
+// lintPatterns finds constraints =~"..." that are no regular expressions, and those that
+// pass any text which merely contains a match.
 func (v *vetter) lintPatterns() {
 	for _, f := range v.syntax {
-		ast.Walk(f, func(n ast.Node) bool {
-			if field, ok := n.(*ast.Field); ok && fieldName(field) == "tests" {
-				return false
+		for _, d := range f.Decls {
+			if field, ok := d.(*ast.Field); ok && fieldName(field) == testsPath.String() {
+				continue
 			}
-			u, ok := n.(*ast.UnaryExpr)
-			if !ok || u.Op != token.MAT {
+			ast.Walk(d, func(n ast.Node) bool {
+				if u, ok := n.(*ast.UnaryExpr); ok && (u.Op == token.MAT || u.Op == token.NMAT) {
+					v.lintPattern(u)
+				}
 				return true
+			}, nil)
+		}
+	}
+}
+
+func (v *vetter) lintPattern(u *ast.UnaryExpr) {
+	lit, ok := u.X.(*ast.BasicLit)
+	if !ok || lit.Kind != token.STRING {
+		return // lintReferredPatterns looks at what is named or put together.
+	}
+	text, err := literal.Unquote(lit.Value)
+	if err != nil {
+		return
+	}
+	re, err := resyntax.Parse(text, resyntax.Perl)
+	switch {
+	case err != nil:
+		v.badPattern(place(lit.Pos()), "", text, err)
+	case u.Op == token.MAT && (!anchored(re, true) || !anchored(re, false)):
+		v.advise(CodeRegex, place(lit.Pos()), "wanted ^ and $ around the whole pattern, found %q, which any text passes that contains a match; write %s", text, anchor(re, text))
+	}
+}
+
+// badPattern tells of a pattern that is no regular expression.
+func (v *vetter) badPattern(position, prefix, text string, err error) {
+	if v.patterns[text] {
+		return
+	}
+	v.patterns[text] = true
+	why := err.Error()
+	if e, ok := errors.AsType[*resyntax.Error](err); ok {
+		why = fmt.Sprintf("%v: %s", e.Code, e.Expr)
+	}
+	v.fail(CodePattern, position, "%swanted a regular expression (of RE2, whose repetitions, multiplied, stay within 1000), found %q (%s), which matches nothing and is no error to the language; correct it", prefix, text, why)
+}
+
+// lintReferredPatterns finds in a variable what lintPattern cannot see: patterns that are
+// named, put together, or come from a definition.
+func (v *vetter) lintReferredPatterns(d declared) {
+	for text := range patternsOf(d.value, 0) {
+		if _, err := resyntax.Parse(text, resyntax.Perl); err != nil {
+			v.badPattern(d.position, d.path+": ", text, err)
+		}
+	}
+}
+
+// maxOperands is how deep patterns are looked for in an expression.
+const maxOperands = 16
+
+// patternsOf are the patterns that v is held against.
+func patternsOf(v cue.Value, depth int) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		op, args := v.Expr()
+		switch {
+		case depth > maxOperands:
+		case op == cue.RegexMatchOp || op == cue.NotRegexMatchOp:
+			if text, err := args[len(args)-1].String(); err == nil {
+				yield(text)
 			}
-			lit, ok := u.X.(*ast.BasicLit)
-			if !ok || lit.Kind != token.STRING {
-				return true
+		case op == cue.AndOp || op == cue.OrOp:
+			for _, arg := range args {
+				for text := range patternsOf(arg, depth+1) {
+					if !yield(text) {
+						return
+					}
+				}
 			}
-			text, err := literal.Unquote(lit.Value)
-			if err != nil {
-				return true
-			}
-			if re, err := resyntax.Parse(text, resyntax.Perl); err == nil && (!anchored(re, true) || !anchored(re, false)) {
-				v.advise(CodeRegex, place(lit.Pos()), "wanted ^ and $ around the whole pattern, found %q, which any text passes that contains a match; write %q", text, anchor(re, text))
-			}
-			return true
-		}, nil)
+		}
 	}
 }
 
@@ -103,18 +164,20 @@ func anchored(re *resyntax.Regexp, begin bool) bool {
 	}
 }
 
-// anchor is text with what it lacks. Anchors within an alternative stay where they are.
+// anchor is text with what it lacks, in quotes. Anchors within an alternative stay where they
+// are. Where one is there, the other may be missing on purpose.
 func anchor(re *resyntax.Regexp, text string) string {
-	if strings.Contains(text, "|") {
-		return "^(" + text + ")$"
+	begins, ends := anchored(re, true), anchored(re, false)
+	switch {
+	case strings.Contains(text, "|"):
+		return strconv.Quote("^(" + text + ")$")
+	case begins:
+		return fmt.Sprintf("%q, or %q where anything may follow", text+"$", text+".*$")
+	case ends:
+		return fmt.Sprintf("%q, or %q where anything may come before", "^"+text, "^.*"+text)
+	default:
+		return strconv.Quote("^" + text + "$")
 	}
-	if !anchored(re, true) {
-		text = "^" + text
-	}
-	if !anchored(re, false) {
-		text += "$"
-	}
-	return text
 }
 
 // fieldName is the name of a field that is written as one; "" for others.

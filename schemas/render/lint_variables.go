@@ -126,7 +126,7 @@ func (t *Template) declared() []declared {
 		out = append(out, d)
 		for _, arm := range t.declaredWays(d.value) {
 			fields, entries := false, false
-			conditional, _ := shape.Conditional(arm)
+			conditional, written := shape.Conditional(arm)
 			for it := structFields(arm); it != nil && it.Next(); {
 				sel := it.Selector()
 				child := declared{value: it.Value(), constraint: sel.ConstraintType(), position: place(it.Value().Pos())}
@@ -137,13 +137,13 @@ func (t *Template) declared() []declared {
 				} else {
 					fields = true
 					child.path = values.Child(d.path, sel.Unquoted())
-					child.conditional = slices.Contains(conditional, sel.Unquoted())
+					child.conditional = !written || slices.Contains(conditional, sel.Unquoted())
 				}
 				visit(child, depth+1)
 			}
 			out[at].isMap = entries && !fields
 			out[at].leaf = out[at].leaf && !fields
-			if item := arm.LookupPath(cue.MakePath(cue.AnyIndex)); arm.IncompleteKind() == cue.ListKind && item.Exists() {
+			if item := t.item(arm); arm.IncompleteKind() == cue.ListKind && item.Exists() {
 				visit(declared{path: d.path + "[]", value: item, kind: itemOf, position: place(item.Pos())}, depth+1)
 			}
 		}
@@ -188,7 +188,7 @@ func (t *Template) declaredWays(v cue.Value) []cue.Value {
 			continue
 		}
 		for _, d := range t.decide(arm) {
-			out = append(out, d.value)
+			out = append(out, d.steps...)
 		}
 	}
 	return out
@@ -206,6 +206,31 @@ func declaredArms(v cue.Value) []cue.Value {
 	return args
 }
 
+// item is what the open list v says of its items; it does not exist where v says nothing.
+func (t *Template) item(v cue.Value) cue.Value {
+	item := v.LookupPath(cue.MakePath(cue.AnyIndex))
+	if item.Exists() {
+		return item
+	}
+	// A list with a default answers as the default does, unless it is of another length.
+	d, ok := v.Default()
+	if !ok {
+		return item // a list of constants
+	}
+	n := 1
+	for items, err := d.List(); err == nil && items.Next(); n++ {
+		continue
+	}
+	list := &ast.ListLit{}
+	for range n {
+		list.Elts = append(list.Elts, ast.NewIdent("_"))
+	}
+	if longer := v.Unify(t.ctx.BuildExpr(list)); longer.IncompleteKind() == cue.ListKind {
+		return longer.LookupPath(cue.MakePath(cue.Index(0)))
+	}
+	return item
+}
+
 // ownDefault is the default that the author gave v, as opposed to the empty list that every
 // open list is by itself.
 func ownDefault(v cue.Value) (cue.Value, bool) {
@@ -214,6 +239,10 @@ func ownDefault(v cue.Value) (cue.Value, bool) {
 		return d, false
 	}
 	if op, _ := v.Eval().Expr(); op == cue.OrOp || d.IncompleteKind()&(cue.ListKind|cue.StructKind) == 0 {
+		return d, true
+	}
+	// Beside [...] a default is not told from the alternatives.
+	if items, err := d.List(); err == nil && items.Next() {
 		return d, true
 	}
 	return d, false
@@ -252,6 +281,7 @@ func (v *vetter) lintVariable(d declared) {
 		v.advise(CodeFreeForm, d.position, "%s: wanted to know what is accepted, found _, which accepts anything; name a type", d.path)
 	}
 	v.lintSecret(d)
+	v.lintReferredPatterns(d)
 }
 
 func lastName(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
@@ -274,6 +304,7 @@ func (v *vetter) lintOpen(d declared) {
 func (v *vetter) lintDefault(d declared) {
 	def, ok := ownDefault(d.value)
 	if !ok {
+		v.lintDropped(d)
 		return
 	}
 	broad := defaultBounds(d.value, def)
@@ -295,6 +326,30 @@ func (v *vetter) lintDefault(d declared) {
 		text = string(b)
 	}
 	v.fail(CodeDefaultOutside, d.position, "%s: wanted a default within its own bounds, found %s, which a Release could not set; the language does not check a default, so widen the bounds or change it", d.path, text)
+}
+
+// lintDropped finds defaults that are gone: a default that what stands beside it with & does
+// not hold for is dropped, as are two that differ.
+func (v *vetter) lintDropped(d declared) {
+	if d.value.IncompleteKind()&(cue.ListKind|cue.StructKind) == 0 && d.value.IsConcrete() {
+		return
+	}
+	op, args := d.value.Expr()
+	if op != cue.AndOp {
+		return
+	}
+	for _, arg := range args {
+		def, ok := ownDefault(arg)
+		if !ok {
+			continue
+		}
+		text := "one"
+		if b, err := def.MarshalJSON(); err == nil && !marked(d.value, sensitiveMark) {
+			text = string(b)
+		}
+		v.fail(CodeDefaultOutside, d.position, "%s: wanted a default within the bounds that stand beside it, found %s, which the language drops without a word, so that the variable has no default; widen the bounds or change it", d.path, text)
+		return
+	}
 }
 
 // within returns the JSON of what def is where bound is wanted. A list is taken item by
@@ -321,6 +376,13 @@ func (t *Template) within(bound, def cue.Value) (string, error) {
 	items, err := def.List()
 	if err != nil {
 		return "", err
+	}
+	if given, err := def.MarshalJSON(); err == nil {
+		// How many items there are is not asked below.
+		n, mistakes := values.Parse([]byte(`{"a":` + string(given) + `}`))
+		if len(mistakes) == 0 && bound.Unify(t.ctx.BuildExpr(syntax(n.Field("a")))).Validate() != nil {
+			return "", errors.New("a list that the bound refuses")
+		}
 	}
 	var out []string
 	for i := 0; items.Next(); i++ {

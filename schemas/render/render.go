@@ -89,13 +89,8 @@ func (t *Template) RenderTwice(valuesJSON []byte, c Context) (res *Result, err e
 
 // read checks the context and reads the values.
 func (t *Template) read(valuesJSON []byte, c Context) (*values.Node, error) {
-	if len(c.Name) > maxName || !releaseName.MatchString(c.Name) || c.Namespace == "" || c.Template == "" {
-		return nil, fmt.Errorf("rendering: wanted a Release name of at most %d lower case letters, digits and dashes, a namespace and a template, found %+v", maxName, c)
-	}
-	for _, name := range []string{c.Name, c.Namespace, c.Template} {
-		if strings.Contains(name, placeholder) {
-			return nil, fmt.Errorf("rendering: wanted names without the reserved text %s, found %s; use another name", placeholder, name)
-		}
+	if err := c.Check(); err != nil {
+		return nil, fmt.Errorf("rendering: %w", err)
 	}
 	tree, mistakes := values.Parse(valuesJSON)
 	if len(mistakes) == 0 && holds(tree, placeholder) {

@@ -309,6 +309,10 @@ func TestRenderRefusesAContextThatCannotBe(t *testing.T) {
 		{Name: strings.Repeat("a", 41), Namespace: "shop", Template: "t"},
 		{Name: "cart", Template: "t"},
 		{Name: "cart", Namespace: "shop"},
+		{Name: "cart", Namespace: "Shop", Template: "t"},
+		{Name: "cart", Namespace: "a.b", Template: "t"},
+		{Name: "cart", Namespace: strings.Repeat("a", 64), Template: "t"},
+		{Name: "cart", Namespace: placeholder, Template: "t"},
 	} {
 		if _, err := tpl.Render([]byte(`{"image": "a"}`), c); err == nil {
 			t.Errorf("wanted %+v to be refused", c)

@@ -87,7 +87,7 @@ func outline(n *values.Node) ast.Expr {
 func concealNode(declared, filled []cue.Value, n *values.Node, above bool) {
 	declared, filled = alternatives(declared), alternatives(filled)
 	sensitive := func(v cue.Value) bool { return marked(v, sensitiveMark) }
-	n.Hidden = above || slices.ContainsFunc(declared, sensitive) || slices.ContainsFunc(filled, sensitive)
+	n.Hidden = above || slices.ContainsFunc(declared, sensitive) || slices.ContainsFunc(filled, sensitive) || instead(declared, n)
 	for i, item := range n.Items {
 		concealNode(entriesAt(declared, cue.Index(i)), entriesAt(filled, cue.Index(i)), item, n.Hidden)
 	}
@@ -95,6 +95,37 @@ func concealNode(declared, filled []cue.Value, n *values.Node, above bool) {
 		n.Fields[i].Hidden = n.Hidden && !slices.ContainsFunc(declared, func(v cue.Value) bool { return declares(v, f.Name) })
 		concealNode(entriesAt(declared, cue.Str(f.Name)), entriesAt(filled, cue.Str(f.Name)), f.Value, n.Hidden)
 	}
+}
+
+// instead says whether n stands where an object or list with something sensitive in it is
+// wanted, and is neither: it may be just that, as in auth: "password".
+func instead(declared []cue.Value, n *values.Node) bool {
+	kinds := map[values.Kind]cue.Kind{
+		values.Bool: cue.BoolKind, values.Number: cue.NumberKind, values.String: cue.StringKind,
+		values.List: cue.ListKind, values.Object: cue.StructKind,
+	}
+	kind, looked := kinds[n.Kind], 0
+	return kind != cue.BottomKind && !slices.ContainsFunc(declared, func(v cue.Value) bool { return v.IncompleteKind()&kind != 0 }) &&
+		slices.ContainsFunc(declared, func(v cue.Value) bool { return sensitiveBelow(v, &looked) })
+}
+
+// maxBelow is how many parts of what is wanted are looked at: definitions can be recursive.
+const maxBelow = 256
+
+// sensitiveBelow says whether v marks something in it as sensitive, or is too large to tell.
+func sensitiveBelow(v cue.Value, looked *int) bool {
+	if *looked++; *looked > maxBelow || marked(v, sensitiveMark) {
+		return true
+	}
+	parts := []cue.Value{v.LookupPath(cue.MakePath(cue.AnyIndex)), v.LookupPath(cue.MakePath(cue.AnyString))}
+	if op, args := v.Expr(); op == cue.OrOp || op == cue.AndOp {
+		parts = append(parts, args...)
+	}
+	it, err := v.Fields(cue.Optional(true))
+	for err == nil && it.Next() {
+		parts = append(parts, it.Value())
+	}
+	return slices.ContainsFunc(parts, func(p cue.Value) bool { return p.Exists() && sensitiveBelow(p, looked) })
 }
 
 // declares says whether v has a field called name, beside what its patterns accept.

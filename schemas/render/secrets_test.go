@@ -38,6 +38,11 @@ func TestSensitiveValuesAreNeverRepeated(t *testing.T) {
 		"an unknown name that sets a secret":      {`{"tokn": "Hunter2Secret"}`, `values.tokn: wanted a variable of the template`},
 		"a struct that says it is sensitive":      {`{"account": {"user": "x", "password": "Hunter2Secret"}}`, "values.account.password: wanted"},
 		"a scalar for a sensitive struct":         {`{"account": "Hunter2Secret"}`, "values.account: wanted an object"},
+		"a scalar for a struct with a secret":     {`{"people": "Hunter2Secret"}`, "values.people: wanted a list, found something that is not shown"},
+		"a scalar for an item with a secret":      {`{"people": ["Hunter2Secret"]}`, "values.people[0]: wanted an object, found something that is not shown"},
+		"a scalar for a choice with secrets":      {`{"store": "Hunter2Secret"}`, "values.store: wanted an object"},
+		"a number for a choice with secrets":      {`{"store": 424242}`, "values.store: wanted an object"},
+		"a list for a choice with secrets":        {`{"store": ["Hunter2Secret"]}`, "values.store: wanted an object"},
 		"an item of a sensitive list":             {`{"keys": ["x", "Hunter2Secret"]}`, "values.keys[1]: wanted a string matching"},
 		"a sensitive list that is too long":       {`{"keys": ["x", "y", "huntertwo"]}`, "values.keys: wanted a list of at most 2 items"},
 		"an item by definition":                   {`{"each": ["Hunter2Secret"]}`, "values.each[0]: wanted a string matching"},
@@ -54,7 +59,7 @@ func TestSensitiveValuesAreNeverRepeated(t *testing.T) {
 		"fields of both arms of a choice":         {`{"store": {"type": "disk", "path": "Hunter2Secret", "key": "Hunter2Secret"}}`, "values.store"},
 		"a choice that is not made":               {`{"store": {"path": 424242, "key": 424242}}`, "values.store"},
 		"a field that another makes possible":     {`{"mode": "basic", "password": "Hunter2Secret"}`, "values.password: wanted a string matching"},
-		"a field that nothing makes possible":     {`{"password": "Hunter2Secret"}`, "values.password: wanted a variable of the template"},
+		"a field that nothing makes possible":     {`{"password": "Hunter2Secret"}`, "values.password: wanted a variable that goes with the others"},
 		"a rule that the engine alone knows":      {`{"sum": [424242, 1]}`, "values"},
 		"text after the object":                   {`{"token": "Hunter2Secret"} "Hunter2Secret"`, "values: wanted one JSON object"},
 		"text that breaks off":                    {`{"token": "Hunter2Secret`, "values"},
@@ -92,6 +97,7 @@ func TestWhatIsNotSensitiveIsShown(t *testing.T) {
 		`{"name": 3, "token": "hunterab"}`:                 `values.name: wanted a string, found 3; put it in quotes: "3"`,
 		`{"people": [{"name": 5, "phone": "1234"}]}`:       `values.people[0].name: wanted a string, found 5; put it in quotes: "5"`,
 		`{"mode": "basik", "token": "hunterab"}`:           `values.mode: wanted one of "none", "basic", found "basik"; did you mean "basic"?`,
+		`{"sizes": "x", "token": "hunterab"}`:              `values.sizes: wanted an object, found "x"`,
 		`{"store": {"type": "dsik", "path": "/hunterab"}}`: `values.store.type: wanted one of "disk", "bucket", found "dsik"; did you mean "disk"?`,
 	} {
 		_, err := tpl.Render([]byte(values), cart)

@@ -179,18 +179,19 @@ func (r reader) folder(dir string, endings ...string) (map[string][]byte, error)
 }
 
 func (r reader) file(name string) ([]byte, error) {
-	f, err := r.fsys.Open(name)
-	if err != nil {
-		return nil, escaped(err)
-	}
-	defer func() { _ = f.Close() }() // Nothing was written.
-	info, err := f.Stat()
+	// Asked before it is opened: a pipe that nobody writes to would never open.
+	info, err := fs.Stat(r.fsys, name)
 	if err != nil {
 		return nil, escaped(err)
 	}
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("wanted a file, found a %v", info.Mode().Type())
 	}
+	f, err := r.fsys.Open(name)
+	if err != nil {
+		return nil, escaped(err)
+	}
+	defer func() { _ = f.Close() }() // Nothing was written.
 	data, err := io.ReadAll(io.LimitReader(f, MaxFileBytes+1))
 	if err != nil {
 		return nil, escaped(err)

@@ -205,6 +205,17 @@ func TestStartRefusesNamesThatATemplateCannotHave(t *testing.T) {
 	}
 }
 
+func TestWriteNewMixesNoTwoTemplates(t *testing.T) {
+	dir := tree(t, map[string]string{"other.cue": "package other\n", "README.md": "read\n"})
+	err := WriteNew(dir, map[string][]byte{"web.cue": []byte("package web\n")})
+	if err == nil || !strings.Contains(err.Error(), "wanted a directory without a template, found ") {
+		t.Errorf("wanted the other template to be told of, found %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "web.cue")); err == nil {
+		t.Error("wanted nothing written, found the file")
+	}
+}
+
 func TestWriteNewOverwritesNothing(t *testing.T) {
 	dir := tree(t, map[string]string{"b.cue": "mine"})
 	err := WriteNew(dir, map[string][]byte{"a.cue": []byte("x"), "b.cue": []byte("y")})

@@ -70,8 +70,8 @@ func Kit() map[string][]byte {
 // packageName is the name of a CUE package, which has no dashes.
 func packageName(name string) string { return strings.ReplaceAll(name, "-", "_") }
 
-// WriteNew writes files by their paths into dir, which it makes. It writes nothing where
-// one of them is there already.
+// WriteNew writes the files of a template by their paths into dir, which it makes. It writes
+// nothing where one of them is there already, or another template is.
 func WriteNew(dir string, files map[string][]byte) (err error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return fmt.Errorf("making the directory: %w", err)
@@ -87,6 +87,11 @@ func WriteNew(dir string, files map[string][]byte) (err error) {
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("looking for %s: %w", name, err)
 		}
+	}
+	if others, err := fs.Glob(root.FS(), "*.cue"); err != nil {
+		return fmt.Errorf("looking for another template: %w", err)
+	} else if len(others) > 0 {
+		return fmt.Errorf("wanted a directory without a template, found %s, which would be part of the new one; choose another directory", path.Join(dir, others[0]))
 	}
 	return write(root, files)
 }

@@ -236,6 +236,9 @@ type TemplateSyncStatus struct {
 	Drifted int32 `json:"drifted,omitempty"`
 }
 
+// WaveDone is the phase of a wave that has been passed.
+const WaveDone = "Done"
+
 // WaveStatus counts the Releases of one wave by where they are.
 type WaveStatus struct {
 	Name string `json:"name"`

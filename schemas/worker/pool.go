@@ -196,6 +196,17 @@ func (p *Pool) Check(ctx context.Context, files map[string]string) (*Checked, er
 	return r.Checked, nil
 }
 
+// Vet returns what render.Vet finds in a template that may never be published, without what
+// takes it longest.
+func (p *Pool) Vet(ctx context.Context, files map[string]string) ([]render.Finding, error) {
+	digest := render.Digest(files)
+	r, err := p.do(ctx, ofTemplate(digest), request{Op: OpVet, Files: files}, digest)
+	if err != nil {
+		return nil, err
+	}
+	return r.Findings, nil
+}
+
 // Compile compiles a template for requests to come, in one worker.
 func (p *Pool) Compile(ctx context.Context, s Source) error {
 	digest := s.digest()

@@ -123,6 +123,8 @@ func (c *child) work(q request) (*reply, error) {
 	case OpCheck:
 		checked, err := check(q.Files)
 		return &reply{Checked: checked}, err
+	case OpVet:
+		return &reply{Findings: render.Vet(q.Files, render.VetOptions{Shallow: true})}, nil
 	case OpCompare:
 		comparison, err := compare(q.Before, q.Files)
 		return &reply{Comparison: comparison}, err

@@ -219,8 +219,10 @@ func (p *Pool) isClosed() bool {
 }
 
 func (p *Pool) timeout(j *job) time.Duration {
-	if j.request.Op == OpCheck || j.request.Op == OpCompare {
+	switch j.request.Op {
+	case OpCheck, OpVet, OpCompare:
 		return p.options.CheckTimeout
+	case OpRender, OpCompile, OpImmutable, OpPing:
 	}
 	return p.options.Timeout
 }

@@ -32,13 +32,14 @@ type Op string
 const (
 	OpRender    Op = "render"
 	OpCheck     Op = "check"
+	OpVet       Op = "vet"
 	OpCompile   Op = "compile"
 	OpCompare   Op = "compare"
 	OpImmutable Op = "immutable"
 	OpPing      Op = "ping"
 )
 
-var ops = []Op{OpRender, OpCheck, OpCompile, OpCompare, OpImmutable, OpPing}
+var ops = []Op{OpRender, OpCheck, OpVet, OpCompile, OpCompare, OpImmutable, OpPing}
 
 type request struct {
 	Op Op `json:"op"`
@@ -67,6 +68,7 @@ type reply struct {
 
 	Comparison *render.Comparison `json:"comparison,omitempty"`
 	Checked    *Checked           `json:"checked,omitempty"`
+	Findings   []render.Finding   `json:"findings,omitempty"`
 
 	// Problems are those of a *render.ValuesError, Lines of a *render.SourceError; Error is
 	// the text of any other.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +24,7 @@ import (
 
 	"tidegate.io/tidegate/policies/eval"
 	"tidegate.io/tidegate/schemas/render"
+	"tidegate.io/tidegate/schemas/templates"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 	"tidegate.io/tidegate/test/cluster/binaries"
 )
@@ -103,7 +105,8 @@ func all[T runtime.Object](objects []runtime.Object) []T {
 // everything turns on all that the chart can make.
 var everything = []string{
 	"--api-versions tidegate.io/v1alpha1",
-	"templates.web.create=true",
+	"templates.web.create=true", "templates.web-bluegreen.create=true", "templates.grpc.create=true",
+	"templates.worker.create=true", "templates.stateful.create=true", "templates.job.create=true",
 	"metricSource.create=true", "metricSource.address=http://prometheus.monitoring:9090", "metricSource.caBundle=PEM",
 	"gate.create=true", "gate.namespaces.names={shop}", "gate.namespaces.patterns={team-*}", "gate.writers={system:node:a}",
 	"policies.imageRegistries.create=true", "policies.imageRegistries.registries={ghcr.io/shop}",
@@ -223,6 +226,9 @@ func TestChartRunsTheManagerRestricted(t *testing.T) {
 	}
 }
 
+// kindsShipped is how many kinds the chart installs.
+const kindsShipped = 10
+
 func TestChartKinds(t *testing.T) {
 	t.Parallel()
 	if _, err := os.Stat(filepath.Join(chartDir, "crds")); err == nil {
@@ -237,11 +243,11 @@ func TestChartKinds(t *testing.T) {
 		}
 		return n, kept
 	}
-	if n, kept := kinds(); n != 9 || kept != 9 {
-		t.Errorf("%d kinds, %d kept; wanted 9", n, kept)
+	if n, kept := kinds(); n != kindsShipped || kept != kindsShipped {
+		t.Errorf("%d kinds, %d kept; wanted %d", n, kept, kindsShipped)
 	}
-	if n, kept := kinds("crds.keep=false"); n != 9 || kept != 0 {
-		t.Errorf("%d kinds, %d kept; wanted 9 and none", n, kept)
+	if n, kept := kinds("crds.keep=false"); n != kindsShipped || kept != 0 {
+		t.Errorf("%d kinds, %d kept; wanted %d and none", n, kept, kindsShipped)
 	}
 	if n, _ := kinds("crds.install=false"); n != 0 {
 		t.Errorf("%d kinds; wanted none", n)
@@ -251,16 +257,33 @@ func TestChartKinds(t *testing.T) {
 func TestChartShipsWhatTheRepositoryHas(t *testing.T) {
 	t.Parallel()
 	objects := helmTemplate(t, everything...)
-	templates := all[*v1alpha1.ReleaseTemplate](objects)
-	if len(templates) != 1 {
-		t.Fatalf("%d templates", len(templates))
+	var shipped []string
+	for _, template := range all[*v1alpha1.ReleaseTemplate](objects) {
+		shipped = append(shipped, template.Name)
+		want, err := templates.Files(template.Name)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if !maps.Equal(template.Spec.Files, want) {
+			t.Errorf("wanted template %s as it is in the repository", template.Name)
+		}
+		compiled, err := render.Compile(template.Spec.Files)
+		if err != nil {
+			t.Errorf("%s: %v", template.Name, err)
+			continue
+		}
+		if err := compiled.Check(); err != nil {
+			t.Errorf("%s: %v", template.Name, err)
+		}
+		for _, f := range render.Vet(template.Spec.Files, render.VetOptions{Shallow: true}) {
+			if f.Severity != render.SeverityAdvice {
+				t.Errorf("%s: whoever installs the chart would read: %s", template.Name, f)
+			}
+		}
 	}
-	compiled, err := render.Compile(templates[0].Spec.Files)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := compiled.Check(); err != nil {
-		t.Error(err)
+	if slices.Sort(shipped); len(shipped) != 6 || !slices.Equal(shipped, slices.Sorted(slices.Values(templates.Names()))) {
+		t.Errorf("wanted the templates %v, found %v", templates.Names(), shipped)
 	}
 	policies := all[*v1alpha1.DeployPolicy](objects)
 	if len(policies) != 3 {

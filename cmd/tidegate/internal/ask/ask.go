@@ -19,6 +19,16 @@ import (
 // ErrEnded is: the input ended before all questions were answered.
 var ErrEnded = errors.New("the input ended before all questions were answered")
 
+// Bounds of a dialogue: whoever exceeds them is no person, and would never end.
+const (
+	// maxLine is how long an answer may be, in bytes.
+	maxLine = 64 << 10
+	// maxLines is how many there may be.
+	maxLines = 10_000
+	// maxWrong is how many wrong ones there may be before a right one.
+	maxWrong = 100
+)
+
 // Asker asks. All fields but All and Secret are needed.
 type Asker struct {
 	// In has the answers, one a line.
@@ -37,6 +47,8 @@ type Asker struct {
 	All bool
 
 	root map[string]any
+	// lines counts the answers, wrong those that were wrong since the last right one.
+	lines, wrong int
 }
 
 // schema is one JSON Schema.
@@ -91,14 +103,41 @@ func (a *Asker) Again(path string, names []string, values map[string]any) error 
 func (a *Asker) say(format string, args ...any) { _, _ = fmt.Fprintf(a.Out, format, args...) }
 
 func (a *Asker) line() (string, error) {
-	text, err := a.In.ReadString('\n')
-	if err != nil && text == "" {
-		if errors.Is(err, io.EOF) {
-			return "", ErrEnded
-		}
-		return "", fmt.Errorf("reading the answer: %w", err)
+	if err := a.bounded(); err != nil {
+		return "", err
 	}
-	return strings.TrimRight(text, "\r\n"), nil
+	return Line(a.In)
+}
+
+// bounded counts an answer that is asked for.
+func (a *Asker) bounded() error {
+	if a.lines++; a.lines > maxLines {
+		return fmt.Errorf("wanted at most %d answers, found more", maxLines)
+	}
+	if a.wrong >= maxWrong {
+		return fmt.Errorf("wanted a right answer, found %d wrong ones", a.wrong)
+	}
+	return nil
+}
+
+// Line reads an answer.
+func Line(in *bufio.Reader) (string, error) {
+	var text []byte
+	for {
+		part, err := in.ReadSlice('\n')
+		text = append(text, part...)
+		switch {
+		case len(text) > maxLine:
+			return "", fmt.Errorf("reading the answer: wanted at most %d bytes, found more", maxLine)
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case errors.Is(err, io.EOF) && len(text) == 0:
+			return "", ErrEnded
+		case err != nil && !errors.Is(err, io.EOF):
+			return "", fmt.Errorf("reading the answer: %w", err)
+		}
+		return strings.TrimRight(string(text), "\r\n"), nil
+	}
 }
 
 func asSchema(v any) schema {
@@ -257,7 +296,12 @@ func (a *Asker) mistakes(at spot, v any) bool {
 	for _, l := range lines {
 		a.say("  %s\n", l)
 	}
-	return len(lines) > 0
+	if len(lines) == 0 {
+		a.wrong = 0
+		return false
+	}
+	a.wrong++
+	return true
 }
 
 // scalar asks for text, a number or a boolean.
@@ -291,6 +335,9 @@ func (a *Asker) scalar(s schema, at spot, required bool) (any, bool, error) {
 
 func (a *Asker) answer(s schema) (string, error) {
 	if s["x-sensitive"] == true && a.Secret != nil {
+		if err := a.bounded(); err != nil {
+			return "", err
+		}
 		return a.Secret()
 	}
 	return a.line()
@@ -302,6 +349,7 @@ func (a *Asker) read(s schema, text string, at spot) (any, bool) {
 	candidates := readings(s, text)
 	for _, v := range candidates {
 		if len(a.Check(at.whole(v), at.path)) == 0 {
+			a.wrong = 0
 			return v, true
 		}
 	}
@@ -382,6 +430,7 @@ func (a *Asker) yes(question string) (bool, error) {
 		case "y", "yes":
 			return true, nil
 		}
+		a.wrong++
 		a.say("  wanted y or n, found %q\n", text)
 	}
 }
@@ -402,6 +451,10 @@ func (a *Asker) objectOrMap(s schema, at spot, required bool) (any, bool, error)
 		}
 		if !a.mistakes(at, v) {
 			return v, len(v) > 0 || required, nil
+		}
+		// All that is wrong may be what is not asked for.
+		if err := a.bounded(); err != nil {
+			return nil, false, err
 		}
 	}
 }
@@ -546,6 +599,7 @@ func (a *Asker) oneOf(arms []schema, at spot, required bool) (any, bool, error) 
 		}
 		i, err := strconv.Atoi(strings.TrimSpace(text))
 		if err != nil || i < 1 || i > len(arms) {
+			a.wrong++
 			a.say("  wanted a number from 1 to %d, found %q\n", len(arms), text)
 			continue
 		}

@@ -25,7 +25,7 @@ type releaseCreateOptions struct {
 	*cli
 	// template is a directory or manifest; name one of the cluster.
 	template, templateName string
-	name, namespace        string
+	name                   string
 	answers                string
 	set                    []string
 	output                 string
@@ -85,17 +85,18 @@ func (o *releaseCreateOptions) run(ctx context.Context) error {
 		}
 	}
 	reader := bufio.NewReader(o.In)
-	if err := o.place(reader); err != nil {
+	in.Context, err = interruptible(ctx, o.In, func() (render.Context, error) { return o.place(reader, source.Name) })
+	if err != nil {
 		return err
 	}
-	in.Context = render.Context{Name: o.name, Namespace: o.namespace, Template: source.Name}
-	given, err := o.given(in)
+	values, err := o.given(in)
 	if err != nil {
 		return o.refuse(err)
 	}
-	values := given
 	if o.asks() {
-		if values, err = o.ask(reader, template, in.Context, given); err != nil {
+		given := values
+		values, err = interruptible(ctx, o.In, func() (map[string]any, error) { return o.ask(reader, template, in.Context, given) })
+		if err != nil {
 			return err
 		}
 	}
@@ -151,23 +152,64 @@ func (o *releaseCreateOptions) source(ctx context.Context) (offline.Source, erro
 	return offline.Source{Name: o.templateName, Files: revisions[len(revisions)-1].Spec.Files}, nil
 }
 
-// place finds out the name and namespace of the Release.
-func (o *releaseCreateOptions) place(in *bufio.Reader) error {
+// interruptible returns what dialogue does, or an error when somebody interrupts it: a
+// terminal that is waited for cannot be told to stop.
+func interruptible[T any](ctx context.Context, in any, dialogue func() (T, error)) (T, error) {
+	restore := term.Remember(in)
+	type outcome struct {
+		value T
+		err   error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		value, err := dialogue()
+		done <- outcome{value, err}
+	}()
+	select {
+	case out := <-done:
+		return out.value, out.err
+	case <-ctx.Done():
+		restore()
+		var none T
+		return none, errors.New("interrupted; nothing was written")
+	}
+}
+
+// maxNames is how often the name of the release is asked for.
+const maxNames = 10
+
+// place finds out the name and namespace of the Release of a template.
+func (o *releaseCreateOptions) place(in *bufio.Reader, template string) (render.Context, error) {
+	c := render.Context{Name: o.name, Template: template}
 	namespace, err := o.cli.namespace()
 	if err != nil {
-		return err
+		return c, err
 	}
-	o.namespace = orElse(namespace, "default")
-	if o.name == "" && o.asks() {
-		o.prompt("Name of the release: ")
-		text, err := in.ReadString('\n')
-		if err != nil && text == "" {
-			return ask.ErrEnded
+	c.Namespace = orElse(namespace, "default")
+	if o.name != "" || !o.asks() {
+		if o.name == "" {
+			return c, errors.New("wanted the name of the Release in --name, found none")
 		}
-		o.name = strings.TrimSpace(text)
+		return c, wrongPlace(c.Check())
 	}
-	if o.name == "" {
-		return errors.New("wanted the name of the Release in --name, found none")
+	for range maxNames {
+		o.prompt("Name of the release: ")
+		text, err := ask.Line(in)
+		if err != nil {
+			return c, fmt.Errorf("asking for the name: %w", err)
+		}
+		c.Name = strings.TrimSpace(text)
+		if err = c.Check(); err == nil {
+			return c, nil
+		}
+		o.say("  %v", err)
+	}
+	return c, fmt.Errorf("wanted the name of the Release, found %d wrong ones", maxNames)
+}
+
+func wrongPlace(err error) error {
+	if err != nil {
+		return fmt.Errorf("naming the release: %w", err)
 	}
 	return nil
 }
@@ -299,7 +341,7 @@ type releaseManifest struct {
 
 func (o *releaseCreateOptions) write(template string, in offline.Input) error {
 	m := releaseManifest{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Release"}
-	m.Metadata.Name, m.Metadata.Namespace = o.name, o.namespace
+	m.Metadata.Name, m.Metadata.Namespace = in.Context.Name, in.Context.Namespace
 	m.Spec.Template.Name, m.Spec.Values = template, in.Values
 	data, err := yaml.Marshal(m)
 	if err != nil {

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -179,14 +180,19 @@ func TestReleaseCreateThatCannotRun(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no template":               {"", []string{"--name", "cart"}, "wanted the name of a template or --template, found 0 names"},
-		"two templates":             {"", []string{"web", "--template", dir}, "wanted the name of a template or --template, found 1 names"},
-		"no name":                   {"", []string{"--template", dir}, "wanted the name of the Release in --name, found none"},
-		"a template that is not":    {"", []string{"--template", "nowhere", "--name", "cart"}, "no such file"},
-		"a release for a template":  {"", []string{"--template", file(t, "r.yaml", releaseText), "--name", "cart"}, "wanted a template, found a Release"},
-		"answers that end too soon": {"a:1\n", []string{"--template", dir, "--name", "cart", "--interactive"}, "the input ended before all questions were answered"},
-		"no answer at all":          {"", []string{"--template", dir, "--interactive"}, "the input ended before all questions were answered"},
-		"a name that cannot be":     {"", []string{"--template", dir, "--name", "Cart", "--set", "image=a:1"}, "wanted a Release name"},
+		"no template":                {"", []string{"--name", "cart"}, "wanted the name of a template or --template, found 0 names"},
+		"two templates":              {"", []string{"web", "--template", dir}, "wanted the name of a template or --template, found 1 names"},
+		"no name":                    {"", []string{"--template", dir}, "wanted the name of the Release in --name, found none"},
+		"a template that is not":     {"", []string{"--template", "nowhere", "--name", "cart"}, "no such file"},
+		"a release for a template":   {"", []string{"--template", file(t, "r.yaml", releaseText), "--name", "cart"}, "wanted a template, found a Release"},
+		"answers that end too soon":  {"a:1\n", []string{"--template", dir, "--name", "cart", "--interactive"}, "the input ended before all questions were answered"},
+		"no answer at all":           {"", []string{"--template", dir, "--interactive"}, "the input ended before all questions were answered"},
+		"a name that cannot be":      {"", []string{"--template", dir, "--name", "Cart", "--set", "image=a:1"}, `wanted a name of the Release of at most 40 lower case letters, digits and dashes that begins with a letter, found "Cart"`},
+		"a namespace that cannot be": {"", []string{"--template", dir, "--name", "cart", "-n", "a_b", "--set", "image=a:1"}, `wanted a namespace of at most 63 lower case letters, digits and dashes, found "a_b"`},
+		"wrong answers without end":  {strings.Repeat("y\n", 1000), []string{"--template", dir, "--name", "cart", "--interactive"}, "wanted a right answer, found 100 wrong ones"},
+		"wrong names without end":    {strings.Repeat("Y\n", 1000), []string{"--template", dir, "--interactive"}, "wanted the name of the Release, found 10 wrong ones"},
+		"an answer without end":      {strings.Repeat("y", 100_000), []string{"--template", dir, "--name", "cart", "--interactive"}, "reading the answer: wanted at most 65536 bytes, found more"},
+		"entries without end":        {"a:1\n\n\n\n" + strings.Repeat("A\n", 20_000), []string{"--template", dir, "--name", "cart", "--interactive"}, "wanted at most 10000 answers, found more"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, interceptor.Funcs{})
@@ -195,5 +201,33 @@ func TestReleaseCreateThatCannotRun(t *testing.T) {
 			wantPart(t, "err", w.err.String(), c.want)
 			wantText(t, "out", w.out.String(), "")
 		})
+	}
+}
+
+func TestReleaseCreateAsksForAnotherNameAtOnce(t *testing.T) {
+	w := newWorld(t, interceptor.Funcs{})
+	w.in = answers("Cart", "cart", "a:1", "", "", "", "", "", "", "", "", "", "")
+	w.wantCode(w.run(t.Context(), "release", "create", "--template", questionsDir(t), "-n", "shop", "--interactive"), ExitOK)
+	wantText(t, "out", w.out.String(), releaseHead+"    image: a:1\n")
+	wantPart(t, "err", w.err.String(), `that begins with a letter, found "Cart"; choose another`)
+}
+
+// Nothing ends the reading of a terminal but an answer, so an interrupt must not wait for it.
+func TestADialogueEndsWhenItIsInterrupted(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	asked, never := make(chan struct{}), make(chan string)
+	t.Cleanup(func() { close(never) })
+	ended := make(chan error, 1)
+	go func() {
+		_, err := interruptible(ctx, nil, func() (string, error) {
+			close(asked)
+			return <-never, nil
+		})
+		ended <- err
+	}()
+	<-asked
+	interrupt()
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "interrupted; nothing was written") {
+		t.Errorf("wanted an interruption, found %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
@@ -61,9 +62,21 @@ func (c *cli) wrongSource(err error) error {
 	return err
 }
 
-// until returns what work returns unless ctx ends first: CUE itself cannot be interrupted,
-// so the work is left behind for the end of the process.
+// workLimit is how long a command may take over one template; a good one takes seconds.
+const workLimit = 2 * time.Minute
+
+// until returns what work returns unless ctx ends first, or workLimit is over.
 func until[T any](ctx context.Context, work func() (T, error)) (T, error) {
+	bounded, cancel := context.WithTimeoutCause(ctx, workLimit, errEndless)
+	defer cancel()
+	return unless(bounded, work)
+}
+
+var errEndless = fmt.Errorf("wanted the template to be done within %v, found it still at work; look for loops in loops, lists without list.MaxItems, and choices between structs that are joined by &", workLimit)
+
+// unless returns what work returns unless ctx ends first: CUE itself cannot be interrupted,
+// so the work is left behind for the end of the process.
+func unless[T any](ctx context.Context, work func() (T, error)) (T, error) {
 	type answer struct {
 		value T
 		err   error
@@ -78,6 +91,9 @@ func until[T any](ctx context.Context, work func() (T, error)) (T, error) {
 		return a.value, a.err
 	case <-ctx.Done():
 		var none T
+		if cause := context.Cause(ctx); errors.Is(cause, errEndless) {
+			return none, cause
+		}
 		return none, errors.New("interrupted")
 	}
 }

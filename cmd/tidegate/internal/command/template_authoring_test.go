@@ -56,6 +56,28 @@ func add(t *testing.T, dir, name, text string) {
 	}
 }
 
+func TestAnEndlessTemplateIsGivenUp(t *testing.T) {
+	endless := make(chan struct{})
+	t.Cleanup(func() { close(endless) })
+	work := func() (string, error) {
+		<-endless
+		return "", nil
+	}
+	over, cancel := context.WithTimeoutCause(t.Context(), 0, errEndless)
+	defer cancel()
+	if _, err := unless(over, work); err == nil || !strings.Contains(err.Error(), "wanted the template to be done within 2m0s") {
+		t.Errorf("wanted it to say that the template takes too long, found %v", err)
+	}
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	if _, err := until(stopped, work); err == nil || err.Error() != "interrupted" {
+		t.Errorf("wanted it to say that it was interrupted, found %v", err)
+	}
+	if value, err := until(t.Context(), func() (string, error) { return "done", nil }); value != "done" || err != nil {
+		t.Errorf("wanted what the work returns, found %q, %v", value, err)
+	}
+}
+
 func TestANewTemplateNeedsNoWork(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "templates", "web")
 	w := newWorld(t, interceptor.Funcs{})

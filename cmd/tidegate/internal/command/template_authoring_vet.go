@@ -76,7 +76,12 @@ func (o *vetFlags) run(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	all, err := until(ctx, func() ([]render.Finding, error) { return render.Vet(s.Files, options), nil })
+	vet := func() ([]render.Finding, error) { return render.Vet(s.Files, options), nil }
+	judged := until[[]render.Finding]
+	if o.server {
+		judged = unless // How long a server takes is not the template's fault.
+	}
+	all, err := judged(ctx, vet)
 	if err != nil {
 		return err
 	}

@@ -226,16 +226,28 @@ func twice(path string, doc []byte) bool {
 	return err != nil
 }
 
+// maxReadBytes is how large a file of a person may be. The largest that is right, the
+// manifest of a template, has a few MiB; a device has no end.
+const maxReadBytes = 16 << 20
+
 // read reads a file.
 func read(path string, stdin io.Reader) (data []byte, err error) {
+	in := stdin
 	if path == "-" {
 		path = "standard input"
-		data, err = io.ReadAll(stdin)
 	} else {
-		data, err = os.ReadFile(path) //nolint:gosec // The user names the file to read.
+		f, err := os.Open(path) //nolint:gosec // The user names the file to read.
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", path, err)
+		}
+		defer func() { _ = f.Close() }()
+		in = f
 	}
-	if err != nil {
+	if data, err = io.ReadAll(io.LimitReader(in, maxReadBytes+1)); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	if len(data) > maxReadBytes {
+		return nil, fmt.Errorf("reading %s: wanted at most %d bytes, found more", path, maxReadBytes)
 	}
 	return data, nil
 }

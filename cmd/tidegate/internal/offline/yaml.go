@@ -124,6 +124,11 @@ func empty(n *yaml.Node) bool {
 // unreadable reports text that is no YAML.
 func (t *text) unreadable(data []byte, err error) {
 	message, at, hint := err.Error(), "", ""
+	if strings.Contains(message, "unknown anchor") {
+		// Nor is this name repeated.
+		t.problem(render.ValuesPath, "", "wanted YAML, found an alias, which begins with *, of something that is not there", "put it in quotes if it is text")
+		return
+	}
 	if m := yamlLine.FindStringSubmatch(message); m != nil {
 		message = m[2]
 		if line, err := strconv.Atoi(m[1]); err == nil {
@@ -209,7 +214,8 @@ func (w *writer) value(n *yaml.Node, path, key string, depth int) {
 		problem(fmt.Sprintf("wanted at most %d levels of nesting, found more", maxNesting), "")
 		return
 	case n.Style&yaml.TaggedStyle != 0 && !plainTag(n):
-		problem("wanted plain YAML, found the tag "+n.Tag, "remove the tag")
+		// Its name is not repeated: it may be a password that begins with the character.
+		problem("wanted plain YAML, found a tag, which begins with !", "remove the tag, or put all of it in quotes if it is text")
 		return
 	}
 	w.open = append(w.open, n)

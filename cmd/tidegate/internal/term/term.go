@@ -137,6 +137,20 @@ func Secret(in *os.File, out io.Writer) (string, error) {
 	return string(text), nil
 }
 
+// Remember returns what puts the terminal in back as it is now: one that shows nothing
+// while a secret is typed must not stay so. It does nothing where in is no terminal.
+func Remember(in any) (restore func()) {
+	f, ok := in.(*os.File)
+	if !ok {
+		return func() {}
+	}
+	state, err := term.GetState(int(f.Fd()))
+	if err != nil {
+		return func() {}
+	}
+	return func() { _ = term.Restore(int(f.Fd()), state) }
+}
+
 // Size returns the columns and rows of the terminal w, or 0, 0 where it has none.
 func Size(w any) (columns, rows int) {
 	f, ok := w.(*os.File)

@@ -13,6 +13,8 @@ import (
 // size is room for what most objects need.
 const size = 4 << 10
 
+const null = "null"
+
 // Written is canonical JSON, which stands in what is written as it is.
 type Written []byte
 
@@ -25,7 +27,7 @@ func JSON(v any) ([]byte, error) { return Append(make([]byte, 0, size), v) }
 func Append(b []byte, v any) ([]byte, error) {
 	switch v := v.(type) {
 	case nil:
-		return append(b, "null"...), nil
+		return append(b, null...), nil
 	case bool:
 		return strconv.AppendBool(b, v), nil
 	case int64:
@@ -35,25 +37,15 @@ func Append(b []byte, v any) ([]byte, error) {
 	case Written:
 		return append(b, v...), nil
 	case map[string]any:
-		if v != nil {
-			return appendObject(b, v)
-		}
+		return appendObject(b, v)
 	case map[string]string:
-		if v != nil {
-			return appendObject(b, v)
-		}
+		return appendObject(b, v)
 	case []any:
-		if v != nil {
-			return appendArray(b, v)
-		}
+		return appendArray(b, v)
 	case []map[string]any:
-		if v != nil {
-			return appendArray(b, v)
-		}
+		return appendArray(b, v)
 	case []Written:
-		if v != nil {
-			return appendArray(b, v)
-		}
+		return appendArray(b, v)
 	}
 	return appendOther(b, v)
 }
@@ -87,6 +79,9 @@ func printable(s string) bool {
 }
 
 func appendObject[T any](b []byte, m map[string]T) (_ []byte, err error) {
+	if m == nil {
+		return append(b, null...), nil
+	}
 	var few [16]string // most have no more keys, and need no room elsewhere
 	keys := few[:0]
 	for key := range m {
@@ -109,6 +104,9 @@ func appendObject[T any](b []byte, m map[string]T) (_ []byte, err error) {
 }
 
 func appendArray[T any](b []byte, list []T) (_ []byte, err error) {
+	if list == nil {
+		return append(b, null...), nil
+	}
 	b = append(b, '[')
 	for i, item := range list {
 		if i > 0 {

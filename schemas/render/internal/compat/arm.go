@@ -106,7 +106,13 @@ func (s *side) arms(v cue.Value) []arm {
 	e := r.read(evaluated(v))
 	// Evaluation drops the bounds of lists.
 	if slices.ContainsFunc(e, func(a arm) bool { return a.kinds&cue.ListKind != 0 }) || kind(v) == cue.BottomKind {
-		return named(reader{side: s}.read(w))
+		e = reader{side: s}.read(w)
+	}
+	// What is understood no further has the types that the engine knows of it.
+	if kinds := v.IncompleteKind(); kinds != cue.BottomKind {
+		for i := range e {
+			e[i].kinds &= kinds
+		}
 	}
 	return named(e)
 }
@@ -166,6 +172,9 @@ func (r reader) read(e ast.Expr) []arm {
 	case *ast.SelectorExpr:
 		if text(e) == "time.Duration" {
 			return r.rule(e, cue.StringKind)
+		}
+		if text(e) == "list.UniqueItems" {
+			return r.call(&ast.CallExpr{Fun: e})
 		}
 	case nil:
 		return []arm{anything()}
@@ -229,15 +238,54 @@ func (r reader) operand(e ast.Expr) (any, bool) {
 	if x, ok := constant(e); ok {
 		return x, true
 	}
-	id, ok := e.(*ast.Ident)
-	if !ok || len(r.side.nested[id.Name]) > 0 || r.depth > maxDepth {
+	if h, ok := r.resolve(e); ok {
+		return constant(h)
+	}
+	return nil, false
+}
+
+// resolve is the syntax that e, a helper or a field of one, stands for.
+func (r reader) resolve(e ast.Expr) (ast.Expr, bool) {
+	if r.depth > maxDepth {
 		return nil, false
 	}
-	h, ok := r.side.helper(id.Name)
-	if !ok {
-		return nil, false
+	deeper := reader{r.side, r.depth + 1}
+	switch x := e.(type) {
+	case *ast.Ident:
+		if h, ok := r.side.helper(x.Name); ok && len(r.side.nested[x.Name]) == 0 {
+			return deeper.resolve(h)
+		}
+		return e, predeclared[x.Name]
+	case *ast.ParenExpr:
+		return deeper.resolve(x.X)
+	case *ast.SelectorExpr:
+		h, ok := deeper.resolve(x.X)
+		s, isStruct := h.(*ast.StructLit)
+		name, _, err := ast.LabelName(x.Sel)
+		if !ok || !isStruct || err != nil {
+			return nil, false
+		}
+		var found ast.Expr
+		for _, d := range s.Elts {
+			f, isField := d.(*ast.Field)
+			if !isField || found != nil && labelled(f, name) {
+				return nil, false // what it is made of is spread
+			}
+			if labelled(f, name) {
+				found = f.Value
+			}
+		}
+		if found == nil {
+			return nil, false
+		}
+		return deeper.resolve(found)
 	}
-	return reader{r.side, r.depth + 1}.operand(h)
+	return e, true
+}
+
+func labelled(f *ast.Field, name string) bool {
+	label, _, err := ast.LabelName(f.Label)
+	return err == nil && label == name
 }
 
 func comparison(op token.Token, x any) (arm, bool) {
@@ -490,7 +538,7 @@ const (
 
 // admits says whether x is accepted.
 func (a arm) admits(x any) answer {
-	if a.kinds&kindOf(x) == 0 || a.exact && !equal(a.literal, x) || slices.ContainsFunc(a.not, func(n any) bool { return equal(n, x) }) {
+	if a.kinds&kindOf(x) == 0 || a.exact && !equal(a.literal, x) || slices.ContainsFunc(a.not, func(n any) bool { return unequals(n, x) }) {
 		return no
 	}
 	ok := yes
@@ -545,6 +593,18 @@ func within(r *big.Rat, lo, hi *bound) bool {
 		return c < 0 || c == 0 && b.open
 	}
 	return !beyond(lo, 1) && !beyond(hi, -1)
+}
+
+// unequals says whether != n refuses x: of numbers the type does not matter.
+func unequals(n, x any) bool {
+	p, isNumber := n.(json.Number)
+	q, both := x.(json.Number)
+	if isNumber && both {
+		a, okA := rat(p)
+		b, okB := rat(q)
+		return okA && okB && a.Cmp(b) == 0
+	}
+	return equal(n, x)
 }
 
 // equal compares JSON values; 1 and 1.0 are two, as in CUE.

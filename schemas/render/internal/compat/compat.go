@@ -53,17 +53,40 @@ type Side struct {
 // Compare returns the changes from before to after, sorted by path.
 func Compare(before, after Side) []Change {
 	c := &comparer{before: newSide(before), after: newSide(after), changed: map[string]bool{}}
+	c.before.wide = true
 	c.collectChanged()
 	top := place{path: values.Root}
 	if !c.same(c.before.Variables, c.after.Variables) {
 		c.structs(top, c.before.Variables, c.after.Variables)
 		c.replay()
 	}
+	c.beside(top)
 	c.marks(top, c.before.Variables, c.after.Variables, 0)
 	slices.SortStableFunc(c.changes, func(a, b Change) int { return strings.Compare(a.Path, b.Path) })
 	return slices.CompactFunc(c.changes, func(a, b Change) bool {
 		return a.Path == b.Path && a.What == b.What && a.Verdict == b.Verdict
 	})
+}
+
+// beside compares what is demanded of the values beside #Variables.
+func (c *comparer) beside(top place) {
+	demands := func(s *side) string {
+		e := written(s.Root.LookupPath(cue.ParsePath(values.Root)))
+		more := text(e)
+		for _, name := range references(e) {
+			if name == "#Variables" {
+				continue
+			}
+			if h, ok := s.helper(name); ok {
+				whole, _ := s.closure(h)
+				more += "\n" + whole
+			}
+		}
+		return more
+	}
+	if is := demands(c.after); is != "#Variables" && is != demands(c.before) {
+		c.report(top, Unknown, "more is demanded of the values than #Variables says", "it is not compared; write values: #Variables, and the rest into #Variables")
+	}
 }
 
 // maxDepth bounds the walk; a definition may contain itself.

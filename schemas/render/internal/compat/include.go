@@ -5,6 +5,7 @@ import (
 	"math/big"
 	"regexp"
 	"slices"
+	"strings"
 
 	"cuelang.org/go/cue"
 
@@ -97,12 +98,28 @@ func (c *comparer) implies(o, n arm) bool {
 		return false
 	case o.kinds&cue.ListKind != 0 && !o.listsWithin(n):
 		return false
-	case slices.ContainsFunc(n.not, func(x any) bool { return o.admits(x) != no }):
+	case slices.ContainsFunc(n.not, o.touches):
 		return false
 	case o.kinds&cue.StringKind == 0:
 		return true
 	}
 	return textually(o, n) || len(o.rules) == 0 && c.sameLanguage(o, n)
+}
+
+// touches says whether o accepts x, or may; of a number also in the other type, since !=
+// refuses both.
+func (a arm) touches(x any) bool {
+	if n, ok := x.(json.Number); ok {
+		other := n + ".0"
+		if strings.Contains(n.String(), ".") {
+			other = n
+			if r, ok := rat(n); ok && r.IsInt() {
+				other = json.Number(r.Num().String())
+			}
+		}
+		return a.admits(n) != no || a.admits(other) != no
+	}
+	return a.admits(x) != no
 }
 
 // textually says whether o's constraints on strings are n's and more, as they are written.

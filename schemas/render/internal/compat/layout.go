@@ -53,6 +53,9 @@ type layout struct {
 type field struct {
 	presence presence
 	value    cue.Value
+	// given is what the variable is when it is left out, where that depends on others; nil
+	// where it does not.
+	given ast.Expr
 }
 
 type pattern struct {
@@ -83,25 +86,24 @@ func (s *side) layout(v cue.Value) *layout {
 			}
 			name := sel.Unquoted()
 			l.order = append(l.order, name)
-			l.fields[name] = field{presenceOf(sel, it.Value()), it.Value()}
+			f := field{presence: presenceOf(sel, it.Value()), value: it.Value()}
+			if f.presence == required && sel.ConstraintType() != cue.RequiredConstraint {
+				f.given = s.given(written(f.value), 0)
+			}
+			l.fields[name] = f
 		}
 	}
 	slices.Sort(l.order)
 	for _, d := range structDecls(s, written(v), nil) {
-		if _, ok := d.(*ast.Ellipsis); ok {
-			l.open = true
-		}
 		if r, ok := s.rule(d); ok {
 			l.rules = append(l.rules, r)
 		}
 	}
-	// One that is open for another reason, such as being of no definition.
-	if !l.open && len(l.patterns) == 0 && (v.IncompleteKind() != cue.BottomKind || !v.IsClosed()) {
-		// The engine accepts every name in a struct that it cannot evaluate yet.
-		l.open = v.Allows(cue.Str("tidegate_undeclared_name"))
-	}
+	// The engine alone would say that what is taken out of a pattern is open, that what has a
+	// pattern for any name is, and what it cannot evaluate yet.
+	l.open = v.Allows(cue.Str("tidegate_undeclared_name")) && s.opens(written(v), 0)
 	for name, f := range l.fields {
-		if f.presence == required && s.follows(l, f.value) {
+		if f.given != nil && s.follows(l, f.given, 0) {
 			f.presence = defaulted
 			l.fields[name] = f
 		}
@@ -109,29 +111,172 @@ func (s *side) layout(v cue.Value) *layout {
 	return l
 }
 
-// follows says whether v has a default that is another variable of the same struct, which
-// is always there.
-func (s *side) follows(l *layout, v cue.Value) bool {
-	e := written(v)
-	var marked ast.Expr
-	for {
-		b, ok := e.(*ast.BinaryExpr)
-		if !ok || b.Op != token.OR {
-			break
-		}
-		for _, x := range []ast.Expr{b.X, b.Y} {
-			if u, ok := x.(*ast.UnaryExpr); ok && u.Op == token.MUL {
-				marked = u.X
-			}
-		}
-		e = b.X
+// scalar says whether e is no struct, as far as can be read off.
+func scalar(e ast.Expr) bool {
+	switch e := e.(type) {
+	case *ast.ParenExpr:
+		return scalar(e.X)
+	case *ast.UnaryExpr:
+		return e.Op != token.MUL || scalar(e.X)
+	case *ast.Ident:
+		return e.Name != "_" && predeclared[e.Name]
+	case *ast.BasicLit, *ast.ListLit:
+		return true
 	}
-	id, ok := marked.(*ast.Ident)
-	if !ok {
+	return false
+}
+
+// opens says whether e, a struct within #Variables, accepts any name. Where that cannot be
+// read off, the old side counts as open and the new one as closed.
+func (s *side) opens(e ast.Expr, depth int) bool {
+	if depth > maxDepth {
+		return s.wide
+	}
+	switch e := e.(type) {
+	case *ast.ParenExpr:
+		return s.opens(e.X, depth+1)
+	case *ast.UnaryExpr:
+		return e.Op == token.MUL && s.opens(e.X, depth+1)
+	case *ast.BinaryExpr:
+		if e.Op != token.AND && e.Op != token.OR {
+			return s.wide
+		}
+		x, y := s.opens(e.X, depth+1), s.opens(e.Y, depth+1)
+		if s.wide || e.Op == token.OR && (scalar(e.X) || scalar(e.Y)) {
+			return x || y
+		}
+		return x && y
+	case *ast.BasicLit, *ast.ListLit:
+		return false
+	case *ast.StructLit:
+		return slices.ContainsFunc(e.Elts, func(d ast.Decl) bool {
+			switch d := d.(type) {
+			case *ast.Ellipsis:
+				return true
+			case *ast.EmbedDecl:
+				return s.opens(d.Expr, depth+1)
+			}
+			return false
+		})
+	case *ast.CallExpr:
+		// A validator only takes.
+		name := text(e.Fun)
+		return s.wide && !strings.HasPrefix(name, "struct.") && !strings.HasPrefix(name, "match")
+	case *ast.Ident:
+		if h, ok := s.helper(e.Name); ok && len(s.nested[e.Name]) == 0 {
+			return s.opens(h, depth+1)
+		}
+		return e.Name == "_" || s.wide
+	}
+	return s.wide
+}
+
+// armLayout is the layout of an alternative of whole. The syntax of what was evaluated does
+// not tell whether it is open.
+func (s *side) armLayout(arm, whole cue.Value) *layout {
+	l := s.layout(arm)
+	l.open = arm.Allows(cue.Str("tidegate_undeclared_name")) && s.opens(written(whole), 0)
+	return l
+}
+
+// given is the part of e, what a variable is written as, that says what it is when it is
+// left out; nil where nothing does.
+func (s *side) given(e ast.Expr, depth int) ast.Expr {
+	if depth > maxDepth {
+		return nil
+	}
+	switch e := e.(type) {
+	case *ast.ParenExpr:
+		return s.given(e.X, depth+1)
+	case *ast.UnaryExpr:
+		if e.Op == token.MUL {
+			return e.X
+		}
+	case *ast.BinaryExpr:
+		switch e.Op {
+		case token.OR:
+			if x := s.marked(e); x != nil {
+				return x
+			}
+		case token.AND:
+			if x := s.given(e.X, depth+1); x != nil {
+				return x
+			}
+			return s.given(e.Y, depth+1)
+		default:
+			return e
+		}
+	case *ast.SelectorExpr:
+		id, ok := e.X.(*ast.Ident)
+		if name, _, err := ast.LabelName(e.Sel); err == nil && !strings.HasPrefix(name, "#") && !(ok && libraries[id.Name]) {
+			return e
+		}
+	case *ast.Interpolation, *ast.IndexExpr:
+		return e
+	case *ast.Ident:
+		if h, ok := s.helper(e.Name); ok && len(s.nested[e.Name]) == 0 {
+			return s.given(h, depth+1)
+		}
+		if !predeclared[e.Name] {
+			return e
+		}
+	}
+	return nil
+}
+
+// marked is the alternative of e that is marked as the default; nil where none is.
+func (s *side) marked(e ast.Expr) ast.Expr {
+	switch e := e.(type) {
+	case *ast.ParenExpr:
+		return s.marked(e.X)
+	case *ast.UnaryExpr:
+		if e.Op == token.MUL {
+			return e.X
+		}
+	case *ast.BinaryExpr:
+		if e.Op == token.OR {
+			if x := s.marked(e.X); x != nil {
+				return x
+			}
+			return s.marked(e.Y)
+		}
+	}
+	return nil
+}
+
+// follows says whether e has a value whatever a team sets: it is made of variables of the
+// same struct that are always there.
+func (s *side) follows(l *layout, e ast.Expr, depth int) bool {
+	if depth > maxDepth {
 		return false
 	}
-	f, ok := l.fields[id.Name]
-	return ok && f.presence != optional
+	switch e := e.(type) {
+	case *ast.ParenExpr:
+		return s.follows(l, e.X, depth+1)
+	case *ast.BasicLit:
+		return true
+	case *ast.Ident:
+		if f, ok := l.fields[e.Name]; ok {
+			return f.presence != optional && (f.given == nil || s.follows(l, f.given, depth+1))
+		}
+		if h, ok := s.helper(e.Name); ok && len(s.nested[e.Name]) == 0 {
+			return s.follows(l, h, depth+1)
+		}
+	case *ast.Interpolation:
+		for _, part := range e.Elts {
+			if id, ok := part.(*ast.Ident); ok {
+				// Only scalars can be part of a string.
+				if f, ok := l.fields[id.Name]; !ok || kind(f.value)&^(cue.StringKind|cue.NumberKind|cue.BoolKind) != 0 {
+					return false
+				}
+			}
+			if !s.follows(l, part, depth+1) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
 }
 
 // rule returns what d demands besides declaring a variable.

@@ -320,6 +320,11 @@ func (c *comparer) objects(s *side, v cue.Value, depth int) []any {
 		out = append(out, o)
 	}
 	for _, name := range l.order {
+		if l.fields[name].given != nil {
+			o := maps.Clone(base)
+			delete(o, name)
+			out = append(out, o)
+		}
 		for _, x := range choices[name] {
 			with(name, x)
 		}
@@ -453,15 +458,24 @@ func (c *comparer) refuted(way []step, x any) (values any, ok bool) {
 
 // refutation is refuted with the mistake at another place than the value.
 func (c *comparer) refutation(way, mistake []step, x any) (values any, ok bool) {
+	values, refused, _ := c.trial(way, mistake, x)
+	return values, refused
+}
+
+// trial puts values of a Release in which x stands at the end of the way, and which were
+// right before, to the new side. Both answers are false where it could not be asked, or
+// the values are refused for something else.
+func (c *comparer) trial(way, mistake []step, x any) (values any, refused, accepted bool) {
 	for pick := range 3 {
 		values = c.complete(c.before, c.before.Variables, wrap(way, x), pick, 0)
 		if !c.accepts(c.before, c.before.Variables, values) {
 			continue
 		}
 		asked, err := c.ask(c.after, c.after.Variables, values)
-		return values, asked && err != nil && slices.ContainsFunc(errorWays(err), func(w []string) bool { return leads(w, mistake) })
+		refused = asked && err != nil && slices.ContainsFunc(errorWays(err), func(w []string) bool { return leads(w, mistake) })
+		return values, refused, asked && err == nil
 	}
-	return nil, false
+	return nil, false, false
 }
 
 // errorWays are the ways to what an error of the engine is about.

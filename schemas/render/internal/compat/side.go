@@ -22,6 +22,9 @@ type side struct {
 	nested map[string][]ast.Expr
 	// lets are the texts of let clauses, by name.
 	lets map[string][]string
+	// wide is true for the old side, which may be taken for wider than it is, and never for
+	// narrower; the new side the other way round.
+	wide bool
 	// conditional is true where a variable may be there or not by what others are.
 	conditional bool
 }

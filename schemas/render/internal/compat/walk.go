@@ -58,13 +58,16 @@ func show(x any) string { return clipped(jsonText(x, true)) }
 
 // structs compares two structs.
 func (c *comparer) structs(at place, before, after cue.Value) {
+	c.layouts(at, c.before.layout(before), c.after.layout(after))
+}
+
+func (c *comparer) layouts(at place, b, a *layout) {
 	if c.depth++; c.depth > maxDepth {
 		c.report(at, Unknown, "the variable is nested deeper than is compared", "only rendering the Releases tells")
 		c.depth--
 		return
 	}
 	defer func() { c.depth-- }()
-	b, a := c.before.layout(before), c.after.layout(after)
 	c.rules(at, b, a)
 	c.others(at, b, a)
 	var removed, added []string
@@ -99,15 +102,12 @@ func (c *comparer) renamed(v cue.Value, added []string, a *layout) string {
 
 // accepting is what a struct accepts under a name that it does not declare.
 func (c *comparer) accepting(s *side, l *layout, name string) (v cue.Value, anything, ok bool) {
-	if l.open {
-		return cue.Value{}, true, true
-	}
 	for _, p := range l.patterns {
 		if asked, refused := s.refusal(p.key, name); asked && refused == nil {
 			return p.value, false, true
 		}
 	}
-	return cue.Value{}, false, false
+	return cue.Value{}, l.open, l.open
 }
 
 func (c *comparer) removed(at place, name string, b, a *layout, renamed string) {
@@ -118,6 +118,9 @@ func (c *comparer) removed(at place, name string, b, a *layout, renamed string) 
 		what += fmt.Sprintf("; renamed to %s?", renamed)
 	}
 	v, anything, ok := c.accepting(c.after, a, name)
+	if ok && was.presence == defaulted {
+		c.report(here, DefaultChanged, what, "the name is accepted still; a Release that does not set it is rendered without")
+	}
 	switch {
 	case ok && anything:
 		c.report(here, Safe, what, "any name is accepted here still")
@@ -212,6 +215,11 @@ func (c *comparer) narrowed(at place, what string, v cue.Value) {
 // fields compares a variable that both declare.
 func (c *comparer) fields(at place, b, a field) {
 	parent := place{at.path, at.way[:len(at.way)-1]}
+	if b.given != nil || a.given != nil {
+		c.leftOut(at, parent, b, a)
+		c.values(at, b.value, a.value)
+		return
+	}
 	switch {
 	case b.presence != required && a.presence == required:
 		c.demanded(parent, at, a.value, fmt.Sprintf("the variable %s now; before it %s", a.presence, leftOut(b)), "a Release that does not set it is refused")
@@ -227,6 +235,42 @@ func (c *comparer) fields(at place, b, a field) {
 		}
 	}
 	c.values(at, b.value, a.value)
+}
+
+// leftOut compares what a variable is when it is left out, where that depends on others.
+func (c *comparer) leftOut(at, parent place, b, a field) {
+	was, is, names := "", "", []string(nil)
+	if b.given != nil {
+		was, _ = c.before.closure(b.given)
+	}
+	if a.given != nil {
+		is, names = c.after.closure(a.given)
+	}
+	switch {
+	case was == is && !c.touched(names):
+	case b.given != nil && a.given == nil && a.presence == required:
+		c.demanded(parent, at, a.value, "the variable must be set now; before it was made of others: "+clipped(text(b.given)), "a Release that does not set it is refused")
+	case b.given == nil && b.presence == required:
+		c.report(at, Safe, "the variable had to be set; now it is made of others: "+clipped(text(a.given)), "every Release sets it already")
+	case a.given != nil && a.presence == required:
+		c.report(at, Unknown, "what the variable is when it is left out changed to "+clipped(text(a.given)), "whether that can be made depends on other variables; only rendering the Releases tells")
+	default:
+		c.report(at, DefaultChanged, fmt.Sprintf("what the variable is when it is left out changed from %s to %s", without(b), without(a)), "a Release that does not set it is rendered otherwise")
+	}
+}
+
+// without is what f is when it is left out, in a message.
+func without(f field) string {
+	if _, sensitive := shape.Mark(f.value, "sensitive"); sensitive {
+		return "(sensitive)"
+	}
+	if f.given != nil {
+		return clipped(text(f.given))
+	}
+	if x, ok := defaultOf(f.value); ok && f.presence == defaulted {
+		return show(x)
+	}
+	return "nothing"
 }
 
 func leftOut(f field) string {
@@ -290,7 +334,10 @@ func (c *comparer) rules(at place, b, a *layout) {
 // others compares what structs accept under names that they do not declare.
 func (c *comparer) others(at place, b, a *layout) {
 	switch {
+	case b.open && a.open && len(a.patterns) == 0:
+		return
 	case b.open && a.open:
+		c.manyPatterns(at, b, a)
 		return
 	case b.open && len(a.patterns) == 0:
 		what := "names that are not declared are refused now"
@@ -418,7 +465,7 @@ func (c *comparer) values(at place, before, after cue.Value) {
 		return
 	}
 	b, a := c.before.arms(before), c.after.arms(after)
-	if sameArms(b, a) && !c.anyTouched(a) {
+	if sameArms(b, a) && !c.anyTouched(a) && !slices.ContainsFunc(b, object) {
 		c.insides(at, before, after, b)
 		return
 	}
@@ -480,9 +527,9 @@ func (c *comparer) entries(at place, before, after cue.Value, b arm) {
 // listBounds compares two lists, each with entries of one sort.
 func (c *comparer) listBounds(at place, before, after cue.Value, b, a arm) {
 	entriesAside := a
-	entriesAside.entry = b.entry
-	if entriesAside.names != nil && a.entry == b.entry {
-		entriesAside.names = a.names
+	entriesAside.entry = ""
+	if len(a.rules) == 0 {
+		entriesAside.names = nil // of the entries, which are compared below
 	}
 	switch {
 	case c.implies(b, entriesAside):
@@ -517,14 +564,13 @@ func (c *comparer) union(at place, before, after cue.Value, b, a []arm) {
 	if c.after.relational(written(after)) {
 		accepts = nil
 	}
-	objects := func(x arm) bool { return x.kinds&cue.StructKind != 0 && !x.exact }
 	verdict, witnesses := yes, []any(nil)
-	if slices.ContainsFunc(b, objects) {
+	if slices.ContainsFunc(b, object) {
 		verdict = c.choices(at, before, after)
 		// The struct itself is compared; what else the alternatives accept is left.
 		b = slices.Clone(b)
 		for i := range b {
-			if objects(b[i]) {
+			if object(b[i]) {
 				b[i].kinds &^= cue.StructKind
 				if b[i].kinds == 0 {
 					b[i].exact, b[i].literal = false, nil
@@ -541,6 +587,9 @@ func (c *comparer) union(at place, before, after cue.Value, b, a []arm) {
 	c.decide(at, before, after, verdict, witnesses)
 }
 
+// object says whether x accepts structs, which its arm does not tell all about.
+func object(x arm) bool { return x.kinds&cue.StructKind != 0 && !x.exact }
+
 // reported is the answer of choices that were compared and whose changes were reported.
 const reported answer = yes + 1
 
@@ -556,15 +605,16 @@ func (c *comparer) choices(at place, before, after cue.Value) answer {
 	if len(b) == 0 {
 		return perhaps
 	}
+	arms := func(x, y cue.Value) { c.layouts(at, c.before.armLayout(x, before), c.after.armLayout(y, after)) }
 	if len(b) == 1 && len(a) == 1 {
-		c.structs(at, b[0], a[0])
+		arms(b[0], a[0])
 		return reported
 	}
 	changed := Safe
 	for _, x := range b {
 		best := Breaking
 		for _, y := range a {
-			best = min(best, gravest(c.try(func() { c.structs(at, x, y) })))
+			best = min(best, gravest(c.try(func() { arms(x, y) })))
 		}
 		changed = max(changed, best)
 	}
@@ -607,10 +657,11 @@ func (c *comparer) witness(at place, before cue.Value, after *cue.Value, first .
 		if c.quiet > 0 && free {
 			return x, true
 		}
-		if _, ok := c.refuted(at.way, x); ok {
+		_, refused, accepted := c.trial(at.way, at.way, x)
+		if refused {
 			return x, true
 		}
-		if free && after != nil && !found {
+		if free && after != nil && !found && !accepted {
 			alone, found = x, true
 		}
 	}

@@ -17,10 +17,10 @@ import (
 // reserved begins the labels and annotations that only Tidegate writes.
 const reserved = "tidegate.io/"
 
-// Finish, which comes after Write, labels the objects and checks that together they can be rolled out by the
-// strategy: one workload whose selector tells the revisions apart, or lets them share it;
-// and where there are sets, one route to their Services. It returns a line for each
-// mistake.
+// Finish labels the objects, which Write wrote before, and checks that together they can be
+// rolled out by the strategy: one workload whose selector tells the revisions apart, or
+// lets them share it; and where there are sets, one route to their Services. It returns a
+// line for each mistake.
 func (r *Rendered) Finish(strategy v1alpha1.Strategy) []string {
 	for _, o := range r.objects() {
 		for _, line := range decodeStrictly(o) {

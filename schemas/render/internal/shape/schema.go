@@ -25,6 +25,7 @@ const maxSchemaDepth = 16
 func Schema(v cue.Value) map[string]any {
 	g := generator{defs: map[string]any{}, recursive: map[string]bool{}}
 	out := g.value(v, 0)
+	tighten(v, out)
 	if len(g.defs) > 0 {
 		out["$defs"] = g.defs
 	}

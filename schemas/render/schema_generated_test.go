@@ -1,0 +1,125 @@
+package render
+
+import (
+	"encoding/json"
+	"maps"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"testing"
+
+	"tidegate.io/tidegate/schemas/templates"
+)
+
+// words are texts and names, for each of the patterns of the shipped templates some that fit.
+var words = []string{
+	"", "a", "A", "a:1", "registry.example.com/shop/cart:1.4.2", "/a", "/a/b", "/", "a.b", "*.a.b", "A_B", "a b", "100m", "0.5", "1",
+	"128Mi", "1Gi", "10G", "2Ti", "1h", "0s", "5 4 * * *", "@daily", "@reboot", "Etc/UTC", "Europe/Berlin", "ClusterSecretStore", "true", "1A", "#a", "a\n",
+}
+
+// wild makes values that are nearly what a schema wants.
+type wild struct{ *rand.Rand }
+
+func (w wild) word() string { return words[w.IntN(len(words))] }
+
+func (w wild) anything() any {
+	return []any{nil, true, w.word(), w.IntN(70_000) - 100, 0.5, []any{w.word()}, map[string]any{w.word(): w.word()}, map[string]any{}, []any{}}[w.IntN(9)]
+}
+
+func (w wild) value(s map[string]any, depth int) any {
+	if w.IntN(25) == 0 || depth > 8 {
+		return w.anything()
+	}
+	if options, ok := s["enum"].([]any); ok {
+		return options[w.IntN(len(options))]
+	}
+	switch s["type"] {
+	case "object":
+		return w.object(s, depth)
+	case "array":
+		items, _ := s["items"].(map[string]any)
+		out := make([]any, w.IntN(4))
+		for i := range out {
+			out[i] = w.value(items, depth+1)
+		}
+		return out
+	case "integer":
+		return []any{0, 1, 2, 10, 50, 99, 100, 101, 8080, 65535, 65536, 1.5}[w.IntN(12)]
+	case "boolean":
+		return w.IntN(2) == 0
+	case "string":
+		return w.text(s)
+	}
+	return w.anything()
+}
+
+// text is mostly one that the pattern accepts, where there is one.
+func (w wild) text(s map[string]any) string {
+	p, _ := s["pattern"].(string)
+	fits := slices.DeleteFunc(slices.Clone(words), func(t string) bool { return !regexp.MustCompile(p).MatchString(t) })
+	if len(fits) == 0 || w.IntN(10) == 0 {
+		return w.word()
+	}
+	return fits[w.IntN(len(fits))]
+}
+
+func (w wild) object(s map[string]any, depth int) map[string]any {
+	out := map[string]any{}
+	properties, _ := s["properties"].(map[string]any)
+	required, _ := s["required"].([]any)
+	for _, name := range slices.Sorted(maps.Keys(properties)) {
+		needed := slices.Contains(required, any(name))
+		if needed && w.IntN(25) > 0 || !needed && w.IntN(3) == 0 {
+			out[name] = w.value(properties[name].(map[string]any), depth+1)
+		}
+	}
+	patterns, _ := s["patternProperties"].(map[string]any)
+	for _, p := range slices.Sorted(maps.Keys(patterns)) {
+		for range w.IntN(3) {
+			out[w.text(map[string]any{"pattern": p})] = w.value(patterns[p].(map[string]any), depth+1)
+		}
+	}
+	if w.IntN(12) == 0 {
+		out[w.word()] = w.anything()
+	}
+	return out
+}
+
+func TestSchemaAgreesOnGeneratedValues(t *testing.T) {
+	for _, name := range templates.Names() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			files, err := templates.Files(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tpl, err := Compile(files)
+			if err != nil {
+				t.Fatal(err)
+			}
+			schema, doc := validator(t, tpl)
+			text, err := tpl.Schema()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var whole map[string]any
+			if err := json.Unmarshal(text, &whole); err != nil {
+				t.Fatal(err)
+			}
+			w, right := wild{rand.New(rand.NewPCG(1, 2))}, 0
+			for range 300 {
+				generated, err := json.Marshal(w.object(whole, 0))
+				if err != nil {
+					t.Fatal(err)
+				}
+				compareVerdicts(t, tpl, schema, doc, string(generated))
+				if admits(t, schema, string(generated)) {
+					right++
+				}
+			}
+			if right < 10 || right > 290 {
+				t.Errorf("wanted values of both kinds, found %d of 300 that the schema accepts", right)
+			}
+		})
+	}
+}
