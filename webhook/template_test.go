@@ -68,7 +68,7 @@ func TestPublishRefusesWhatBreaksTeams(t *testing.T) {
 			object: template("package web incomparable"), code: 200,
 			warnings: []string{"whether web is a compatible successor of web-10 is not known: compiling the template as it was: web.cue:1:1: it no longer compiles", counts},
 		},
-		"a comparison that fails is no verdict":     {object: template("package web comparison fails"), code: 500, want: []string{"TG-WEBHOOK-ERROR", "out of order"}},
+		"a comparison that fails is no verdict": {object: template("package web comparison fails"), code: 500, want: []string{"TG-WEBHOOK-ERROR", "out of order"}},
 		"what vet finds is refused, warnings and all": {
 			object: template("package web safe warning error advice error"), code: 403,
 			want: []string{

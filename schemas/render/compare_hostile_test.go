@@ -96,6 +96,7 @@ func TestCompareWhatAnybodyMayWrite(t *testing.T) {
 		{"a variable is gone from an alternative that is open", `m?: null | {k?: "a", v?: int, ...}`, `m?: null | {k?: "a", ...}`, "safe"},
 		{"an open struct is closed by a definition", `#B: {x?: int} -- m?: {x?: int, ...}`, `#B: {x?: int} -- m?: #B & {...}`, "breaking"},
 		{"an open struct of anything is closed", `m?: {_, a?: int}`, `m?: {a?: int}`, "breaking unknown"},
+		{"a map loses both of its patterns", `m?: {[=~"^a"]: int, [=~"^b"]: string}`, `m?: {}`, "breaking unknown"},
 		{"names of an open struct that match a pattern change their type", `m?: {[=~"^a"]: int, ...}`, `m?: {[=~"^a"]: string, ...}`, "breaking unknown"},
 		{"an open struct bounds what matches a pattern", `m?: {...}`, `m?: {[=~"^a"]: int, ...}`, "breaking unknown"},
 		{"an open struct becomes a map of strings", `m?: {...}`, `m?: {[string]: string}`, "breaking"},

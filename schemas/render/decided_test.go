@@ -43,7 +43,11 @@ func TestConditionsInVariables(t *testing.T) {
 			{`{"knd": "disk"}`, `values.kind: wanted one of "disk", "bucket", found nothing; set kind`, `values.knd: wanted a variable of the template, found the unknown name "knd"; did you mean "kind"?`},
 			{`{"kind": "disk", "path": "/d", "pth": 1}`, `values.pth: wanted a variable of the template, found the unknown name "pth"; known here: image, kind, path`},
 			{`{"kind": "disk", "path": "/d", "key": "k"}`, `values.key: wanted a variable that goes with the others, found "key", which the template allows only with other values of these; known here: image, kind, path`},
+			{`{"kind": "disk", "key": "k"}`, `values.key: wanted a variable that goes with the others, found "key", which the template allows only with other values of these; known here: image, kind, path`, `values.path: wanted a string, found nothing; set path`},
 		}, "image kind path key region"},
+		"a choice whose name comes last": {"when!: \"disk\" | \"bucket\"\nif when == \"disk\" {path!: string}\nif when == \"bucket\" {key!: string}", [][]string{
+			{`{"when": "bucket", "path": "/d"}`, `values.key: wanted a string, found nothing; set key`, `values.path: wanted a variable that goes with the others, found "path", which the template allows only with other values of these; known here: image, key, when`},
+		}, "image when path key"},
 		"a choice in a struct": {inside, [][]string{
 			{`{"store": {"kind": "disk", "path": "/d"}}`},
 			{`{"store": {"kind": "disk"}}`, `values.store.path: wanted a string, found nothing; set path`},

@@ -244,9 +244,10 @@ func (e *explainer) fit(schema cue.Value, n *values.Node) (base cue.Value, accep
 		return base, accepted, suspects
 	}
 	// Each fits by itself but not together: the first come is taken for right, before them
-	// what names one of several structs. What is accepted is unified anew each time, since the engine lets more through when a choice
-	// that it has made is unified further.
-	first := shape.Discriminators(schema)
+	// what names one of several structs, or is asked about by conditions. What is accepted is
+	// unified anew each time, since the engine lets more through when a choice that it has
+	// made is unified further.
+	first := append(shape.Discriminators(schema), shape.Conditions(schema)...)
 	each, others := []values.Field(nil), []values.Field(nil)
 	for _, f := range accepted {
 		if slices.Contains(first, f.Name) {

@@ -120,6 +120,24 @@ func TestVetIsDeterministic(t *testing.T) {
 	}
 }
 
+// Who follows the page to the letter has a good template.
+func TestTheTemplateOfTheDocsIsGood(t *testing.T) {
+	page, err := os.ReadFile("../../docs/templates.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, found := strings.Cut(string(page), "```cue\npackage hello\n")
+	example, _, _ = strings.Cut(example, "```")
+	if !found {
+		t.Fatal("wanted a whole template in docs/templates.md, found none")
+	}
+	for _, f := range Vet(map[string]string{"hello.cue": "package hello\n" + example}, VetOptions{}) {
+		if f.Code != CodeNoTests {
+			t.Error(f)
+		}
+	}
+}
+
 // docs/templates.md has an entry for each code, and for nothing else.
 func TestEveryCodeIsDocumented(t *testing.T) {
 	page, err := os.ReadFile("../../docs/templates.md")

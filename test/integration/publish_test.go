@@ -150,7 +150,7 @@ func (p *publisher) begin() {
 
 func (p *publisher) breaking(t *testing.T) {
 	narrower := shelfSource(strings.Replace(shelfVariables, "*10 | int", "*10 | int & <=100", 1), "")
-	p.refused(t, narrower, nil, "TG-TEMPLATE-BREAKING", "values.limit: ", "such as 101", "spec.allowBreakingAfter: 1")
+	p.refused(t, narrower, nil, "TG-TEMPLATE-BREAKING", "values.limit: ", "it was accepted and is refused now", "spec.allowBreakingAfter: 1")
 	p.refused(t, narrower, map[string]any{"allowBreakingAfter": 2}, "TG-TEMPLATE-BREAKING")
 	p.accepted(t, shelf, 2, narrower, map[string]any{"allowBreakingAfter": 1},
 		"Warning: breaking, as declared: values.limit: ",

@@ -41,25 +41,27 @@ func (b *bench) previews(ctx context.Context) error {
 	if is.Digest == was.Digest {
 		return errors.New("changing the template: wanted a default of /metrics, found none")
 	}
+	var rows [][]string
 	for _, n := range []int{1000, previewReleases} {
-		if err := b.offline(ctx, n, was, is); err != nil {
-			return err
-		}
-		if err := b.published(ctx, n, was, is); err != nil {
-			return err
+		for _, look := range []func(context.Context, int, impact.Source, impact.Source) ([]string, error){offline, published} {
+			row, err := look(ctx, n, was, is)
+			if err != nil {
+				return err
+			}
+			rows = append(rows, row)
 		}
 	}
-	return nil
+	return b.table.block(rows...)
 }
 
 // offline renders each Release twice.
-func (b *bench) offline(ctx context.Context, n int, was, is impact.Source) error {
+func offline(ctx context.Context, n int, was, is impact.Source) ([]string, error) {
 	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
 	compiled := map[string]*render.Template{}
 	for _, s := range []impact.Source{was, is} {
 		t, err := render.Compile(s.Files)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		compiled[s.Digest] = t
 	}
@@ -72,14 +74,14 @@ func (b *bench) offline(ctx context.Context, n int, was, is impact.Source) error
 			},
 		},
 	}
-	return b.preview(ctx, p, func() {})
+	return p.measure(ctx, func() {})
 }
 
 // published renders each Release once.
-func (b *bench) published(ctx context.Context, n int, was, is impact.Source) error {
+func published(ctx context.Context, n int, was, is impact.Source) ([]string, error) {
 	pool, err := newPool()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer pool.Close()
 	p := preview{
@@ -92,7 +94,7 @@ func (b *bench) published(ctx context.Context, n int, was, is impact.Source) err
 			},
 		},
 	}
-	return b.preview(ctx, p, pool.Close)
+	return p.measure(ctx, pool.Close)
 }
 
 // preview is one look at a fleet.
@@ -116,11 +118,12 @@ func (p preview) subjects(yield func(impact.Subject, error) bool) {
 	}
 }
 
-// preview measures p. End ends what rendered, so that its processor time is known.
-func (b *bench) preview(ctx context.Context, p preview, end func()) error {
+// measure returns the cells of p. End ends what rendered, so that its processor time is
+// known.
+func (p preview) measure(ctx context.Context, end func()) ([]string, error) {
 	before, err := used()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	start := time.Now()
 	found, err := impact.Run(ctx, p.options, p.subjects, nil)
@@ -128,21 +131,20 @@ func (b *bench) preview(ctx context.Context, p preview, end func()) error {
 	end()
 	switch {
 	case err != nil:
-		return fmt.Errorf("%s: %w", p.name, err)
+		return nil, fmt.Errorf("%s: %w", p.name, err)
 	case found.Rolls != p.releases:
-		return fmt.Errorf("%s: wanted %d Releases that roll, found %+v", p.name, p.releases, found)
+		return nil, fmt.Errorf("%s: wanted %d Releases that roll, found %+v", p.name, p.releases, found)
 	}
 	after, err := used()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	target, met := "", ""
 	if p.releases == previewReleases {
 		target, met = withinPreview.String(), yes(took <= withinPreview)
 	}
 	processor := after.processor - before.processor
-	b.table.row(p.name, fmt.Sprintf("%.2fs", took.Seconds()), "", "", fmt.Sprintf("%.2fs", processor.Seconds()), "", "", "", target, met)
-	return nil
+	return []string{p.name, fmt.Sprintf("%.2fs", took.Seconds()), "", "", fmt.Sprintf("%.2fs", processor.Seconds()), "", "", "", target, met}, nil
 }
 
 // usage is what this process and those that it started and that have ended took.

@@ -3,27 +3,30 @@ package main
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
 
 const median = 50
 
-// table is what is printed: a line for each thing measured.
-type table struct{ w *tabwriter.Writer }
+// table prints what was measured, a line for each, block by block.
+type table struct{ out io.Writer }
 
-func newTable(out io.Writer) *table {
-	t := &table{w: tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
-	t.row("WHAT", "MEDIAN", "P10", "P90", "PROCESSOR", "RATIO", "DIFFERENCE", "AGAINST", "TARGET", "MET")
-	return t
-}
+var head = []string{"WHAT", "MEDIAN", "P10", "P90", "PROCESSOR", "RATIO", "DIFFERENCE", "AGAINST", "TARGET", "MET"}
 
-func (t *table) row(cells ...string) {
-	for _, c := range cells {
-		_, _ = fmt.Fprint(t.w, c, "\t")
+func (t *table) block(rows ...[]string) error {
+	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	for _, cells := range append([][]string{head}, rows...) {
+		_, _ = fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
-	_, _ = fmt.Fprintln(t.w)
+	_, _ = fmt.Fprintln(w)
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("writing: %w", err)
+	}
+	return nil
 }
 
 // measured is one thing that is measured, maybe against another of the same run.
@@ -42,14 +45,17 @@ type measured struct {
 	took, processor []time.Duration
 }
 
-// measure lets all take turns, so that what slows the machine slows all of them. What one
+// measure lets all take turns, so that what slows the machine slows all of them, each time
+// in another order, since what one leaves behind is collected while the next works. What one
 // costs against another is found out within each turn, and the median of these is told: the
 // ratio of processor time, since on a machine with other work the longer of two is held up
 // more often, and the difference of time.
 func (t *table) measure(times int, all ...*measured) error {
 	warmup := times/10 + 1
+	order := rand.New(rand.NewPCG(1, 2)) // the same in every run
 	for round := range warmup + times {
-		for _, m := range all {
+		for _, i := range order.Perm(len(all)) {
+			m := all[i]
 			before, err := used()
 			if err != nil {
 				return err
@@ -69,14 +75,15 @@ func (t *table) measure(times int, all ...*measured) error {
 			}
 		}
 	}
+	var rows [][]string
 	for _, m := range all {
 		processor := "-"
 		if !m.elsewhere {
 			processor = short(at(m.processor, median))
 		}
-		t.row(slices.Concat([]string{m.name, short(at(m.took, median)), short(at(m.took, 10)), short(at(m.took, 90)), processor}, m.compared())...)
+		rows = append(rows, slices.Concat([]string{m.name, short(at(m.took, median)), short(at(m.took, 10)), short(at(m.took, 90)), processor}, m.compared()))
 	}
-	return nil
+	return t.block(rows...)
 }
 
 // compared are the cells about what m costs against the other.

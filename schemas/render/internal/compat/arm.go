@@ -156,7 +156,6 @@ func (r reader) read(e ast.Expr) []arm {
 		if x, ok := basic(e); ok {
 			return []arm{exactly(x)}
 		}
-		return r.rule(e, universe)
 	case *ast.BottomLit:
 		return nil
 	case *ast.Ident:
@@ -170,10 +169,10 @@ func (r reader) read(e ast.Expr) []arm {
 	case *ast.Interpolation:
 		return r.rule(e, cue.StringKind)
 	case *ast.SelectorExpr:
-		if text(e) == "time.Duration" {
+		switch text(e) {
+		case "time.Duration":
 			return r.rule(e, cue.StringKind)
-		}
-		if text(e) == "list.UniqueItems" {
+		case "list.UniqueItems":
 			return r.call(&ast.CallExpr{Fun: e})
 		}
 	case nil:
@@ -252,7 +251,7 @@ func (r reader) resolve(e ast.Expr) (ast.Expr, bool) {
 	deeper := reader{r.side, r.depth + 1}
 	switch x := e.(type) {
 	case *ast.Ident:
-		if h, ok := r.side.helper(x.Name); ok && len(r.side.nested[x.Name]) == 0 {
+		if h, ok := r.side.outside(x); ok {
 			return deeper.resolve(h)
 		}
 		return e, predeclared[x.Name]
@@ -260,27 +259,36 @@ func (r reader) resolve(e ast.Expr) (ast.Expr, bool) {
 		return deeper.resolve(x.X)
 	case *ast.SelectorExpr:
 		h, ok := deeper.resolve(x.X)
-		s, isStruct := h.(*ast.StructLit)
 		name, _, err := ast.LabelName(x.Sel)
-		if !ok || !isStruct || err != nil {
+		if !ok || err != nil {
 			return nil, false
 		}
-		var found ast.Expr
-		for _, d := range s.Elts {
-			f, isField := d.(*ast.Field)
-			if !isField || found != nil && labelled(f, name) {
-				return nil, false // what it is made of is spread
-			}
-			if labelled(f, name) {
-				found = f.Value
-			}
+		if found := member(h, name); found != nil {
+			return deeper.resolve(found)
 		}
-		if found == nil {
-			return nil, false
-		}
-		return deeper.resolve(found)
+		return nil, false
 	}
 	return e, true
+}
+
+// member is the one field of e, a struct that is written out, with the name; nil where there
+// is none, or it may be spread.
+func member(e ast.Expr, name string) ast.Expr {
+	s, ok := e.(*ast.StructLit)
+	if !ok {
+		return nil
+	}
+	var found ast.Expr
+	for _, d := range s.Elts {
+		f, isField := d.(*ast.Field)
+		if !isField || found != nil && labelled(f, name) {
+			return nil
+		}
+		if labelled(f, name) {
+			found = f.Value
+		}
+	}
+	return found
 }
 
 func labelled(f *ast.Field, name string) bool {

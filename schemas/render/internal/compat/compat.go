@@ -72,17 +72,18 @@ func Compare(before, after Side) []Change {
 func (c *comparer) beside(top place) {
 	demands := func(s *side) string {
 		e := written(s.Root.LookupPath(cue.ParsePath(values.Root)))
-		more := text(e)
+		var more strings.Builder
+		more.WriteString(text(e))
 		for _, name := range references(e) {
 			if name == "#Variables" {
 				continue
 			}
 			if h, ok := s.helper(name); ok {
 				whole, _ := s.closure(h)
-				more += "\n" + whole
+				more.WriteString("\n" + whole)
 			}
 		}
-		return more
+		return more.String()
 	}
 	if is := demands(c.after); is != "#Variables" && is != demands(c.before) {
 		c.report(top, Unknown, "more is demanded of the values than #Variables says", "it is not compared; write values: #Variables, and the rest into #Variables")

@@ -313,18 +313,13 @@ func (c *comparer) objects(s *side, v cue.Value, depth int) []any {
 			base[name] = good[0]
 		}
 	}
-	out := []any{base, all}
+	out := append([]any{base, all}, l.withoutGiven(base)...)
 	with := func(name string, x any) {
 		o := maps.Clone(base)
 		o[name] = x
 		out = append(out, o)
 	}
 	for _, name := range l.order {
-		if l.fields[name].given != nil {
-			o := maps.Clone(base)
-			delete(o, name)
-			out = append(out, o)
-		}
 		for _, x := range choices[name] {
 			with(name, x)
 		}
@@ -342,6 +337,19 @@ func (c *comparer) objects(s *side, v cue.Value, depth int) []any {
 			}
 		}
 		with(key, value)
+	}
+	return out
+}
+
+// withoutGiven is base without each of what is made of other variables when it is left out.
+func (l *layout) withoutGiven(base map[string]any) []any {
+	var out []any
+	for _, name := range l.order {
+		if _, is := base[name]; is && l.fields[name].given != nil {
+			o := maps.Clone(base)
+			delete(o, name)
+			out = append(out, o)
+		}
 	}
 	return out
 }

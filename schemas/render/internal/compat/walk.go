@@ -334,8 +334,6 @@ func (c *comparer) rules(at place, b, a *layout) {
 // others compares what structs accept under names that they do not declare.
 func (c *comparer) others(at place, b, a *layout) {
 	switch {
-	case b.open && a.open && len(a.patterns) == 0:
-		return
 	case b.open && a.open:
 		c.manyPatterns(at, b, a)
 		return
@@ -385,6 +383,9 @@ func (c *comparer) manyPatterns(at place, b, a *layout) {
 	}
 	was, is := texts(c.before, b), texts(c.after, a)
 	touched := slices.ContainsFunc(is, func(s string) bool { return strings.HasSuffix(s, " touched on one side") })
+	if a.open && len(is) == 0 {
+		return
+	}
 	if !slices.Equal(was, is) || touched {
 		what := "what names may be, or their values, changed"
 		for _, q := range slices.Concat(a.patterns, b.patterns) {
@@ -648,10 +649,11 @@ func (c *comparer) decide(at place, before, after cue.Value, verdict answer, wit
 // where the variable is gone.
 func (c *comparer) witness(at place, before cue.Value, after *cue.Value, first ...any) (any, bool) {
 	free := !c.before.relational(written(before)) && (after == nil || !c.after.relational(written(*after)))
+	both := free && after != nil
 	var alone any
 	found := false
 	for _, x := range append(first, c.samples(c.before, before, 0)...) {
-		if free && !c.accepts(c.before, before, x) || free && after != nil && !c.refuses(c.after, *after, x) {
+		if free && !c.accepts(c.before, before, x) || both && !c.refuses(c.after, *after, x) {
 			continue
 		}
 		if c.quiet > 0 && free {
@@ -661,7 +663,7 @@ func (c *comparer) witness(at place, before cue.Value, after *cue.Value, first .
 		if refused {
 			return x, true
 		}
-		if free && after != nil && !found && !accepted {
+		if both && !found && !accepted {
 			alone, found = x, true
 		}
 	}
