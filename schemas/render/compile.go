@@ -46,8 +46,8 @@ type Template struct {
 	linked bool
 	// sensitive says that some variable may be marked as sensitive.
 	sensitive bool
-	// tests is the field tests, which is no part of root: a test that is open, or wrong,
-	// must not keep a Release from rendering.
+	// tests compiles the field tests, which is no part of root: a test that is open, or
+	// wrong, must not keep a Release from rendering.
 	tests func() (cue.Value, error)
 }
 
@@ -72,7 +72,7 @@ func Compile(files map[string]string) (t *Template, err error) {
 		return nil, err
 	}
 	t = &Template{digest: Digest(files), ctx: cuecontext.New(), places: placesOf(inst)}
-	t.tests = sync.OnceValues(func() (cue.Value, error) { return t.compileTests(files) })
+	t.tests = func() (cue.Value, error) { return compileTests(files) }
 	t.root = t.ctx.BuildInstance(inst)
 	if err := t.root.Err(); err != nil {
 		return nil, t.cueError(err)
@@ -159,14 +159,15 @@ func checkFiles(files map[string]string) []string {
 func instance(files map[string]string) (*build.Instance, error) { return assemble(files, dropTests) }
 
 // compileTests compiles the template once more, with its own tests, and returns them. The
-// value does not exist where there are none.
-func (t *Template) compileTests(files map[string]string) (tests cue.Value, err error) {
+// value does not exist where there are none. Its context is its own, so that what is built
+// for tests, which run when a template is published, does not stay as long as the template.
+func compileTests(files map[string]string) (tests cue.Value, err error) {
 	defer recovered(&err)
 	inst, err := assemble(files, func(*ast.File) {})
 	if err != nil {
 		return tests, err
 	}
-	root := t.ctx.BuildInstance(inst)
+	root := cuecontext.New().BuildInstance(inst)
 	if err := root.Validate(); err != nil {
 		return tests, cueError(err)
 	}

@@ -135,8 +135,8 @@ type VetOptions struct {
 	Checks []ObjectCheck
 	// Context is the Release that examples are rendered for; one called demo if it is zero.
 	Context Context
-	// Shallow leaves out what renders once for each edge of each variable, which is some
-	// half of the time that Vet takes.
+	// Shallow leaves out what renders once for each edge of each variable, which is most of
+	// the time that Vet takes. Mistakes that show only there are not found then.
 	Shallow bool
 }
 

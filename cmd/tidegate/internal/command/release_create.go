@@ -181,7 +181,7 @@ const maxNames = 10
 // place finds out the name and namespace of the Release of a template.
 func (o *releaseCreateOptions) place(in *bufio.Reader, template string) (render.Context, error) {
 	c := render.Context{Name: o.name, Template: template}
-	namespace, err := o.cli.namespace()
+	namespace, err := o.namespace()
 	if err != nil {
 		return c, err
 	}

@@ -169,14 +169,19 @@ func (r reader) read(e ast.Expr) []arm {
 	case *ast.Interpolation:
 		return r.rule(e, cue.StringKind)
 	case *ast.SelectorExpr:
-		switch text(e) {
-		case "time.Duration":
-			return r.rule(e, cue.StringKind)
-		case "list.UniqueItems":
-			return r.call(&ast.CallExpr{Fun: e})
-		}
+		return r.selector(e)
 	case nil:
 		return []arm{anything()}
+	}
+	return r.rule(e, universe)
+}
+
+func (r reader) selector(e *ast.SelectorExpr) []arm {
+	switch text(e) {
+	case "time.Duration":
+		return r.rule(e, cue.StringKind)
+	case "list.UniqueItems":
+		return r.call(&ast.CallExpr{Fun: e})
 	}
 	return r.rule(e, universe)
 }

@@ -6,6 +6,7 @@ import (
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/cuecontext"
 )
 
 // samples are names for entries of a map, one of which most patterns accept.
@@ -18,11 +19,14 @@ const strange = "\u2603 strange"
 // or a list says of its entries is open as long as it stands alone. Each time the engine
 // is asked, of v with one such entry; where it does not say, the object stays open.
 func tighten(v cue.Value, out map[string]any) {
-	t := tightening{root: v}
+	t := tightening{ctx: cuecontext.New(), root: v}
 	t.object(out, nil)
 }
 
-type tightening struct{ root cue.Value }
+type tightening struct {
+	ctx  *cue.Context
+	root cue.Value
+}
 
 // step leads into the entry called name of an object, or into the first item of a list.
 type step struct {
@@ -48,7 +52,7 @@ func filled(steps []step, names ...string) ast.Expr {
 }
 
 func (t *tightening) accepts(x ast.Expr) bool {
-	return t.root.Unify(t.root.Context().BuildExpr(x)).Validate() == nil
+	return t.root.Unify(t.ctx.BuildExpr(x)).Validate() == nil
 }
 
 // value looks for objects in the schema s of what steps lead to.
@@ -71,29 +75,31 @@ func (t *tightening) object(s map[string]any, steps []step) {
 	if s["additionalProperties"] == true && len(steps) > 0 && t.accepts(filled(steps)) && !t.accepts(filled(steps, strange)) {
 		s["additionalProperties"] = false
 	}
-	into := func(schema any, name string) {
+	for name, schema := range entries(s) {
 		if m, ok := schema.(map[string]any); ok && name != "" {
 			t.value(m, append(slices.Clone(steps), step{name: name}))
 		}
 	}
-	// Where a name may be declared and meant by patterns too, or by two of them, each
-	// speaks of a part of its fields.
+}
+
+// entries are schemas in the object schema s by a name that each is for. Where a name may
+// be declared and meant by patterns too, or by two of them, each speaks of a part of its
+// fields only, so there are none.
+func entries(s map[string]any) map[string]any {
 	properties, _ := s["properties"].(map[string]any)
 	patterns, _ := s["patternProperties"].(map[string]any)
 	rest, _ := s["additionalProperties"].(map[string]any)
 	switch {
 	case len(patterns) == 0 && rest == nil:
-		for name, p := range properties {
-			into(p, name)
-		}
-	case len(properties) > 0:
-	case len(patterns) == 0:
-		into(rest, samples[0])
-	case len(patterns) == 1 && rest == nil:
+		return properties
+	case len(properties) == 0 && len(patterns) == 0:
+		return map[string]any{samples[0]: rest}
+	case len(properties) == 0 && len(patterns) == 1 && rest == nil:
 		for p, schema := range patterns {
-			into(schema, sample(p))
+			return map[string]any{sample(p): schema}
 		}
 	}
+	return nil
 }
 
 // sample is a name that the pattern accepts, or "".
