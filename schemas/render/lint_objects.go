@@ -331,24 +331,19 @@ func literalNode(text string) []*values.Node {
 func scalars(schema cue.Value) []*values.Node {
 	var out []*values.Node
 	kind := schema.IncompleteKind()
-	beyond := false
-	for _, a := range shape.Of(schema).Arms {
+	arms := shape.Of(schema).Arms
+	for _, a := range arms {
 		if a.Literal != "" {
 			out = append(out, literalNode(a.Literal)...)
-			continue
-		}
-		beyond = beyond || a.Min == nil || a.Max == nil
-		for _, b := range []*shape.Bound{a.Min, a.Max} {
-			if b != nil && b.Value.IsInt() && b.Value.Num().IsInt64() && abs(b.Value.Num().Int64()) <= maxNumber {
-				out = append(out, numberNode(b.Value.Num().String()))
-			}
+		} else {
+			out = append(out, ends(a)...)
 		}
 	}
 	if kind&cue.NumberKind != 0 {
 		for _, s := range []string{"1", "2", "10", "0.5", "0"} {
 			out = append(out, numberNode(s))
 		}
-		if beyond {
+		if slices.ContainsFunc(arms, func(a shape.Arm) bool { return a.Literal == "" && (a.Min == nil || a.Max == nil) }) {
 			// No size and no port has them.
 			out = append(out, numberNode("-1"), numberNode(fmt.Sprint(maxNumber+1)))
 		}
@@ -359,6 +354,17 @@ func scalars(schema cue.Value) []*values.Node {
 	if kind&cue.StringKind != 0 {
 		for _, s := range texts {
 			out = append(out, textNode(s))
+		}
+	}
+	return out
+}
+
+// ends are the ends of the range of a, as far as they are small integers.
+func ends(a shape.Arm) []*values.Node {
+	var out []*values.Node
+	for _, b := range []*shape.Bound{a.Min, a.Max} {
+		if b != nil && b.Value.IsInt() && b.Value.Num().IsInt64() && abs(b.Value.Num().Int64()) <= maxNumber {
+			out = append(out, numberNode(b.Value.Num().String()))
 		}
 	}
 	return out

@@ -78,36 +78,13 @@ func (p *prober) run() {
 
 // variable tries the edges of one variable.
 func (p *prober) variable(d declared) {
-	candidates := p.template.edges(d.value)
-	if len(candidates) == 0 && d.constraint == cue.OptionalConstraint && isStruct(d.value) {
-		candidates = []*values.Node{{Kind: values.Object}} // With its defaults it is there all the same.
-	}
-	choice := offered(d.value)
-	var (
-		first   *unrendered
-		with    probed
-		renders bool
-	)
-	for _, candidate := range candidates {
-		tried := probed{declared: d, value: candidate}
-		accepted, wrong := p.try(p.tree, tried)
-		switch {
-		case !accepted:
-		case wrong == nil:
-			renders = true
-			if choice && jsonOf(candidate) != defaultOf(d.value) || !choice && d.constraint == cue.OptionalConstraint {
-				p.chosen = append(p.chosen, tried)
-			}
-		case first == nil:
-			first, with = wrong, tried
-		}
-	}
+	first, with, renders := p.edges(d)
 	if first == nil {
 		return
 	}
 	_, hasDefault := ownDefault(d.value)
 	switch {
-	case choice && first.object:
+	case first.object && offered(d.value):
 		p.fail(first.code, d.position, "%s: wanted a template that can render each choice that #Variables offers, found that with %s it fails: %s", d.path, with.shown(), first.message)
 	case first.object && !renders && !hasDefault && !p.anyOther(with):
 		p.failed = append(p.failed, d.path)
@@ -115,6 +92,34 @@ func (p *prober) variable(d declared) {
 	default:
 		p.advise(CodeLoose, d.position, "%s: wanted #Variables to accept only what can be rendered, found that with %s the template fails: %s; narrow the variable, or make the template cope", d.path, with.shown(), first.message)
 	}
+}
+
+// edges tries the edges of one variable. It returns the first that does not render, nil where
+// there is none, and whether some do.
+func (p *prober) edges(d declared) (first *unrendered, with probed, renders bool) {
+	candidates := p.template.edges(d.value)
+	optional := d.constraint == cue.OptionalConstraint
+	if len(candidates) == 0 && optional && isStruct(d.value) {
+		candidates = []*values.Node{{Kind: values.Object}} // With its defaults it is there all the same.
+	}
+	choice := offered(d.value)
+	for _, candidate := range candidates {
+		tried := probed{declared: d, value: candidate}
+		accepted, wrong := p.try(p.tree, tried)
+		switch {
+		case !accepted:
+		case wrong != nil:
+			if first == nil {
+				first, with = wrong, tried
+			}
+		default:
+			renders = true
+			if choice && jsonOf(candidate) != defaultOf(d.value) || !choice && optional {
+				p.chosen = append(p.chosen, tried)
+			}
+		}
+	}
+	return first, with, renders
 }
 
 // offered says whether #Variables names each of the few values that v can have.
@@ -192,8 +197,7 @@ func (p *prober) try(tree *values.Node, tried probed) (accepted bool, wrong *unr
 	}
 	text := []byte(jsonOf(with(tree, tried.path(), tried.value)))
 	result, err := p.template.Render(text, p.base.context)
-	var mistakes *ValuesError
-	if errors.As(err, &mistakes) {
+	if _, ok := errors.AsType[*ValuesError](err); ok {
 		return false, nil
 	}
 	if err != nil {

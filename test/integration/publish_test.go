@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -72,9 +73,7 @@ func shelfSource(variables, more string) string {
 func (p *publisher) publish(name, source string, spec map[string]any) (string, error) {
 	p.Helper()
 	all := map[string]any{"files": map[string]string{"shelf.cue": source}, "sync": map[string]any{"type": "Manual"}}
-	for k, v := range spec {
-		all[k] = v
-	}
+	maps.Copy(all, spec)
 	raw, err := yaml.Marshal(map[string]any{
 		"apiVersion": "tidegate.io/v1alpha1", "kind": "ReleaseTemplate", "metadata": map[string]any{"name": name}, "spec": all,
 	})

@@ -76,12 +76,7 @@ func (o *vetFlags) run(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	vet := func() ([]render.Finding, error) { return render.Vet(s.Files, options), nil }
-	judged := until[[]render.Finding]
-	if o.server {
-		judged = unless // How long a server takes is not the template's fault.
-	}
-	all, err := judged(ctx, vet)
+	all, err := o.vet(ctx, s, options)
 	if err != nil {
 		return err
 	}
@@ -107,6 +102,15 @@ func (o *vetFlags) run(ctx context.Context, dir string) error {
 		}
 	}
 	return o.findings(lines)
+}
+
+// vet runs Vet, for as long as it may take.
+func (o *vetFlags) vet(ctx context.Context, s *source.Template, options render.VetOptions) ([]render.Finding, error) {
+	work := func() ([]render.Finding, error) { return render.Vet(s.Files, options), nil }
+	if o.server {
+		return unless(ctx, work) // How long a server takes is not the template's fault.
+	}
+	return until(ctx, work)
 }
 
 // vetOptions are what Vet is told about a directory.
