@@ -2,11 +2,14 @@ package worker
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // addressSlack is the address space that a Go program reserves and never touches, about
@@ -87,4 +90,15 @@ func peak(state *os.ProcessState) int64 {
 // the signals of a terminal from it: the parent answers what is under way before it ends.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+}
+
+// awaitHangup returns when nobody can write to the pipe any more. It reads nothing: asking
+// the system for no event at all leaves the hangup.
+func awaitHangup(pipe *os.File) {
+	asked := []unix.PollFd{{Fd: int32(pipe.Fd())}} //nolint:gosec // a file's number is small
+	for asked[0].Revents == 0 {
+		if _, err := unix.Poll(asked, -1); err != nil && !errors.Is(err, unix.EINTR) {
+			return // a pipe that the system does not know is nobody's
+		}
+	}
 }

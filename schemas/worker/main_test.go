@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -24,6 +25,8 @@ const (
 	asMortal  = "mortal-worker"
 	asEnviron = "environ-worker"
 	asStopped = "stopped-worker"
+	asTelling = "telling-worker"
+	asParent  = "parent-of-worker"
 )
 
 func TestMain(m *testing.M) {
@@ -39,6 +42,10 @@ func TestMain(m *testing.M) {
 			os.Exit(environ())
 		case asStopped:
 			os.Exit(stopped(os.Args[2]))
+		case asTelling:
+			os.Exit(telling(os.Args[2]))
+		case asParent:
+			os.Exit(parent(os.Args[2]))
 		}
 	}
 	os.Exit(m.Run())
@@ -142,6 +149,29 @@ func stopped(folder string) int {
 		return 3
 	}
 	return 3
+}
+
+// parent is a program whose only worker works on the template in the folder, for ever. The
+// worker writes its number to the file "child".
+func parent(folder string) int {
+	source, err := os.ReadFile(filepath.Join(folder, "t.cue"))
+	if err != nil {
+		return 3
+	}
+	p, err := New(Options{Command: []string{os.Args[0], asTelling, folder}, Workers: 1, Timeout: patient, unlimited: raceDetector})
+	if err != nil {
+		return 3
+	}
+	_, _ = p.Render(context.Background(), Source{Files: map[string]string{"t.cue": string(source)}}, []byte(fair), release("bomb"))
+	return 3 // it was to be killed before
+}
+
+// telling is a good worker that writes its number to the file "child" first.
+func telling(folder string) int {
+	if err := os.WriteFile(filepath.Join(folder, "child"), []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
+		return 3
+	}
+	return Main()
 }
 
 // patient is a deadline that nothing good comes near.

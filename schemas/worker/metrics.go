@@ -73,7 +73,7 @@ func NewMetrics() *Metrics {
 		}
 		m.duration.WithLabelValues(string(op))
 	}
-	for _, cause := range []Cause{CauseDeadline, CauseMemory, CauseCrash, CauseStarved} {
+	for _, cause := range []Cause{CauseDeadline, CauseMemory, CauseCrash, CauseStarved, CauseKilled} {
 		m.kills.WithLabelValues(string(cause))
 	}
 	for _, why := range []string{recycledRequests, recycledMemory} {

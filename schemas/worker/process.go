@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -41,6 +42,8 @@ type process struct {
 	known map[string]bool
 	// served is how many requests it has answered.
 	served int
+	// worked is the processor time that it had used up by the last of them.
+	worked time.Duration
 }
 
 // start starts a child. Its environment is empty: it needs none, and what a template can
@@ -165,6 +168,12 @@ func (p *process) wentWrong(memory int64) (cause Cause, byItself bool) {
 		return CauseMemory, true
 	}
 	return CauseCrash, true
+}
+
+// killed says whether the child, which has ended, was killed.
+func (p *process) killed() bool {
+	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
 // head keeps the first of what a child writes: the Go runtime says first what it died of.

@@ -30,57 +30,49 @@ func Main() int {
 	os.Stdout = os.Stderr
 	// A parent that is gone must not be served: a template that never ends would keep the
 	// process for ever.
-	if err := serve(in, out, func() { os.Exit(0) }); err != nil {
+	go func() {
+		awaitHangup(in)
+		os.Exit(0)
+	}()
+	if err := serve(in, out); err != nil {
 		fmt.Fprintf(os.Stderr, "render-worker: %v\n", err)
 		return 1
 	}
 	return 0
 }
 
-// serve answers requests. It calls gone as soon as in ends, even during work.
-func serve(in io.Reader, out io.Writer, gone func()) error {
+// serve answers requests, one after the other, until in ends.
+func serve(in io.Reader, out io.Writer) error {
 	r := bufio.NewReader(in)
 	var first hello
 	if err := readFrame(r, &first); err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		return err
+		return atEnd(err)
 	}
 	if err := limitProcess(first.Memory); err != nil {
 		return err
 	}
-	requests := make(chan request)
-	broken := make(chan error, 1)
-	go func() {
-		defer close(requests)
-		for {
-			var q request
-			if err := readFrame(r, &q); err != nil {
-				if !errors.Is(err, io.EOF) {
-					broken <- err
-				} else {
-					gone()
-				}
-				return
-			}
-			requests <- q
-		}
-	}()
 	child := &child{compiled: new(render.Cache)}
-	for q := range requests {
+	for {
+		var q request
+		if err := readFrame(r, &q); err != nil {
+			return atEnd(err)
+		}
 		answer := child.answer(q)
-		answer.Resident = resident(os.Getpid())
+		answer.Resident = child.resident
 		if err := writeFrame(out, answer); err != nil {
 			return err
 		}
+		// Nobody waits for this: it goes with the next reply.
+		child.resident = resident(os.Getpid())
 	}
-	select {
-	case err := <-broken:
-		return err
-	default:
+}
+
+// atEnd is what reading ended with; that the parent is done is no error.
+func atEnd(err error) error {
+	if errors.Is(err, io.EOF) {
 		return nil
 	}
+	return err
 }
 
 // limitProcess bounds this process before it works for anybody.
@@ -96,7 +88,11 @@ func limitProcess(memory int64) error {
 }
 
 // child is what a worker keeps between requests.
-type child struct{ compiled *render.Cache }
+type child struct {
+	compiled *render.Cache
+	// resident is the memory in bytes that it held after the last one.
+	resident int64
+}
 
 func (c *child) answer(q request) *reply {
 	a, err := c.work(q)

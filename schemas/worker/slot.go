@@ -25,7 +25,11 @@ func (s *slot) run() {
 		}
 		s.pool.queue.finished(j)
 		j.done <- out
+		// Nobody waits for the rest.
 		s.recycle(out.reply)
+		if s.process != nil {
+			s.process.worked, _ = s.pool.options.worked(s.process.cmd.Process.Pid)
+		}
 	}
 }
 
@@ -50,6 +54,10 @@ func (s *slot) work(j *job) outcome {
 			s.pool.grudges.doubt(j.owner.group)
 			return outcome{err: fmt.Errorf("%w (in %s, it was given less than half of %s to work)", ErrStarved, patience*s.pool.timeout(j), s.pool.timeout(j))}
 		}
+		if cause == CauseKilled && tries > 1 {
+			s.pool.grudges.doubt(j.owner.group)
+			return outcome{err: ErrKilled}
+		}
 		if byItself || tries > 1 {
 			return outcome{err: &BombError{Owner: j.owner.name, Cause: cause, Limit: s.limit(j, cause)}}
 		}
@@ -63,7 +71,7 @@ func (s *slot) limit(j *job, cause Cause) string {
 		return s.pool.timeout(j).String()
 	case CauseMemory:
 		return fmt.Sprintf("%d MiB", s.pool.options.Memory>>20)
-	case CauseCrash, CauseStarved:
+	case CauseCrash, CauseStarved, CauseKilled:
 	}
 	return ""
 }
@@ -139,7 +147,6 @@ func (s *slot) attempt(j *job) (r *reply, cause Cause, byItself bool) {
 	}()
 	watch := s.pool.options.Clock
 	timeout, start := s.pool.timeout(j), watch.Now()
-	before, _ := s.pool.options.worked(p.cmd.Process.Pid)
 	deadline := watch.NewTimer(timeout)
 	defer deadline.Stop()
 	look := watch.NewTicker(lookEvery)
@@ -160,16 +167,21 @@ func (s *slot) attempt(j *job) (r *reply, cause Cause, byItself bool) {
 				return a.reply, "", false
 			}
 			// It has ended, or it writes what nobody understands and must end.
+			alone := false
 			select {
 			case <-p.exited:
+				alone = true
 			case <-watch.After(grace):
 			}
 			s.end((*process).kill)
 			cause, byItself = p.wentWrong(s.pool.options.Memory)
+			if alone && !byItself && p.killed() {
+				cause = CauseKilled
+			}
 			return nil, cause, byItself
 		case <-deadline.C():
 			worked, known := s.pool.options.worked(p.cmd.Process.Pid)
-			if c := overdue(timeout, watch.Since(start), worked-before, known); c != "" {
+			if c := overdue(timeout, watch.Since(start), worked-p.worked, known); c != "" {
 				return kill(c)
 			}
 			deadline.Reset(max(timeout/lookAgain, time.Nanosecond))

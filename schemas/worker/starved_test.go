@@ -64,17 +64,12 @@ func TestAWorkerThatIsLateGetsTheTimeToFinish(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(folder, "stopped"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	looked := make(chan struct{}, 100)
-	p := newPool(t, Options{Workers: 1, Clock: watch, Timeout: short, Command: self(t, asStopped, folder), worked: func(int) (time.Duration, bool) {
-		looked <- struct{}{}
-		return 0, true
-	}})
+	p := newPool(t, Options{Workers: 1, Clock: watch, Timeout: short, Command: self(t, asStopped, folder), worked: idle})
 	answer := make(chan error, 1)
 	go func() {
 		_, err := p.Render(t.Context(), plain(t, unions(9)), []byte(fair), release("late"))
 		answer <- err
 	}()
-	<-looked // at the beginning
 	until(t, watch.HasWaiters)
 	watch.Step(short)
 	if err := <-answer; err != nil {

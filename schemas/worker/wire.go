@@ -76,7 +76,8 @@ type reply struct {
 	Lines    []string         `json:"lines,omitempty"`
 	Error    string           `json:"error,omitempty"`
 
-	// Resident is the memory of the child, in bytes; 0 where the system does not tell.
+	// Resident is the memory in bytes that the child held after the request before this one;
+	// 0 where the system does not tell.
 	Resident int64 `json:"resident,omitempty"`
 }
 

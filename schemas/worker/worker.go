@@ -31,6 +31,9 @@ var (
 	// ErrStarved is the answer when the machine gave a worker so little of its processors
 	// that nothing can be said of the request; later it may work.
 	ErrStarved = errors.New("rendering in a worker: the machine is too busy; try again")
+	// ErrKilled is the answer when somebody else killed one worker and then its replacement,
+	// far below what a worker may hold; later it may work.
+	ErrKilled = errors.New("rendering in a worker: it was killed from outside, and so was its replacement; try again, and where that does not help let the manager's container hold the manager and all of its workers")
 )
 
 // Cause is why a worker died.
@@ -44,6 +47,9 @@ const (
 	CauseCrash Cause = "crash"
 	// CauseStarved is too little of the processors: nobody's fault, and never in a BombError.
 	CauseStarved Cause = "starved"
+	// CauseKilled is a kill from outside, such as the system's when a container holds too
+	// much: nobody's fault that is known, and never in a BombError.
+	CauseKilled Cause = "killed"
 )
 
 // BombError says that a request cost a worker. It is nobody's but the owner's.
@@ -65,7 +71,7 @@ func (e *BombError) Error() string {
 		wanted, found = "wanted it to be rendered within "+e.Limit, "more time was needed"
 	case CauseMemory:
 		wanted, found = "wanted it to be rendered within "+e.Limit+" of memory", "more was needed"
-	case CauseCrash, CauseStarved:
+	case CauseCrash, CauseStarved, CauseKilled:
 	}
 	return fmt.Sprintf("%s: %s, found that %s; do: look for long lists, nested loops and alternatives that multiply, in the values first and then in the template; it is tried again when either changes, or after some minutes", e.Owner, wanted, found)
 }

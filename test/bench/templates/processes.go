@@ -55,7 +55,7 @@ func (b *bench) processes(ctx context.Context) error {
 		filepath.Join(b.folder, "chart"), "--values", values, "--namespace", "shop")}
 	ours := &measured{name: "tidegate render, process", against: helm, work: program(cli, "render",
 		"-f", filepath.Join(b.folder, "template"), "--values", values, "--name", "cart", "--namespace", "shop")}
-	return b.table.measure(processRounds, ours, helm)
+	return b.table.measure(processRounds, 1, ours, helm)
 }
 
 const (

@@ -45,12 +45,13 @@ type measured struct {
 	took, processor []time.Duration
 }
 
-// measure lets all take turns, so that what slows the machine slows all of them, each time
-// in another order, since what one leaves behind is collected while the next works. What one
-// costs against another is found out within each turn, and the median of these is told: the
-// ratio of processor time, since on a machine with other work the longer of two is held up
-// more often, and the difference of time.
-func (t *table) measure(times int, all ...*measured) error {
+// measure lets all take turns of so many times in a row, so that what slows the machine slows
+// all of them, each turn in another order. In a row, since the garbage of one is collected
+// while the next works, and what slept a while wakes late. What one costs against another is
+// found out within each turn, and the median of these is told: the ratio of processor time,
+// since on a machine with other work the longer of two is held up more often, and the
+// difference of time.
+func (t *table) measure(times, row int, all ...*measured) error {
 	warmup := times/10 + 1
 	order := rand.New(rand.NewPCG(1, 2)) // the same in every run
 	for round := range warmup + times {
@@ -61,8 +62,10 @@ func (t *table) measure(times int, all ...*measured) error {
 				return err
 			}
 			start := time.Now()
-			if err := m.work(); err != nil {
-				return fmt.Errorf("%s: %w", m.name, err)
+			for range row {
+				if err := m.work(); err != nil {
+					return fmt.Errorf("%s: %w", m.name, err)
+				}
 			}
 			took := time.Since(start)
 			after, err := used()
@@ -70,8 +73,8 @@ func (t *table) measure(times int, all ...*measured) error {
 				return err
 			}
 			if round >= warmup {
-				m.took = append(m.took, took)
-				m.processor = append(m.processor, after.processor-before.processor)
+				m.took = append(m.took, took/time.Duration(row))
+				m.processor = append(m.processor, (after.processor-before.processor)/time.Duration(row))
 			}
 		}
 	}
