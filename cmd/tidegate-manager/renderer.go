@@ -96,10 +96,8 @@ type templateLoader struct {
 	client client.Reader
 	cache  cache.Cache
 	pool   *worker.Pool
-	// workers is how many of the pool have to know the templates.
-	workers int
-	log     logr.Logger
-	done    atomic.Bool
+	log    logr.Logger
+	done   atomic.Bool
 }
 
 // NeedLeaderElection says that every replica renders.
@@ -134,24 +132,13 @@ func (l *templateLoader) load(ctx context.Context) error {
 		if len(revision.Spec.Files) == 0 {
 			continue
 		}
-		if err := l.compile(ctx, &revision); err != nil {
+		if err := l.pool.Compile(ctx, worker.Source{Digest: revision.Spec.Digest, Files: revision.Spec.Files}); err != nil {
 			// What serves does not depend on it, and its Releases say what is wrong; so a
 			// revision that this engine refuses does not keep the replica from serving.
 			l.log.Error(err, "Template revision does not compile", "templateRevision", name)
 		}
 	}
 	l.done.Store(true)
-	return nil
-}
-
-// compile compiles a revision in each worker: the pool gives work to the one that has had
-// none for the longest time.
-func (l *templateLoader) compile(ctx context.Context, revision *v1alpha1.TemplateRevision) error {
-	for range l.workers {
-		if err := l.pool.Compile(ctx, worker.Source{Digest: revision.Spec.Digest, Files: revision.Spec.Files}); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

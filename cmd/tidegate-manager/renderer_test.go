@@ -142,7 +142,7 @@ func TestAReplicaIsReadyOnceTheNewestTemplatesAreCompiled(t *testing.T) {
 		template("new", ""),
 	).Build()
 	pool := newTestPool(t)
-	l := &templateLoader{client: c, pool: pool, workers: 2, log: logr.Discard()}
+	l := &templateLoader{client: c, pool: pool, log: logr.Discard()}
 	if l.ready(nil) == nil {
 		t.Error("ready before anything was loaded")
 	}

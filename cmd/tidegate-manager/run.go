@@ -178,7 +178,7 @@ func build(ctx context.Context, o *options, config *rest.Config, identity string
 	if err != nil {
 		return nil, err
 	}
-	templates := &templateLoader{client: mgr.GetClient(), cache: mgr.GetCache(), pool: pool, workers: o.renderWorkers, log: log.WithName("templates")}
+	templates := &templateLoader{client: mgr.GetClient(), cache: mgr.GetCache(), pool: pool, log: log.WithName("templates")}
 	if err := mgr.Add(templates); err != nil {
 		return nil, fmt.Errorf("adding the first load of templates: %w", err)
 	}

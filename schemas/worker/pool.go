@@ -127,8 +127,8 @@ func New(o Options) (*Pool, error) {
 		suspect = func(string) bool { return false } // one at a time in any case
 	}
 	p := &Pool{options: o, grudges: held, queue: newQueue(o.Queue, suspect, o.Metrics.queued), ended: make(chan struct{})}
-	for range o.Workers {
-		s := &slot{pool: p}
+	for i := range o.Workers {
+		s := &slot{pool: p, number: i + 1}
 		p.slots.Go(s.run)
 	}
 	return p, nil
@@ -207,11 +207,16 @@ func (p *Pool) Vet(ctx context.Context, files map[string]string) ([]render.Findi
 	return r.Findings, nil
 }
 
-// Compile compiles a template for requests to come, in one worker.
+// Compile compiles a template for requests to come, in each worker, one after the other. It
+// stops at the first error.
 func (p *Pool) Compile(ctx context.Context, s Source) error {
 	digest := s.digest()
-	_, err := p.do(ctx, ofTemplate(digest), request{Op: OpCompile, Digest: digest, Files: s.Files}, "")
-	return err
+	for i := range p.options.Workers {
+		if _, err := p.doIn(ctx, i+1, ofTemplate(digest), request{Op: OpCompile, Digest: digest, Files: s.Files}, ""); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Render renders the values of a Release as render.Template.Render does.
@@ -248,13 +253,18 @@ func (p *Pool) Immutable(ctx context.Context, s Source, was, now []byte) error {
 // do brings one request to a worker and waits for the answer. Extra is what the answer
 // depends on beside the fields of the request, the files aside.
 func (p *Pool) do(ctx context.Context, who owner, q request, extra string) (*reply, error) {
+	return p.doIn(ctx, 0, who, q, extra)
+}
+
+// doIn does it in one slot; see job.only.
+func (p *Pool) doIn(ctx context.Context, slot int, who owner, q request, extra string) (*reply, error) {
 	start := p.options.Clock.Now()
-	r, how, err := p.try(ctx, who, q, extra)
+	r, how, err := p.try(ctx, slot, who, q, extra)
 	p.options.Metrics.answered(q.Op, how, p.options.Clock.Since(start))
 	return r, err
 }
 
-func (p *Pool) try(ctx context.Context, who owner, q request, extra string) (*reply, string, error) {
+func (p *Pool) try(ctx context.Context, slot int, who owner, q request, extra string) (*reply, string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, outcomeCanceled, fmt.Errorf("rendering in a worker: %w", err)
 	}
@@ -262,7 +272,7 @@ func (p *Pool) try(ctx context.Context, who owner, q request, extra string) (*re
 		_, err := render.Compile(q.Files) // which says what is missing, without any work
 		return nil, outcomeSource, err
 	}
-	j := &job{request: q, owner: who, input: input(q, extra), done: make(chan outcome, 1)}
+	j := &job{request: q, owner: who, only: slot, input: input(q, extra), done: make(chan outcome, 1)}
 	if old := p.grudges.against(j); old != nil {
 		return nil, outcomeRemembered, old
 	}

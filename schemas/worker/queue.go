@@ -20,6 +20,8 @@ type job struct {
 	owner   owner
 	// input is the digest of everything that the answer depends on.
 	input string
+	// only is the number of the slot that has to do it, from 1; 0 is any.
+	only int
 	// done takes the outcome, and has room for it, since whoever asked may have gone.
 	done chan outcome
 }
@@ -73,6 +75,10 @@ func (q *queue) add(j *job) error {
 	}
 	q.waiting = append(q.waiting, j)
 	q.length(len(q.waiting))
+	if j.only != 0 {
+		q.changed.Broadcast()
+		return nil
+	}
 	// One job is work for one: it wakes whoever has waited the longest, so that all workers
 	// come to know the templates in use.
 	q.changed.Signal()
@@ -89,16 +95,16 @@ func (q *queue) drop(j *job) {
 	q.forget(j.owner.group)
 }
 
-// next waits for a job that may run and marks it as running; ok is false when the queue
-// was closed.
-func (q *queue) next() (j *job, ok bool) {
+// next waits for a job that may run in the slot of that number and marks it as running; ok
+// is false when the queue was closed.
+func (q *queue) next(slot int) (j *job, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for {
 		if q.closed {
 			return nil, false
 		}
-		if i := q.choose(); i >= 0 {
+		if i := q.choose(slot); i >= 0 {
 			j = q.waiting[i]
 			q.waiting = slices.Delete(q.waiting, i, i+1)
 			q.length(len(q.waiting))
@@ -113,10 +119,10 @@ func (q *queue) next() (j *job, ok bool) {
 	}
 }
 
-func (q *queue) choose() int {
+func (q *queue) choose(slot int) int {
 	best := -1
 	for i, j := range q.waiting {
-		if !q.mayRun(j) {
+		if j.only != 0 && j.only != slot || !q.mayRun(j) {
 			continue
 		}
 		if best < 0 || q.served[j.owner.group] < q.served[q.waiting[best].owner.group] {

@@ -20,12 +20,12 @@ func (q *queue) take() []string {
 	var names []string
 	for {
 		q.mu.Lock()
-		none := q.choose() < 0
+		none := q.choose(1) < 0
 		q.mu.Unlock()
 		if none {
 			return names
 		}
-		j, _ := q.next()
+		j, _ := q.next(1)
 		names = append(names, j.owner.name)
 	}
 }
@@ -115,7 +115,7 @@ func TestAQueueIsBounded(t *testing.T) {
 	if err := q.add(waitingJob("c", "shop", "1")); !errors.Is(err, ErrClosed) {
 		t.Errorf("wanted ErrClosed, found %v", err)
 	}
-	if _, ok := q.next(); ok {
+	if _, ok := q.next(1); ok {
 		t.Error("wanted no work of a closed queue")
 	}
 }
@@ -155,5 +155,22 @@ func TestGrudges(t *testing.T) {
 	watch.Step(maxBackOff)
 	if g.suspect("shop") || g.suspect("1") {
 		t.Error("wanted the past to be forgotten")
+	}
+}
+
+func TestAJobForOneSlotIsLeftByTheOthers(t *testing.T) {
+	q := newQueue(10, func(string) bool { return false }, func(int) {})
+	for only, name := range []string{"any", "first", "second"} {
+		if err := q.add(&job{owner: owner{name: name, group: "g"}, only: only}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []struct {
+		slot int
+		name string
+	}{{2, "any"}, {2, "second"}, {1, "first"}} {
+		if j, ok := q.next(want.slot); !ok || j.owner.name != want.name {
+			t.Errorf("slot %d: wanted the job %q, found %+v", want.slot, want.name, j)
+		}
 	}
 }

@@ -7,7 +7,9 @@ import (
 
 // slot is the place of one worker: it has a process when it had work.
 type slot struct {
-	pool    *Pool
+	pool *Pool
+	// number counts the slots of the pool from 1.
+	number  int
 	process *process
 }
 
@@ -15,7 +17,7 @@ type slot struct {
 func (s *slot) run() {
 	defer s.end((*process).stop)
 	for {
-		j, ok := s.pool.queue.next()
+		j, ok := s.pool.queue.next(s.number)
 		if !ok {
 			return
 		}
