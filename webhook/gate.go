@@ -19,6 +19,7 @@ import (
 
 	"tidegate.io/tidegate/policies/eval"
 	managedflow "tidegate.io/tidegate/policies/library/managed-flow"
+	"tidegate.io/tidegate/schemas/secret"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 	"tidegate.io/tidegate/webhook/govern"
 )
@@ -61,7 +62,7 @@ func (h *gate) judge(ctx context.Context, r admission.Request) answer {
 	if h.exempt(r, controllers) {
 		return answer{}
 	}
-	return h.policies(ctx, eval.Question{
+	return h.policies(ctx, secret.Mask{}, eval.Question{
 		Moment: v1alpha1.AtAdmission, Group: r.Kind.Group, Kind: r.Kind.Kind, Namespace: r.Namespace, Operation: request.Operation, Input: in,
 	})
 }
@@ -165,7 +166,7 @@ func (h *gate) owner(ctx context.Context, r admission.Request) string {
 }
 
 // policies asks the DeployPolicies about each question and words their verdicts.
-func (c Config) policies(ctx context.Context, questions ...eval.Question) answer {
+func (c Config) policies(ctx context.Context, mask secret.Mask, questions ...eval.Question) answer {
 	set := c.Policies.Set()
 	var v eval.Verdict
 	for _, q := range questions {
@@ -174,12 +175,12 @@ func (c Config) policies(ctx context.Context, questions ...eval.Question) answer
 	if len(v.Dryrun) > 0 {
 		c.Metrics.dryrun.Add(float64(len(v.Dryrun)))
 		for _, d := range v.Dryrun {
-			ctrl.LoggerFrom(ctx).Info("policy in dryrun objects", "policy", d.Policy, "code", d.Code, "message", d.Message)
+			ctrl.LoggerFrom(ctx).Info("policy in dryrun objects", "policy", d.Policy, "code", d.Code, "message", mask.Text(d.Message))
 		}
 	}
 	a := answer{}
 	for _, w := range v.Warnings {
-		if line := fmt.Sprintf("%s (policy %s)", w, w.Policy); !slices.Contains(a.warnings, line) {
+		if line := fmt.Sprintf("%s (policy %s)", mask.Text(w.String()), w.Policy); !slices.Contains(a.warnings, line) {
 			a.warnings = append(a.warnings, line)
 		}
 	}
@@ -191,6 +192,7 @@ func (c Config) policies(ctx context.Context, questions ...eval.Question) answer
 	lines := []string{}
 	for _, d := range v.Denials {
 		code, text := worded(d)
+		text = mask.Text(text)
 		if d.Policy != "" {
 			text += fmt.Sprintf(" (policy %s)", d.Policy)
 		}

@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/agnivade/levenshtein"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,6 +23,7 @@ import (
 	"tidegate.io/tidegate/schemas/follow"
 	"tidegate.io/tidegate/schemas/impact"
 	"tidegate.io/tidegate/schemas/render"
+	"tidegate.io/tidegate/schemas/secret"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 	"tidegate.io/tidegate/schemas/worker"
 	"tidegate.io/tidegate/webhook/govern"
@@ -56,7 +59,7 @@ func (h *own) release(ctx context.Context, r admission.Request) answer {
 	if err != nil {
 		return h.unrendered(r, release, revision.Name, err)
 	}
-	if old != nil && old.Spec.Template.Name == release.Spec.Template.Name {
+	if old != nil {
 		if a := h.immutable(ctx, release, old, revision.Name, source); a.err != nil || a.denial != "" {
 			return a
 		}
@@ -65,7 +68,8 @@ func (h *own) release(ctx context.Context, r admission.Request) answer {
 	if err != nil {
 		return fail(err)
 	}
-	a := h.policies(ctx, questions...)
+	// Whoever applies a Release knows its values; whoever reads the logs of CI should not.
+	a := h.policies(ctx, secret.New(sensitive(revision, release)), questions...)
 	if w := h.metricSource(ctx, result); w != "" {
 		a.warnings = append(a.warnings, w)
 	}
@@ -78,10 +82,21 @@ func (h *own) release(ctx context.Context, r admission.Request) answer {
 	return a
 }
 
-// immutable refuses another value for a variable that the template fixes for life. Another
-// template has variables of its own, and what these were fixed to before says nothing.
+// immutable refuses another value for a variable that the template fixes for life: that of
+// the Release, which a detour by another template does not end.
 func (h *own) immutable(ctx context.Context, release, old *v1alpha1.Release, revision string, source Source) answer {
-	err := h.Renderer.Immutable(ctx, source, rawValues(old.Spec.Values), rawValues(release.Spec.Values))
+	was := old.Spec.Values
+	if old.Spec.Template.Name != release.Spec.Template.Name {
+		last, err := h.lastOf(ctx, old, release.Spec.Template.Name)
+		switch {
+		case err != nil:
+			return fail(err)
+		case last == nil:
+			return answer{} // it never was of this template
+		}
+		was = last.Spec.Values
+	}
+	err := h.Renderer.Immutable(ctx, source, rawValues(was), rawValues(release.Spec.Values))
 	if err == nil {
 		return answer{}
 	}
@@ -91,6 +106,46 @@ func (h *own) immutable(ctx context.Context, release, old *v1alpha1.Release, rev
 	}
 	return deny(ReasonValuesImmutable, "Release %q in namespace %q: wanted no change of what template %s fixes when a Release is made, found:%s\ndo: put the values back, or make another Release with the new ones and delete this one",
 		release.Name, release.Namespace, revision, itemized(problems(values)))
+}
+
+// lastOf is the newest Rollout by which the Release was brought to a revision of the template,
+// nil where there is none. Those that a former Release of its name left behind do not count:
+// what is deleted and made anew begins anew.
+func (h *own) lastOf(ctx context.Context, r *v1alpha1.Release, template string) (*v1alpha1.Rollout, error) {
+	var list v1alpha1.RolloutList
+	if err := h.Reader.List(ctx, &list, client.InNamespace(r.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing the Rollouts of Release %s/%s: %w", r.Namespace, r.Name, err)
+	}
+	var last *v1alpha1.Rollout
+	for i := range list.Items {
+		rollout := &list.Items[i]
+		owner := metav1.GetControllerOf(rollout)
+		if owner == nil || owner.UID != r.UID || !ofTemplate(rollout.Spec.TemplateRevision, template) {
+			continue
+		}
+		if last == nil || rollout.Spec.Number > last.Spec.Number {
+			last = rollout
+		}
+	}
+	return last, nil
+}
+
+// ofTemplate says whether a name is one of a revision of the template: its name and a number.
+func ofTemplate(revision, template string) bool {
+	digits, ok := strings.CutPrefix(revision, template+"-")
+	if !ok {
+		return false
+	}
+	_, err := strconv.ParseInt(digits, 10, 64)
+	return err == nil
+}
+
+// sensitive are the values of a Release that its template keeps out of messages.
+func sensitive(revision *v1alpha1.TemplateRevision, release *v1alpha1.Release) []string {
+	if revision.Spec.Schema == nil {
+		return nil
+	}
+	return secret.Values(revision.Spec.Schema.Raw, rawValues(release.Spec.Values))
 }
 
 func problems(e *render.ValuesError) []string {
@@ -158,6 +213,11 @@ func (h *own) revision(ctx context.Context, release, old *v1alpha1.Release) (*v1
 	template := &v1alpha1.ReleaseTemplate{}
 	switch err := h.Reader.Get(ctx, types.NamespacedName{Name: name}, template); {
 	case apierrors.IsNotFound(err):
+		// Revisions outlive their template for those that have them, and for nobody else: a
+		// Release that is new to it does not get one even by a pin.
+		if old == nil || old.Spec.Template.Name != name {
+			return refuse(h.noRevision(ctx, &follow.NotFoundError{Wanted: follow.WantedTemplate, Reference: release.Spec.Template, TemplateGone: true}))
+		}
 		template = nil
 	case err != nil:
 		return refuse(fail(fmt.Errorf("reading template %q: %w", name, err)))

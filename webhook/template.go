@@ -17,6 +17,7 @@ import (
 	"tidegate.io/tidegate/schemas/follow"
 	"tidegate.io/tidegate/schemas/impact"
 	"tidegate.io/tidegate/schemas/render"
+	"tidegate.io/tidegate/schemas/secret"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 	"tidegate.io/tidegate/schemas/worker"
 	"tidegate.io/tidegate/webhook/govern"
@@ -275,6 +276,15 @@ func (h *own) impact(ctx context.Context, r admission.Request, t *v1alpha1.Relea
 		},
 		Judge: func(ctx context.Context, release *v1alpha1.Release, _ impact.Source, result *render.Result) (denials, warnings []string, err error) {
 			return h.judgeCandidate(ctx, r, release, result)
+		},
+		// The candidate has no schema yet: what the revision that the Release is on keeps out of
+		// messages is kept out.
+		Secrets: func(s impact.Source, values []byte) ([]string, error) {
+			i := slices.IndexFunc(revisions, func(r v1alpha1.TemplateRevision) bool { return r.Name == s.Name })
+			if i < 0 || revisions[i].Spec.Schema == nil {
+				return nil, nil
+			}
+			return secret.Values(revisions[i].Spec.Schema.Raw, values), nil
 		},
 	}
 	subjects := func(yield func(impact.Subject, error) bool) {

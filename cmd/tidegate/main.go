@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"tidegate.io/tidegate/cmd/tidegate/internal/bounded"
 	"tidegate.io/tidegate/cmd/tidegate/internal/command"
 	"tidegate.io/tidegate/cmd/tidegate/internal/term"
 )
@@ -25,9 +26,13 @@ func main() { os.Exit(run()) }
 
 func run() int {
 	log.SetLogger(logr.Discard())
+	messages, child := bounded.Child()
+	if child {
+		os.Stderr = messages
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return command.Run(ctx, command.Env{
+	env := command.Env{
 		Name:     command.ProgramName(os.Args[0]),
 		In:       os.Stdin,
 		Out:      os.Stdout,
@@ -40,5 +45,9 @@ func run() int {
 			return command.Connect(getter, scheme, os.Stderr)
 		},
 		Discovery: command.Discover,
-	}, os.Args[1:])
+	}
+	if !child && bounded.Supported {
+		env.Bounded = func(ctx context.Context) (int, error) { return bounded.Run(ctx, os.Args, os.Stderr) }
+	}
+	return command.Run(ctx, env, os.Args[1:])
 }

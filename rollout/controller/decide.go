@@ -155,9 +155,17 @@ func newestSucceeded(rollouts []v1alpha1.Rollout) *v1alpha1.Rollout {
 }
 
 // prunable returns the ended Rollouts that nothing needs any more, oldest first: all but
-// the last ten, what serves, and what a kept one would return to.
+// the last ten, what serves, what a kept one would return to, and the last of each template
+// that the Release had: its values are those that the template may have fixed for life.
 func prunable(rollouts []v1alpha1.Rollout) []v1alpha1.Rollout {
 	needed := map[string]bool{}
+	last := map[string]string{}
+	for i := range rollouts {
+		last[templateNamed(rollouts[i].Spec.TemplateRevision)] = rollouts[i].Name
+	}
+	for template, name := range last {
+		needed[name] = template != ""
+	}
 	if stable := newestSucceeded(rollouts); stable != nil {
 		needed[stable.Name] = true
 	}

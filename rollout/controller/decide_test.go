@@ -236,6 +236,9 @@ func TestPrunable(t *testing.T) {
 		}
 		return out
 	}
+	of := func(revision string) func(*v1alpha1.Rollout) {
+		return func(r *v1alpha1.Rollout) { r.Spec.TemplateRevision = revision }
+	}
 	names := func(rollouts []v1alpha1.Rollout) (out []string) {
 		for i := range rollouts {
 			out = append(out, rollouts[i].Name)
@@ -255,6 +258,11 @@ func TestPrunable(t *testing.T) {
 			append(many(12, v1alpha1.RolloutSucceeded), attempt(13, "new", v1alpha1.RolloutProgressing, func(r *v1alpha1.Rollout) {
 				r.Spec.Stable = &v1alpha1.StableReference{Rollout: "cart-2"}
 			})), []string{"cart-1"},
+		},
+		"the last of a template that the Release had is kept, for what that fixed for life": {
+			append([]v1alpha1.Rollout{
+				attempt(1, "box", v1alpha1.RolloutSucceeded, of("box-1")), attempt(2, "box", v1alpha1.RolloutSucceeded, of("box-2")),
+			}, many(15, v1alpha1.RolloutSucceeded)[2:]...), []string{"cart-1", "cart-3", "cart-4", "cart-5"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

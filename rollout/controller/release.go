@@ -192,6 +192,11 @@ func (l *releaseLoop) templateRevision(ctx context.Context, release *v1alpha1.Re
 	if err != nil {
 		return nil, waitingf(ReasonTemplateMissing, "%s", err)
 	}
+	// Where there were revisions before and nobody says which one is for the Release, what said
+	// so was lost: the sync finds it out before the newest is taken for it.
+	if known != nil && known.Status.Sync == nil && choice.Why == follow.Latest && choice.Revision.Spec.Number > 1 {
+		return nil, waitingf(ReasonTemplateMissing, "wanted the revision of template %q that its sync gives to the Release, found that the sync has not begun; see why with: kubectl describe releasetemplate %s", name, name)
+	}
 	return choice.Revision, nil
 }
 
@@ -211,9 +216,9 @@ func (l *releaseLoop) create(ctx context.Context, release *v1alpha1.Release, rol
 	case apierrors.IsInvalid(err):
 		return terminalf(ReasonTemplateBroken,
 			"template revision %s renders a rollout that the API refuses: %v; ask the template's owner, or pin an earlier revision with spec.template.revision",
-			rollout.Spec.TemplateRevision, err)
+			rollout.Spec.TemplateRevision, discreet(ctx, l.client, rollout, err))
 	case err != nil:
-		return fmt.Errorf("creating Rollout %s/%s: %w", rollout.Namespace, rollout.Name, err)
+		return fmt.Errorf("creating Rollout %s/%s: %w", rollout.Namespace, rollout.Name, discreet(ctx, l.client, rollout, err))
 	}
 	log.FromContext(ctx).Info("Created a Rollout", "rollout", rollout.Name, "revision", rollout.Spec.Revision)
 	return nil

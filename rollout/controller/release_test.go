@@ -39,12 +39,22 @@ func TestTemplateRevision(t *testing.T) {
 	}
 	web := &v1alpha1.ReleaseTemplate{ObjectMeta: metav1.ObjectMeta{Name: "web"}}
 	web.Status.Sync = &v1alpha1.TemplateSyncStatus{Target: "web-3", Phase: v1alpha1.SyncSynced}
+	lost := &v1alpha1.ReleaseTemplate{ObjectMeta: metav1.ObjectMeta{Name: "web"}}
 	for name, c := range map[string]struct {
 		objects []client.Object
 		release func(*v1alpha1.Release)
 		want    string
 		missing string
 	}{
+		"of a template whose sync has not begun it takes the first revision": {objects: append(revisions(1), lost), want: "web-1"},
+		"of a template whose status is lost it does not take the newest by itself": {
+			objects: append(revisions(3), lost), missing: "found that the sync has not begun",
+		},
+		"of a template whose status is lost it keeps what it has": {
+			objects: append(revisions(3), lost), release: func(r *v1alpha1.Release) { r.Status.TemplateRevision = "web-2" }, want: "web-2",
+		},
+		"a new Release does not begin with a template that is gone": {objects: revisions(3), missing: "found \"web\", which does not exist"},
+
 		"a new Release takes the target of the sync": {objects: append(revisions(4), web), want: "web-3"},
 		"a Release has what is assigned to it": {
 			objects: append(revisions(4), web),
@@ -129,7 +139,7 @@ func TestRolloutsOfAFormerReleaseDoNotCount(t *testing.T) {
 	t.Parallel()
 	release := &v1alpha1.Release{ObjectMeta: metav1.ObjectMeta{Name: "cart", Namespace: "shop", UID: "new", Generation: 1}}
 	release.Spec.Template.Name = "web"
-	objects := []client.Object{release, &v1alpha1.TemplateRevision{
+	objects := []client.Object{release, webTemplate("one"), &v1alpha1.TemplateRevision{
 		ObjectMeta: metav1.ObjectMeta{Name: "web-1"}, Spec: v1alpha1.TemplateRevisionSpec{Template: "web", Number: 1},
 	}}
 	// More than are kept; the last two go on, one of them with no owner at all.

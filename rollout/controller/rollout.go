@@ -296,6 +296,7 @@ func (l *rolloutLoop) act(ctx context.Context, target *apply.Target, actions []p
 		err := l.execute(ctx, target, action)
 		countAction(action.Kind, err)
 		if err != nil {
+			err = discreet(ctx, l.client, target.Rollout, err)
 			if reportErr := l.reportFailure(ctx, target.Rollout, err); reportErr != nil {
 				return errors.Join(err, reportErr)
 			}

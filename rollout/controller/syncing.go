@@ -111,7 +111,12 @@ func (r *templates) observe(ctx context.Context, template *v1alpha1.ReleaseTempl
 		out.Releases = append(out.Releases, seen)
 	}
 	var err error
-	out.Commands, err = r.commands(ctx, template)
+	if out.Commands, err = r.commands(ctx, template); err != nil {
+		return out, err
+	}
+	if out.Status == nil {
+		out.Taken, err = r.obeyed(ctx, template)
+	}
 	return out, err
 }
 
@@ -181,16 +186,16 @@ func (r *templates) commands(ctx context.Context, template *v1alpha1.ReleaseTemp
 // unanswered returns the unanswered commands about the template as from has them, oldest
 // first. A command that is older than the template is about a former one of its name.
 func unanswered(ctx context.Context, from client.Reader, template *v1alpha1.ReleaseTemplate) ([]sync.Command, error) {
-	var list v1alpha1.TemplateCommandList
-	if err := from.List(ctx, &list, client.MatchingFields{fieldCommandTemplate: template.Name}); err != nil {
-		return nil, fmt.Errorf("listing the commands about ReleaseTemplate %s: %w", template.Name, err)
+	all, err := commandsAbout(ctx, from, template.Name)
+	if err != nil {
+		return nil, err
 	}
-	slices.SortFunc(list.Items, func(a, b v1alpha1.TemplateCommand) int {
+	slices.SortFunc(all, func(a, b v1alpha1.TemplateCommand) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
 	})
 	var out []sync.Command
-	for i := range list.Items {
-		c := &list.Items[i]
+	for i := range all {
+		c := &all[i]
 		if c.Status.Outcome != "" || c.CreationTimestamp.Before(&template.CreationTimestamp) {
 			continue
 		}
@@ -199,6 +204,36 @@ func unanswered(ctx context.Context, from client.Reader, template *v1alpha1.Rele
 		})
 	}
 	return out, nil
+}
+
+// obeyed returns the commands about the template that were obeyed, in that order, as the API
+// server has them. A rollback turns away from a revision, which a template that was deleted
+// and made anew has still; what else a former template was told ended with it.
+func (r *templates) obeyed(ctx context.Context, template *v1alpha1.ReleaseTemplate) ([]sync.Taken, error) {
+	all, err := commandsAbout(ctx, r.opts.Live, template.Name)
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(c v1alpha1.TemplateCommand) bool {
+		former := c.CreationTimestamp.Before(&template.CreationTimestamp) && c.Spec.Action != v1alpha1.TemplateRollback
+		return c.Status.Outcome != v1alpha1.OutcomeApplied || c.Status.At == nil || former
+	})
+	slices.SortFunc(all, func(a, b v1alpha1.TemplateCommand) int {
+		return cmp.Or(a.Status.At.Compare(b.Status.At.Time), cmp.Compare(a.Name, b.Name))
+	})
+	out := make([]sync.Taken, 0, len(all))
+	for i := range all {
+		out = append(out, sync.Taken{Action: all[i].Spec.Action, Revision: all[i].Spec.Revision, RolledBackFrom: all[i].Status.RolledBackFrom})
+	}
+	return out, nil
+}
+
+func commandsAbout(ctx context.Context, from client.Reader, template string) ([]v1alpha1.TemplateCommand, error) {
+	var list v1alpha1.TemplateCommandList
+	if err := from.List(ctx, &list, client.MatchingFields{fieldCommandTemplate: template}); err != nil {
+		return nil, fmt.Errorf("listing the commands about ReleaseTemplate %s: %w", template, err)
+	}
+	return list.Items, nil
 }
 
 // record writes the status of the template if it changed, and says whether it did.
@@ -320,6 +355,10 @@ func (r *templates) answer(ctx context.Context, commands []sync.Command, answers
 		}
 		command.Status.ObservedGeneration = command.Generation
 		command.Status.Outcome, command.Status.Message = a.Outcome, a.Message
+		if a.Outcome == v1alpha1.OutcomeApplied {
+			now := metav1.NewMicroTime(r.opts.Clock.Now())
+			command.Status.At, command.Status.RolledBackFrom = &now, a.RolledBackFrom
+		}
 		if err := r.client.Status().Update(ctx, &command, client.FieldOwner(v1alpha1.FieldManager)); err != nil {
 			return fmt.Errorf("answering TemplateCommand %s: %w", a.Command, err)
 		}

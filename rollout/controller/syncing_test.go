@@ -345,6 +345,178 @@ func TestI6ADeathBetweenAnyTwoWritesOfASyncEndsInTheSameState(t *testing.T) {
 	}
 }
 
+// forget takes the status of the template away, as a restore does.
+func forget(t *testing.T, c client.Client) {
+	t.Helper()
+	var template v1alpha1.ReleaseTemplate
+	if err := c.Get(t.Context(), client.ObjectKey{Name: "web"}, &template); err != nil {
+		t.Fatal(err)
+	}
+	template.Status = v1alpha1.ReleaseTemplateStatus{ObservedGeneration: -1}
+	if err := c.Status().Update(t.Context(), &template); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// after calls then when so many writes have been made.
+func after(base client.WithWatch, writes int, then func()) client.WithWatch {
+	done := func(err error) error {
+		if writes--; err == nil && writes == 0 {
+			then()
+		}
+		return err
+	}
+	return interceptor.NewClient(base, interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
+			return done(c.Create(ctx, obj, opts...))
+		},
+		SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, obj client.Object, opts ...client.SubResourceUpdateOption) error {
+			return done(c.SubResource(sub).Update(ctx, obj, opts...))
+		},
+		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+			return done(c.SubResource(sub).Patch(ctx, obj, patch, opts...))
+		},
+	})
+}
+
+// rest runs the loop and lets the Releases follow, until that changes nothing any more.
+func (w *templateWorld) rest() {
+	w.Helper()
+	for range 8 {
+		if err := w.reconcile(); err != nil && !apierrors.IsConflict(err) {
+			w.Fatal(err)
+		}
+		w.serve()
+	}
+}
+
+// TestARollbackSurvivesTheLossOfTheStatus takes the status of the template away after each
+// write of a rollback, and when it has ended: nothing of it is forgotten, and the revision
+// that it turned away from is not taken up again by itself.
+func TestARollbackSurvivesTheLossOfTheStatus(t *testing.T) {
+	t.Parallel()
+	const writes = 4 // the template's status, two assignments, the answer
+	for _, staged := range []bool{false, true} {
+		for n := range writes + 2 {
+			t.Run(fmt.Sprintf("staged %t, after write %d of the rollback", staged, n), func(t *testing.T) {
+				t.Parallel()
+				template := webTemplate("one")
+				if staged {
+					template = stagedWeb("one")
+				}
+				base := catalogWorld(t, template, serves("a", ""), serves("b", ""))
+				w := newTemplateWorld(t, base)
+				w.rest()
+				w.edit("two")
+				w.rest()
+				if got, want := w.assigned(), "a web-2/1, b web-2/1"; got != want {
+					t.Fatalf("assigned: %s; want %s", got, want)
+				}
+				w.create(&v1alpha1.TemplateCommand{
+					ObjectMeta: metav1.ObjectMeta{Name: "back", UID: "back"},
+					Spec:       v1alpha1.TemplateCommandSpec{Template: "web", Action: v1alpha1.TemplateRollback, Revision: 1},
+				})
+				lost := false
+				lose := func() { forget(t, base); lost = true }
+				switch n {
+				case 0:
+					lose()
+				case writes + 1:
+					w.rest()
+					lose()
+				default:
+					w.loop.client = after(base, n, lose)
+				}
+				w.rest()
+				if !lost {
+					t.Errorf("there is no write %d", n)
+				}
+				if got, want := w.assigned(), "a web-1/1, b web-1/1"; got != want {
+					t.Errorf("assigned: %s; want %s", got, want)
+				}
+				if s := w.template().Status.Sync; s.Target != "web-1" || s.RolledBackFrom != "web-2" || s.Phase != v1alpha1.SyncSynced {
+					t.Errorf("the sync stands at %+v", s)
+				}
+				var command v1alpha1.TemplateCommand
+				if err := base.Get(t.Context(), client.ObjectKey{Name: "back"}, &command); err != nil || command.Status.Outcome != v1alpha1.OutcomeApplied || command.Status.RolledBackFrom != "web-2" {
+					t.Errorf("the command says %+v, %v", command.Status, err)
+				}
+				w.edit("three")
+				w.rest()
+				forget(t, base)
+				w.rest()
+				if got, want := w.assigned(), "a web-3/1, b web-3/1"; got != want {
+					t.Errorf("after another revision, assigned: %s; want %s", got, want)
+				}
+			})
+		}
+	}
+}
+
+func TestWhatATemplateThatWasMadeAnewRemembers(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		word   string
+		want   string
+		stands v1alpha1.SyncPhase
+	}{
+		"the source that was turned away from is not taken up again":        {"two", "a web-1/1, b web-1/1", v1alpha1.SyncSynced},
+		"another source is taken up, though the former template was paused": {"three", "a web-3/1, b web-3/1", v1alpha1.SyncSynced},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newTemplateWorld(t, catalogWorld(t, webTemplate("one"), serves("a", ""), serves("b", "")))
+			w.rest()
+			w.edit("two")
+			w.rest()
+			for i, action := range []v1alpha1.TemplateAction{v1alpha1.TemplateRollback, v1alpha1.TemplatePause} {
+				spec := v1alpha1.TemplateCommandSpec{Template: "web", Action: action}
+				if action == v1alpha1.TemplateRollback {
+					spec.Revision = 1
+				}
+				w.create(&v1alpha1.TemplateCommand{ObjectMeta: metav1.ObjectMeta{
+					Name: string(action), UID: types.UID(action), CreationTimestamp: metav1.NewTime(time.Unix(1000+int64(i), 0)),
+				}, Spec: spec})
+				w.rest()
+			}
+			if s := w.template().Status.Sync; s.Phase != v1alpha1.SyncPaused || s.Target != "web-1" {
+				t.Fatalf("the sync stands at %+v", s)
+			}
+			if err := w.client.Delete(t.Context(), w.template()); err != nil {
+				t.Fatal(err)
+			}
+			w.rest()
+			anew := webTemplate(c.word)
+			anew.CreationTimestamp = metav1.NewTime(time.Unix(2000, 0))
+			w.create(anew)
+			w.rest()
+			if got := w.assigned(); got != c.want {
+				t.Errorf("assigned: %s; want %s", got, c.want)
+			}
+			if s := w.template().Status.Sync; s.Phase != c.stands {
+				t.Errorf("the sync stands at %+v", s)
+			}
+		})
+	}
+}
+
+func TestAPauseAndWhatASyncComesFromSurviveTheLossOfTheStatus(t *testing.T) {
+	t.Parallel()
+	w := newTemplateWorld(t, catalogWorld(t, stagedWeb("one"), serves("a", ""), serves("b", "")))
+	w.rest()
+	w.create(&v1alpha1.TemplateCommand{
+		ObjectMeta: metav1.ObjectMeta{Name: "stop", UID: "stop"},
+		Spec:       v1alpha1.TemplateCommandSpec{Template: "web", Action: v1alpha1.TemplatePause},
+	})
+	w.rest()
+	w.edit("two")
+	forget(t, w.client)
+	w.rest()
+	if s := w.template().Status.Sync; s.Phase != v1alpha1.SyncPaused || s.Target != "web-2" || s.From != "web-1" || w.assigned() != "a web-1/1, b web-1/1" {
+		t.Errorf("the sync stands at %+v; assigned: %s", s, w.assigned())
+	}
+}
+
 // give assigns a revision as another manager would.
 func (w *templateWorld) give(name, revision string) {
 	w.Helper()

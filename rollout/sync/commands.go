@@ -39,7 +39,11 @@ func (t *turn) others() {
 }
 
 func (t *turn) answer(c Command, outcome v1alpha1.CommandOutcome, message string) {
-	t.answers = append(t.answers, Answer{Command: c.Name, Outcome: outcome, Message: message})
+	a := Answer{Command: c.Name, Outcome: outcome, Message: message}
+	if outcome == v1alpha1.OutcomeApplied && c.Action == v1alpha1.TemplateRollback {
+		a.RolledBackFrom = t.st.RolledBackFrom
+	}
+	t.answers = append(t.answers, a)
 }
 
 func (t *turn) refuseAll(why string) {

@@ -38,6 +38,9 @@ func Next(o Observation, now time.Time) Decision {
 		t.st = *o.Status.DeepCopy()
 	}
 	t.aim()
+	if o.Status == nil {
+		t.recall()
+	}
 	if t.st.Target == "" {
 		t.refuseAll("the template has no revision yet; publish one first")
 		return Decision{Answers: t.answers}
@@ -129,6 +132,49 @@ func (t *turn) retarget(target, from string) {
 	}
 	t.restart()
 	t.st.Waves = nil
+}
+
+// recall makes good for a status that is not there. Before the first decision there is
+// nothing to recall. Afterwards it was lost, as by a restore: what people decided is read off
+// their commands, and what the sync came from off the Releases. Which waves were passed is not
+// known; they are passed again, by Releases that have the target already.
+func (t *turn) recall() {
+	latest := t.st.Target
+	if latest == "" {
+		return
+	}
+	var back Taken
+	for _, c := range t.o.Taken {
+		switch c.Action {
+		case v1alpha1.TemplatePause:
+			t.st.Phase = v1alpha1.SyncPaused
+		case v1alpha1.TemplateResume:
+			t.st.Phase = v1alpha1.SyncSyncing
+		case v1alpha1.TemplateRollback:
+			t.st.Phase, back = v1alpha1.SyncSyncing, c
+		}
+	}
+	if back.RolledBackFrom != "" && t.number(latest) <= t.number(back.RolledBackFrom) {
+		t.st.Target, t.st.RolledBackFrom = t.named(back.Revision), latest
+		return
+	}
+	for i := range t.o.Releases {
+		r := &t.o.Releases[i]
+		n := t.number(r.was())
+		if _, exists := t.numbers[r.was()]; exists && r.Free && n < t.number(latest) && n > t.number(t.st.From) {
+			t.st.From = r.was()
+		}
+	}
+}
+
+// named is the name of the revision of a number, also of one that is not there.
+func (t *turn) named(number int64) string {
+	for _, r := range t.o.Revisions {
+		if r.Number == number {
+			return r.Name
+		}
+	}
+	return fmt.Sprintf("%s-%d", t.o.Template, number)
 }
 
 // restart goes back to before the first wave.

@@ -68,6 +68,16 @@ type Command struct {
 	Reason   string
 }
 
+// Taken is a TemplateCommand that was obeyed.
+type Taken struct {
+	Action v1alpha1.TemplateAction
+	// Revision is the number of the revision that a rollback returned to.
+	Revision int64
+	// RolledBackFrom is the name of the revision that a rollback turned away from; empty where
+	// it returned to the newest.
+	RolledBackFrom string
+}
+
 // Permission is what the policies say about giving the target to the Releases of a wave
 // now.
 type Permission struct {
@@ -83,8 +93,11 @@ type Observation struct {
 	// Template is the name of the ReleaseTemplate.
 	Template string
 	Spec     v1alpha1.TemplateSync
-	// Status is what the last decision left; nil before the first.
+	// Status is what the last decision left; nil before the first, and where it was lost.
 	Status *v1alpha1.TemplateSyncStatus
+	// Taken are the commands that were obeyed, in that order. They are needed where Status is
+	// nil.
+	Taken []Taken
 	// Revisions are those that exist, and Latest is the name of the newest that was
 	// published; empty where none was.
 	Revisions []Revision
@@ -113,6 +126,9 @@ type Answer struct {
 	Command string
 	Outcome v1alpha1.CommandOutcome
 	Message string
+	// RolledBackFrom is the name of the revision that a rollback turned away from; empty for
+	// other commands, and where that is over already.
+	RolledBackFrom string
 }
 
 // Decision is what is to be recorded, assigned and waited for.

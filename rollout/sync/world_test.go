@@ -35,8 +35,11 @@ type world struct {
 	numbers  int64
 	services []*service
 	commands []Command
+	taken    []Taken
 	issued   int
-	frozen   bool
+	// lost is the status that was lost last, until it was made good for.
+	lost   *v1alpha1.TemplateSyncStatus
+	frozen bool
 	// bad are revisions that fail in each Release, unfit those that none renders with, and
 	// same those that render to what the one before does.
 	bad, unfit, same map[string]bool
@@ -73,7 +76,7 @@ func (w *world) add(i int) {
 // happen lets one thing happen that people, or time, bring about.
 func (w *world) happen() {
 	s := w.services[w.random.IntN(len(w.services))]
-	switch w.random.IntN(14) {
+	switch w.random.IntN(15) {
 	case 0:
 		w.numbers++
 		w.bad[w.name()], w.unfit[w.name()], w.same[w.name()] = w.random.IntN(4) == 0, w.random.IntN(6) == 0, w.random.IntN(3) == 0
@@ -101,8 +104,39 @@ func (w *world) happen() {
 		w.order(v1alpha1.TemplateResume, 0)
 	case 8:
 		w.order(v1alpha1.TemplateRollback, w.random.Int64N(w.numbers)+1)
+	case 9:
+		w.lose()
 	default:
 		w.now = w.now.Add(time.Duration(w.random.IntN(90)) * time.Second)
+	}
+}
+
+// lose takes the status away, as a restore does.
+func (w *world) lose() {
+	if w.status != nil {
+		w.lost, w.status = w.status, nil
+		w.note("the status is lost")
+	}
+}
+
+// checkRecall holds what was made of a lost status to what has to hold: what people decided
+// stands, unless they decided something since, or a newer revision was published.
+func (w *world) checkRecall(o Observation, d Decision) {
+	lost := w.lost
+	w.lost = nil
+	inHand := len(o.Commands) == 0 || len(o.Commands) == 1 && o.Commands[0].UID == lost.LastCommand
+	if !inHand {
+		return
+	}
+	if lost.RolledBackFrom == o.Latest && (d.Status.Target != lost.Target || d.Status.RolledBackFrom != lost.RolledBackFrom) {
+		w.fault("a rollback from %s to %s was forgotten: the target is %s", lost.RolledBackFrom, lost.Target, d.Status.Target)
+	}
+	if len(o.Commands) == 0 && lost.Target == o.Latest && d.Status.Target != lost.Target {
+		w.fault("the target was %s and is %s, by a rollback that is over", lost.Target, d.Status.Target)
+	}
+	manual := w.spec.Type == v1alpha1.SyncManual && d.Status.RolledBackFrom == "" // nothing to pause
+	if (lost.Phase == v1alpha1.SyncPaused) != (d.Status.Phase == v1alpha1.SyncPaused) && !manual {
+		w.fault("it was %s and is %s", lost.Phase, d.Status.Phase)
 	}
 }
 
@@ -217,7 +251,7 @@ func (w *world) fault(format string, args ...any) {
 func (w *world) observe() Observation {
 	o := Observation{
 		Template: "web", Spec: w.spec, Status: w.status, Latest: w.name(), Revisions: w.revisions(),
-		Commands: slices.Clone(w.commands), Permissions: map[string]Permission{},
+		Commands: slices.Clone(w.commands), Taken: slices.Clone(w.taken), Permissions: map[string]Permission{},
 	}
 	for _, s := range w.services {
 		r := s.Release
@@ -242,6 +276,9 @@ func (w *world) sync(writes int) (whole, wrote bool) {
 	o := w.observe()
 	d := Next(o, w.now)
 	before := w.status
+	if before == nil && w.lost != nil {
+		w.checkRecall(o, d)
+	}
 	spend := func() bool { writes--; return writes >= 0 }
 	if !equal(before, d.Status) {
 		wrote = true
@@ -266,7 +303,11 @@ func (w *world) sync(writes int) (whole, wrote bool) {
 		if !spend() {
 			return false, true
 		}
-		w.commands = slices.DeleteFunc(w.commands, func(c Command) bool { return c.Name == a.Command })
+		i := slices.IndexFunc(w.commands, func(c Command) bool { return c.Name == a.Command })
+		if a.Outcome == v1alpha1.OutcomeApplied {
+			w.taken = append(w.taken, Taken{Action: w.commands[i].Action, Revision: w.commands[i].Revision, RolledBackFrom: a.RolledBackFrom})
+		}
+		w.commands = slices.Delete(w.commands, i, i+1)
 		w.note("answer %s: %s %s", a.Command, a.Outcome, a.Message)
 	}
 	return true, wrote

@@ -6,6 +6,9 @@
 // the channel names. Every other Release has what the sync of its template has assigned
 // to it. Before the sync has got to it, a new Release has what the sync left behind, or
 // its target where there is nothing to be careful about.
+//
+// When the template is deleted a Release keeps what it has. Its revisions are no template
+// to begin with: only a pin, which says what is meant, takes one up.
 package follow
 
 import (
@@ -67,7 +70,7 @@ func Choose(release *v1alpha1.Release, template *v1alpha1.ReleaseTemplate, revis
 	case ref.Channel != "":
 		return c.channel()
 	}
-	return c.followed(), nil
+	return c.followed()
 }
 
 // Free says whether the release leaves it to its template's sync which revision it has.
@@ -134,11 +137,24 @@ func (c *chooser) channel() (Choice, error) {
 	return Choice{}, c.missing(WantedChannel)
 }
 
-// followed is for a release that leaves the choice to the sync.
-func (c *chooser) followed() Choice {
-	if c.template == nil {
-		return c.first(Choice{c.has(), Kept}, Choice{c.assigned(), Assigned}, Choice{c.latest, Latest})
+// followed is for a release that leaves the choice to the sync. Without the template it
+// keeps what it has; that the newest revision is still kept does not make it one to begin
+// with.
+func (c *chooser) followed() (Choice, error) {
+	if c.template != nil {
+		return c.synced(), nil
 	}
+	if has := c.has(); has != nil {
+		return Choice{has, Kept}, nil
+	}
+	if assigned := c.assigned(); assigned != nil {
+		return Choice{assigned, Assigned}, nil
+	}
+	return Choice{}, c.missing(WantedTemplate)
+}
+
+// synced is what the sync of the template means for the release.
+func (c *chooser) synced() Choice {
 	var target, from *v1alpha1.TemplateRevision
 	if s := c.template.Status.Sync; s != nil {
 		target, from = c.byName[s.Target], c.byName[s.From]

@@ -155,7 +155,6 @@ func TestChoose(t *testing.T) {
 		"a new Release takes the latest when there is no sync yet": {
 			release(""), template(immediate, nil), "web-4 latest",
 		},
-		"a new Release of a template that is gone takes the latest": {release(""), nil, "web-4 latest"},
 		"a new Release takes what was before a target that is gone": {
 			release(""), template(immediate, syncing(v1alpha1.SyncSynced, "web-9", "web-2")), "web-2 from",
 		},
@@ -234,6 +233,14 @@ func TestARevisionThatIsNotThereIsNamedWithWhatIs(t *testing.T) {
 			release(""), nil, nil,
 			`spec.template.name: wanted the name of a ReleaseTemplate, found "web", which does not exist; see what there is with: kubectl get releasetemplates`,
 		},
+		"a template that is gone, of which there are revisions": {
+			release(""), nil, published(digest("a"), digest("b")),
+			`spec.template.name: wanted the name of a ReleaseTemplate, found "web", which does not exist; see what there is with: kubectl get releasetemplates; a Release that has used it before may go on with one of revisions 1, 2: spec.template.revision`,
+		},
+		"a template that is gone, for a Release that had another": {
+			release("worker-3", assigned("worker-3", 5)), nil, published(digest("a")),
+			`spec.template.name: wanted the name of a ReleaseTemplate, found "web", which does not exist; see what there is with: kubectl get releasetemplates; a Release that has used it before may go on with one of revision 1: spec.template.revision`,
+		},
 		"a template without revisions": {
 			release("", pin(1, "")), immediate, nil,
 			`spec.template.name: wanted a template with a published revision, found "web", which has none; see why with: kubectl get releasetemplate web`,
@@ -270,7 +277,7 @@ func TestWhatIsBeingDeletedIsNotChosen(t *testing.T) {
 	revisions := published(digest("a"), digest("b"))
 	going := metav1.NewTime(time.Unix(1, 0))
 	revisions[2].DeletionTimestamp = &going
-	if got, err := Choose(release(""), nil, revisions); err != nil || got.Revision.Name != "web-1" {
+	if got, err := Choose(release(""), template(v1alpha1.SyncImmediate, nil), revisions); err != nil || got.Revision.Name != "web-1" {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }

@@ -85,7 +85,11 @@ func (e *NotFoundError) Error() string {
 	case WantedTemplate:
 	}
 	if e.TemplateGone {
-		return fmt.Sprintf("%s: wanted the name of a ReleaseTemplate, found %q, which does not exist; see what there is with: kubectl get releasetemplates", e.Path(), name)
+		text := fmt.Sprintf("%s: wanted the name of a ReleaseTemplate, found %q, which does not exist; see what there is with: kubectl get releasetemplates", e.Path(), name)
+		if len(e.Revisions) > 0 {
+			text += fmt.Sprintf("; a Release that has used it before may go on with one of %s: spec.template.revision", e.numbers())
+		}
+		return text
 	}
 	return fmt.Sprintf("%s: wanted a template with a published revision, found %q, which has none; see why with: kubectl get releasetemplate %s",
 		e.Path(), name, name)

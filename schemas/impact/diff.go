@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"tidegate.io/tidegate/schemas/render"
+	"tidegate.io/tidegate/schemas/secret"
 )
 
 // ObjectChange is what differs in one object.
@@ -30,35 +31,33 @@ type FieldChange struct {
 }
 
 // Hidden stands for what must not be shown.
-const Hidden = "(sensitive)"
+const Hidden = secret.Hidden
 
 const (
 	// revisionMark stands for the revision, which differs wherever pods do.
 	revisionMark = "<revision>"
 	// maxShown is how many characters of a value are shown.
 	maxShown = 200
-	// longSecret is the length from which on a text that contains a secret is hidden; a
-	// shorter one is only hidden where it is the whole text, since it is part of many.
-	longSecret = 4
 )
 
 // Diff compares what two revisions of a template make of one Release, the strategy
-// included. Texts that contain one of hidden are not shown.
+// included. Texts that contain one of hidden, however it is written, are not shown.
 func Diff(before, after *render.Result, hidden []string) []ObjectChange {
-	d := differ{hidden: hidden}
+	d := differ{secret.New(hidden)}
 	was, is := contents(before), contents(after)
 	var out []ObjectChange
 	for _, name := range slices.Sorted(maps.Keys(union(was, is))) {
 		a, hasA := was[name]
 		b, hasB := is[name]
+		shown := d.mask.Text(name)
 		switch {
 		case !hasA:
-			out = append(out, ObjectChange{Object: name, Change: "added"})
+			out = append(out, ObjectChange{Object: shown, Change: "added"})
 		case !hasB:
-			out = append(out, ObjectChange{Object: name, Change: "removed"})
+			out = append(out, ObjectChange{Object: shown, Change: "removed"})
 		default:
 			if fields := d.compare("", a, b, nil); len(fields) > 0 {
-				out = append(out, ObjectChange{Object: name, Change: "changed", Fields: fields})
+				out = append(out, ObjectChange{Object: shown, Change: "changed", Fields: fields})
 			}
 		}
 	}
@@ -108,7 +107,7 @@ func marked(v any, revision string) any {
 	return v
 }
 
-type differ struct{ hidden []string }
+type differ struct{ mask secret.Mask }
 
 func (d differ) compare(path string, was, is any, out []FieldChange) []FieldChange {
 	if reflect.DeepEqual(was, is) {
@@ -118,7 +117,7 @@ func (d differ) compare(path string, was, is any, out []FieldChange) []FieldChan
 	b, mapB := is.(map[string]any)
 	if mapA && mapB {
 		for _, k := range slices.Sorted(maps.Keys(union(a, b))) {
-			out = d.entry(join(path, k), a, b, k, out)
+			out = d.entry(join(path, d.mask.Text(k)), a, b, k, out)
 		}
 		return out
 	}
@@ -150,7 +149,7 @@ func (d differ) lists(path string, was, is []any, out []FieldChange) []FieldChan
 	if okA && okB {
 		known := len(out)
 		for _, name := range slices.Sorted(maps.Keys(union(a, b))) {
-			out = d.entry(path+"["+name+"]", a, b, name, out)
+			out = d.entry(path+"["+d.mask.Text(name)+"]", a, b, name, out)
 		}
 		if len(out) == known {
 			// Only their order differs.
@@ -223,7 +222,7 @@ func (d differ) redacted(v any) any {
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for k, x := range v {
-			if d.secret(k) {
+			if d.mask.In(k) {
 				k = Hidden
 			}
 			out[k] = d.redacted(x)
@@ -236,20 +235,14 @@ func (d differ) redacted(v any) any {
 		}
 		return out
 	case string:
-		if d.secret(v) {
+		if d.mask.In(v) {
 			return Hidden
 		}
 	case nil, bool:
 	default:
-		if d.secret(fmt.Sprint(v)) {
+		if d.mask.In(fmt.Sprint(v)) {
 			return Hidden
 		}
 	}
 	return v
-}
-
-func (d differ) secret(s string) bool {
-	return slices.ContainsFunc(d.hidden, func(h string) bool {
-		return h != "" && (s == h || len(h) >= longSecret && strings.Contains(s, h))
-	})
 }

@@ -9,7 +9,6 @@ package impact
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"iter"
@@ -17,6 +16,7 @@ import (
 	"sync"
 
 	"tidegate.io/tidegate/schemas/render"
+	"tidegate.io/tidegate/schemas/secret"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -56,10 +56,11 @@ type Options struct {
 	// Judge returns what the policies refuse and what they warn of; nil asks none. It is
 	// asked about Releases that change.
 	Judge func(ctx context.Context, r *v1alpha1.Release, s Source, result *render.Result) (denials, warnings []string, err error)
-	// Secrets returns the values that must not be shown, where Objects is set; nil for none.
+	// Secrets returns the values that must not be shown of the differences of objects, nor of
+	// what policies say; nil for none.
 	Secrets func(s Source, values []byte) ([]string, error)
-	// Objects says that the differences of the objects are wanted. Then each Release is
-	// rendered with both revisions, whatever is on record.
+	// Objects says that the differences of the objects are wanted. Then each Release that
+	// differs is rendered with both revisions, whatever is on record.
 	Objects bool
 	// Concurrency is how many Releases are looked at at the same time; 0 is 1.
 	Concurrency int
@@ -220,8 +221,10 @@ func (o Options) look(ctx context.Context, s Subject) answer {
 		}
 	}
 	var before *render.Result
-	// What is on record rendered once; whether it still does matters only for the blame.
-	if s.Before.Files != nil && (s.Standing == nil || o.Objects || after == nil) {
+	// What is on record rendered once; whether it still does matters only for the blame, and
+	// for what is to be shown of it.
+	needed := s.Standing == nil || after == nil || o.Objects && s.Standing.Digest != after.Digest
+	if s.Before.Files != nil && needed {
 		before, err = o.render(ctx, s.Before, r)
 		if _, _, ok := mistakes(err); err != nil && !ok {
 			return answer{err: fmt.Errorf("rendering Release %s/%s with %s: %w", r.Namespace, r.Name, s.Before.Name, err)}
@@ -231,24 +234,41 @@ func (o Options) look(ctx context.Context, s Subject) answer {
 	if after == nil || out.Effect == Unchanged {
 		return answer{outcome: out}
 	}
-	if o.Objects && before != nil {
-		if out.Objects, err = o.objects(s, before, after); err != nil {
-			return answer{err: err}
-		}
-	}
-	if err := o.judge(ctx, r, after, &out); err != nil {
-		return answer{err: fmt.Errorf("judging Release %s/%s: %w", r.Namespace, r.Name, err)}
+	if err := o.detail(ctx, s, before, after, &out); err != nil {
+		return answer{err: err}
 	}
 	return answer{outcome: out}
 }
 
-// judge asks the policies about what a Release would render to.
-func (o Options) judge(ctx context.Context, r *v1alpha1.Release, after *render.Result, out *Outcome) (err error) {
+// detail adds to the outcome of a Release that changes what is wanted beside.
+func (o Options) detail(ctx context.Context, s Subject, before, after *render.Result, out *Outcome) (err error) {
+	if o.Objects && before != nil {
+		if out.Objects, err = o.objects(s, before, after); err != nil {
+			return err
+		}
+	}
+	if err := o.judge(ctx, s, after, out); err != nil {
+		return fmt.Errorf("judging Release %s/%s: %w", s.Release.Namespace, s.Release.Name, err)
+	}
+	return nil
+}
+
+// judge asks the policies about what a Release would render to. They may repeat what they saw.
+func (o Options) judge(ctx context.Context, s Subject, after *render.Result, out *Outcome) error {
 	if o.Judge == nil {
 		return nil
 	}
-	if out.Denials, out.Warnings, err = o.Judge(ctx, r, o.After, after); err != nil {
+	denials, warnings, err := o.Judge(ctx, s.Release, o.After, after)
+	if err != nil {
 		return err
+	}
+	if len(denials)+len(warnings) > 0 {
+		hidden, err := o.hidden(s)
+		if err != nil {
+			return err
+		}
+		mask := secret.New(hidden)
+		out.Denials, out.Warnings = mask.Texts(denials), mask.Texts(warnings)
 	}
 	// A policy that was cut off counts as a refusal, which it is not here.
 	return ctx.Err()
@@ -290,21 +310,25 @@ func effect(s Subject, before, after *render.Result) Effect {
 
 // objects are the differences, without what must not be shown.
 func (o Options) objects(s Subject, before, after *render.Result) ([]ObjectChange, error) {
-	var hidden []string
-	if o.Secrets != nil {
-		for _, source := range []Source{s.Before, o.After} {
-			var values []byte
-			if s.Release.Spec.Values != nil {
-				values = s.Release.Spec.Values.Raw
-			}
-			more, err := o.Secrets(source, values)
-			if err != nil {
-				return nil, fmt.Errorf("finding the sensitive values of Release %s/%s: %w", s.Release.Namespace, s.Release.Name, err)
-			}
-			for _, secret := range more {
-				hidden = append(hidden, secret, base64.StdEncoding.EncodeToString([]byte(secret)))
-			}
-		}
+	hidden, err := o.hidden(s)
+	if err != nil {
+		return nil, err
 	}
 	return Diff(before, after, hidden), nil
+}
+
+// hidden are the values that must not be shown: those that either revision says so of.
+func (o Options) hidden(s Subject) ([]string, error) {
+	if o.Secrets == nil || s.Release.Spec.Values == nil {
+		return nil, nil
+	}
+	var out []string
+	for _, source := range []Source{s.Before, o.After} {
+		more, err := o.Secrets(source, s.Release.Spec.Values.Raw)
+		if err != nil {
+			return nil, fmt.Errorf("finding the sensitive values of Release %s/%s: %w", s.Release.Namespace, s.Release.Name, err)
+		}
+		out = append(out, more...)
+	}
+	return out, nil
 }

@@ -218,10 +218,17 @@ func TestDiff(t *testing.T) {
 		"what is sensitive is not shown, wherever it went": {
 			was:    rendered("aaaaaaaaaa", "", containers("x", variable("URL", "db://me:hunter2@db"), variable("B64", "aHVudGVyMg=="))),
 			is:     rendered("bbbbbbbbbb", "", containers("x", variable("URL", "db://you:hunter2@db"), variable("B64", "other"))),
-			hidden: []string{"hunter2", "aHVudGVyMg=="},
+			hidden: []string{"hunter2"},
 			want: []ObjectChange{{"Deployment cart-<revision>", "changed", []FieldChange{
 				{"spec.template.containers[app].env[B64].value", `"(sensitive)"`, `"other"`},
 				{"spec.template.containers[app].env[URL].value", `"(sensitive)"`, `"(sensitive)"`},
+			}}},
+		},
+		"what is sensitive is not shown as a key, a name, or as JSON has it": {
+			was: rendered("aaaaaaaaaa", "", map[string]any{"hunter2": "1", "l": []any{variable("hunter2", "1")}, "file": "{\"password\":\"a\\\"bcd\"}"}),
+			is:  rendered("bbbbbbbbbb", "", map[string]any{"hunter2": "2", "l": []any{variable("hunter2", "2")}, "file": "{}"}), hidden: []string{"hunter2", `a"bcd`},
+			want: []ObjectChange{{"Deployment cart-<revision>", "changed", []FieldChange{
+				{"spec.file", `"(sensitive)"`, `"{}"`}, {"spec.(sensitive)", `"1"`, `"2"`}, {"spec.l[(sensitive)].value", `"1"`, `"2"`},
 			}}},
 		},
 		"a short secret is hidden where it stands alone": {
@@ -277,6 +284,17 @@ func TestSecretsAreAskedOfBothRevisions(t *testing.T) {
 	var got Outcome
 	if _, err := Run(t.Context(), options, each(Subject{Release: release("cart"), Before: before}), func(o Outcome) error { got = o; return nil }); err != nil {
 		t.Fatal(err)
+	}
+	options.Judge = func(context.Context, *v1alpha1.Release, Source, *render.Result) (denials, warnings []string, err error) {
+		return []string{"found hunter1"}, []string{"found hunter2"}, nil
+	}
+	asked, options.Objects = nil, false
+	var said Outcome
+	if _, err := Run(t.Context(), options, each(Subject{Release: release("cart"), Before: before}), func(o Outcome) error { said = o; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if text := fmt.Sprint(said); strings.Contains(text, "hunter") || strings.Count(text, Hidden) != 2 {
+		t.Errorf("what policies said is %s", text)
 	}
 	if !slices.Equal(asked, []string{"web-1", ""}) || !strings.Contains(fmt.Sprint(got.Objects), Hidden) || strings.Contains(fmt.Sprint(got.Objects), "hunter") {
 		t.Errorf("asked %q, found %+v", asked, got.Objects)

@@ -37,7 +37,7 @@ func TestExpectationsOfTests(t *testing.T) {
 		"expectations of an error":      {`{values: {}, error: "image", expect: objects: {}}`, []string{"wanted expect or error, found both"}},
 		"an unknown fact":               {`{values: ` + image + `, context: who: "cart"}`, []string{"wanted name and namespace in context, found who"}},
 		"a fact that is no text":        {`{values: ` + image + `, context: name: 3}`, []string{"wanted context.name to be a string"}},
-		"a name that cannot be":         {`{values: ` + image + `, context: name: "Cart"}`, []string{"wanted objects, found the error: rendering: wanted a name of the Release"}},
+		"a name that cannot be":         {`{values: ` + image + `, context: name: "Cart"}`, []string{"wanted objects, found the error: wanted a name of the Release"}},
 		"an error from the context":     {`{values: ` + image + `, context: name: "Cart", error: "wanted a name of the Release"}`, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

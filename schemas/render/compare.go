@@ -57,7 +57,11 @@ func Compare(before, after *Template) (c *Comparison, err error) {
 	side := func(t *Template) compat.Side {
 		// What depends on facts of the Release is looked at with some of them.
 		root := t.root.FillPath(factsPath, t.ctx.BuildExpr(t.someFacts()))
-		return compat.Side{Context: t.ctx, Root: root, Variables: root.LookupPath(variablesPath)}
+		var files []*ast.File
+		if inst := t.root.BuildInstance(); inst != nil {
+			files = inst.Files
+		}
+		return compat.Side{Context: t.ctx, Root: root, Variables: root.LookupPath(variablesPath), Files: files}
 	}
 	gravest := compat.Safe
 	c = &Comparison{Changes: []Change{}}

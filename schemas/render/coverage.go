@@ -278,7 +278,7 @@ func (i *instrumenter) comprehension(c *ast.Comprehension) {
 		} else {
 			i.insertions = append(i.insertions, insertion{offset: i.at, text: counter + ", "})
 		}
-		*i.branches = append(*i.branches, BranchCoverage{Position: place(cl.Pos()), Clause: oneLine(text)})
+		*i.branches = append(*i.branches, BranchCoverage{Position: place(cl.Pos()), Clause: OneLine(text)})
 	}
 }
 

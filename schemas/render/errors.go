@@ -50,6 +50,9 @@ func (p Problem) String() string {
 	return line
 }
 
+// MaxNesting is how many levels of values there may be, the values themselves the first.
+const MaxNesting = values.MaxDepth
+
 // ValuesPath is the path of the values as a whole.
 const ValuesPath = values.Root
 

@@ -56,17 +56,42 @@ func number(text string) ast.Expr {
 
 // checkValues returns a *ValuesError unless tree fits #Variables.
 func (t *Template) checkValues(tree *values.Node) error {
-	err := t.variables.Unify(t.ctx.BuildExpr(syntax(tree))).Validate(cue.Concrete(true), cue.Final())
+	with := t.variables.Unify(t.ctx.BuildExpr(syntax(tree)))
+	err := with.Validate(cue.Concrete(true), cue.Final())
 	if err == nil {
 		return nil
 	}
-	t.conceal(tree)
-	e := explainer{ctx: t.ctx, hiding: tree.AnyHidden(), secrets: tree.Secrets()}
-	e.object(t.variables, tree, values.Root)
-	if len(e.problems) == 0 {
-		e.rest(err, tree)
+	e := t.explain(t.variables, tree)
+	if len(e.problems) == 0 && !wrong(with) {
+		// Nothing is wrong and nothing is missing: something is computed from the context,
+		// which is not known here. Another one tells what is wrong whatever it is.
+		variables := t.root.FillPath(factsPath, t.ctx.BuildExpr(t.someFacts())).LookupPath(variablesPath)
+		if err = variables.Unify(t.ctx.BuildExpr(syntax(tree))).Validate(cue.Final()); err == nil {
+			return nil
+		}
+		e = t.explain(variables, tree)
 	}
+	e.finish(err, tree)
 	return valuesError(e.problems)
+}
+
+// explain finds the mistakes in tree where variables is wanted.
+func (t *Template) explain(variables cue.Value, tree *values.Node) *explainer {
+	t.conceal(tree)
+	e := &explainer{ctx: t.ctx, hiding: tree.AnyHidden(), secrets: tree.Secrets()}
+	e.object(variables, tree, values.Root)
+	return e
+}
+
+// finish adds that tree is wrong as a whole, of which the engine says err, where nothing else
+// was found; and that there may be more.
+func (e *explainer) finish(err error, tree *values.Node) {
+	switch {
+	case len(e.problems) == 0:
+		e.rest(err, tree)
+	case e.cut:
+		e.report(values.Root, "wanted entries that go together, found so many that do not that some may not be listed", "correct these first")
+	}
 }
 
 // explainer finds out which of the values are mistakes. It walks schema and values
@@ -79,15 +104,51 @@ type explainer struct {
 	hiding   bool
 	secrets  []string
 	problems []Problem
+	// spent counts the values that the engine was asked about, and the variables that it held
+	// them against; see maxSpent.
+	spent int
+	// declared is how many fields the object has by its schema that is being explained.
+	declared int
+	// cut is true where mistakes may be left that were not looked for.
+	cut bool
 }
 
-func (e *explainer) report(path, message, hint string) *Problem {
+// maxSpent bounds how much is asked to find out which entries go together, in values put
+// to the engine: a second's work, more or less. A Release has some 10,000 values at most, and
+// only those that fit one by one and not together cost more than a few questions each.
+const maxSpent = 200_000
+
+// report adds a problem. Own are the parts of the message that are made of no value, so that
+// they may be told even if they look like a secret: many hold an "a", or a 1.
+func (e *explainer) report(path, message, hint string, own ...string) *Problem {
 	p := Problem{Path: path, Message: message, Hint: hint}
-	if e.hiding && repeats(message+" "+hint, e.secrets) {
+	others := message
+	for _, part := range own {
+		others = strings.Replace(others, part, "", 1)
+	}
+	if e.hiding && repeats(others+" "+hint, e.secrets) {
 		p = Problem{Path: path, Message: "wanted what the template allows, " + withheld, Hidden: true}
 	}
 	e.problems = append(e.problems, p)
 	return &e.problems[len(e.problems)-1]
+}
+
+// exhausted says whether enough was asked, and remembers that something is left open.
+func (e *explainer) exhausted() bool {
+	e.cut = e.cut || e.spent > maxSpent
+	return e.cut
+}
+
+// size is how many values n is made of.
+func size(n *values.Node) int {
+	total := 1
+	for _, item := range n.Items {
+		total += size(item)
+	}
+	for _, f := range n.Fields {
+		total += size(f.Value)
+	}
+	return total
 }
 
 // with is schema with the entries of the object set to what value gives for each.
@@ -95,6 +156,10 @@ func (e *explainer) with(schema cue.Value, fields []values.Field, value func(val
 	s := &ast.StructLit{}
 	for _, f := range fields {
 		s.Elts = append(s.Elts, &ast.Field{Label: ast.NewString(f.Name), Value: value(f)})
+	}
+	e.spent += e.declared
+	for _, f := range fields {
+		e.spent += size(f.Value)
 	}
 	return schema.Unify(e.ctx.BuildExpr(s))
 }
@@ -113,7 +178,11 @@ func (e *explainer) object(schema cue.Value, n *values.Node, path string) {
 	if e.choice(schema, n, path) {
 		return
 	}
-	base, accepted, suspects := e.fit(schema, n)
+	defer func(outer int) { e.declared = outer }(e.declared)
+	known, _ := names(schema)
+	e.declared = len(known)
+	kept := e.sized(schema, n, path)
+	base, accepted, suspects := e.fit(schema, kept)
 	if alternatives := shape.Alternatives(base); len(alternatives) > 1 {
 		// What was set does not say which of several structs is meant.
 		if e.hiding {
@@ -122,18 +191,19 @@ func (e *explainer) object(schema cue.Value, n *values.Node, path string) {
 		e.report(path, "wanted "+strings.Join(alternatives, " or ")+", found "+n.Describe(), "")
 		return
 	}
+	w := &wants{explainer: e, schema: base}
 	for _, f := range n.Fields {
 		suspect := slices.Contains(suspects, f.Name)
-		if scalar(f.Value) && !suspect && base.IncompleteKind() != cue.BottomKind {
+		if scalar(f.Value) && !suspect && kept.Field(f.Name) != nil && base.IncompleteKind() != cue.BottomKind {
 			continue
 		}
 		child := f.Path(path)
 		if !allows(schema, base, f.Name) {
-			e.unknown(schema, base, n, f, child)
+			e.unknown(schema, w, n, f, child)
 			continue
 		}
 		before := len(e.problems)
-		want := e.wanted(base, f)
+		want := w.of(f)
 		if own := declaration(schema, f.Name); want.IncompleteKind() == cue.BottomKind && own.Exists() {
 			// What was set is part of base, and to the engine all is right in what it cannot
 			// evaluate.
@@ -145,6 +215,32 @@ func (e *explainer) object(schema cue.Value, n *values.Node, path string) {
 		}
 	}
 	e.missing(base, n, path)
+}
+
+// sized reports that the object n has fewer entries than schema wants, or more. It returns n
+// with no more of them: the first come is taken for right.
+func (e *explainer) sized(schema cue.Value, n *values.Node, path string) *values.Node {
+	arms := shape.Of(schema).Arms
+	if len(arms) != 1 || arms[0].Kind != shape.Object || arms[0].MinSize == nil && arms[0].MaxSize == nil {
+		return n
+	}
+	least, most := arms[0].MinSize, arms[0].MaxSize
+	// To the engine what is declared counts, with ? only where it is set.
+	count := len(n.Fields)
+	for it, err := schema.Fields(); err == nil && it.Next(); {
+		if n.Field(it.Selector().Unquoted()) == nil {
+			count++
+		}
+	}
+	if (least == nil || count >= *least) && (most == nil || count <= *most) {
+		return n
+	}
+	p := e.report(path, "wanted "+e.words(schema)+", found "+n.Describe(), "", e.own(schema, n)...)
+	p.Hidden = p.Hidden || n.Hidden
+	if most == nil || count <= *most {
+		return n
+	}
+	return &values.Node{Kind: values.Object, Fields: n.Fields[:max(0, len(n.Fields)-(count-*most))], Hidden: n.Hidden}
 }
 
 // allows says whether base, that is schema with values, accepts the name. Where base cannot
@@ -171,7 +267,7 @@ func (e *explainer) choice(schema cue.Value, n *values.Node, path string) bool {
 		// The other fields may tell.
 		return false
 	case f.Value == nil:
-		e.report(f.Path(path), "wanted "+one.Words()+", found nothing", "set "+name)
+		e.report(f.Path(path), "wanted "+one.Words()+", found nothing", "set "+name, "wanted "+one.Words())
 		return true
 	case scalar(f.Value) && one.Accepts(f.Value.Text):
 		return false
@@ -180,17 +276,26 @@ func (e *explainer) choice(schema cue.Value, n *values.Node, path string) bool {
 	if near := values.Nearest(f.Value.Text, one.Literals()); near != "" && !f.Value.Hidden {
 		hint = fmt.Sprintf("did you mean %q?", near)
 	}
-	e.report(f.Path(path), "wanted "+one.Words()+", found "+f.Value.Describe(), hint).Hidden = f.Value.Hidden
+	e.report(f.Path(path), "wanted "+one.Words()+", found "+f.Value.Describe(), hint, "wanted "+one.Words()).Hidden = f.Value.Hidden
 	return true
 }
 
-// wanted is what schema wants for the entry f.
-func (e *explainer) wanted(schema cue.Value, f values.Field) cue.Value {
-	declared := declaration(schema, f.Name)
+// wants tells what schema, which has what fits of an object, wants for the other entries.
+type wants struct {
+	*explainer
+	schema cue.Value
+	// known and patterns are what names returns once it was asked.
+	known, patterns []string
+	asked           bool
+}
+
+// of is what schema wants for the entry f.
+func (w *wants) of(f values.Field) cue.Value {
+	declared := declaration(w.schema, f.Name)
 	if f.Value.Kind != values.List && declared.Exists() && declared.Err() == nil {
 		return declared
 	}
-	with := e.with(schema, []values.Field{f}, func(f values.Field) ast.Expr { return skeleton(f.Value) })
+	with := w.with(w.schema, []values.Field{f}, func(f values.Field) ast.Expr { return skeleton(f.Value) })
 	if want := entry(with, f.Name); want.Exists() && want.Err() == nil && (!declared.Exists() || declared.Err() != nil || !wrong(with)) {
 		return want
 	}
@@ -233,56 +338,121 @@ func (e *explainer) fit(schema cue.Value, n *values.Node) (base cue.Value, accep
 	if all := e.with(schema, fields, given); !wrong(all) {
 		return all, fields, nil
 	}
-	for _, f := range fields {
-		if wrong(e.with(schema, []values.Field{f}, given)) {
+	for _, half := range halves(fields) {
+		good, bad := e.sift(schema, nil, half)
+		accepted = append(accepted, good...)
+		for _, f := range bad {
 			suspects = append(suspects, f.Name)
-		} else {
-			accepted = append(accepted, f)
 		}
 	}
 	if base = e.with(schema, accepted, given); !wrong(base) {
 		return base, accepted, suspects
 	}
 	// Each fits by itself but not together: the first come is taken for right, before them
-	// what names one of several structs, or is asked about by conditions. What is accepted is
-	// unified anew each time, since the engine lets more through when a choice that it has
-	// made is unified further.
+	// what names one of several structs, or is asked about by conditions.
 	first := append(shape.Discriminators(schema), shape.Conditions(schema)...)
-	each, others := []values.Field(nil), []values.Field(nil)
+	var telling, others []values.Field
 	for _, f := range accepted {
 		if slices.Contains(first, f.Name) {
-			each = append(each, f)
+			telling = append(telling, f)
 		} else {
 			others = append(others, f)
 		}
 	}
-	each = append(each, others...)
-	base, accepted = schema, nil
-	for _, f := range each {
-		try := append(slices.Clone(accepted), f)
-		if next := e.with(schema, try, given); wrong(next) {
-			suspects = append(suspects, f.Name)
-		} else {
-			base, accepted = next, try
-		}
+	g := together{explainer: e, schema: schema, base: schema}
+	g.add(telling)
+	g.add(others)
+	for _, f := range g.left {
+		suspects = append(suspects, f.Name)
 	}
-	return base, accepted, suspects
+	return g.base, g.accepted, suspects
 }
 
-// conflict reports the accepted entry that f rules out, where f itself is as wanted.
-func (e *explainer) conflict(schema cue.Value, n *values.Node, accepted []values.Field, f values.Field, path string) {
-	for i, other := range accepted {
-		others := append(slices.Delete(slices.Clone(accepted), i, i+1), f)
-		base := e.with(schema, others, given)
-		if wrong(base) {
-			continue
+// sift tells the entries that fit one by one, beside what is accepted, from the others.
+// Entries that fit together fit one by one, so it asks about many at once, and about halves
+// of them where that fails: what is right costs next to nothing.
+func (e *explainer) sift(schema cue.Value, accepted, fields []values.Field) (good, bad []values.Field) {
+	switch {
+	case len(fields) == 0:
+	case !wrong(e.with(schema, slices.Concat(accepted, fields), given)):
+		return fields, nil
+	case len(fields) == 1:
+		return nil, fields
+	default:
+		for _, half := range halves(fields) {
+			g, b := e.sift(schema, accepted, half)
+			good, bad = append(good, g...), append(bad, b...)
 		}
-		before := len(e.problems)
-		if !allows(schema, base, other.Name) {
-			e.unknown(schema, base, n, other, other.Path(path))
+	}
+	return good, bad
+}
+
+func halves(fields []values.Field) [][]values.Field {
+	return [][]values.Field{fields[:len(fields)/2], fields[len(fields)/2:]}
+}
+
+// together collects entries that fit schema together: the first come is taken for right.
+type together struct {
+	*explainer
+	schema cue.Value
+	// base is schema with what is accepted.
+	base           cue.Value
+	accepted, left []values.Field
+}
+
+// add accepts of fields what goes with what is accepted. What does not go with that alone is
+// left out first, while there is little to ask about.
+func (g *together) add(fields []values.Field) {
+	if len(g.accepted) > 0 {
+		good, bad := g.sift(g.schema, g.accepted, fields)
+		g.left = append(g.left, bad...)
+		fields = good
+	}
+	g.each(fields)
+}
+
+// each accepts of fields what goes with what is accepted. That is unified anew each time,
+// since the engine lets more through when a choice that it has made is unified further.
+func (g *together) each(fields []values.Field) {
+	if len(fields) == 0 {
+		return
+	}
+	try := slices.Concat(g.accepted, fields)
+	switch next := g.with(g.schema, try, given); {
+	case !wrong(next):
+		g.base, g.accepted = next, try
+	case len(fields) == 1 || g.exhausted():
+		g.left = append(g.left, fields...)
+	default:
+		for _, half := range halves(fields) {
+			g.each(half)
+		}
+	}
+}
+
+// conflict reports the accepted entries that f rules out, where f itself is as wanted: those
+// that do not go with it, or with it and all that does.
+func (e *explainer) conflict(schema cue.Value, n *values.Node, accepted []values.Field, f values.Field, path string) {
+	last := slices.Clone(accepted)
+	slices.Reverse(last)
+	for _, order := range [][]values.Field{last, accepted} {
+		if e.exhausted() {
 			return
 		}
-		e.value(e.wanted(base, other), other.Value, other.Path(path))
+		g := together{explainer: e, schema: schema, base: schema}
+		if g.add([]values.Field{f}); len(g.left) > 0 {
+			return
+		}
+		g.add(order)
+		before := len(e.problems)
+		w := &wants{explainer: e, schema: g.base}
+		for _, other := range g.left {
+			if !allows(schema, g.base, other.Name) {
+				e.unknown(schema, w, n, other, other.Path(path))
+			} else {
+				e.value(w.of(other), other.Value, other.Path(path))
+			}
+		}
 		if len(e.problems) > before {
 			return
 		}
@@ -331,14 +501,11 @@ func (e *explainer) list(schema cue.Value, n *values.Node, path string) {
 
 // mismatch reports that n is not what schema wants; failed is the two unified.
 func (e *explainer) mismatch(schema, failed cue.Value, n *values.Node, path string) {
-	wanted := "wanted " + e.words(schema)
-	if authors(schema) == "" && shape.AuthorsWords(schema) {
-		if all := errors.Errors(failed.Err()); len(all) > 0 && (!e.hiding || shape.FixedWords(schema)) {
-			format, args := all[len(all)-1].Msg()
-			wanted = fmt.Sprintf(format, args...)
-		}
+	wanted, own := "wanted "+e.words(schema), e.own(schema, n)
+	if said := e.said(schema, failed); said != "" {
+		wanted, own = said, nil
 	}
-	p := e.report(path, wanted+", found "+n.Describe(), e.hint(schema, n))
+	p := e.report(path, wanted+", found "+n.Describe(), e.hint(schema, n), own...)
 	p.Hidden = p.Hidden || n.Hidden
 }
 
@@ -352,6 +519,20 @@ func (e *explainer) words(schema cue.Value) string {
 		return "what goes with the other variables"
 	}
 	return shape.Of(schema).Words()
+}
+
+// own are the parts of the message about n, where schema is wanted, that are made of no value:
+// what is wanted, unless it depends on other variables, and what is found as far as that is
+// just a kind or a number of entries.
+func (e *explainer) own(schema cue.Value, n *values.Node) []string {
+	var own []string
+	if authors(schema) != "" || shape.Literal(schema) {
+		own = append(own, "wanted "+e.words(schema))
+	}
+	if n != nil && (n.Hidden || n.Kind == values.List || n.Kind == values.Object) {
+		own = append(own, ", found "+n.Describe())
+	}
+	return own
 }
 
 // hint is what to do about n where schema is wanted, or "".
@@ -385,13 +566,22 @@ func authors(schema cue.Value) string {
 	return text
 }
 
-// unknown reports the key of f, which base, that is schema with what fits of n, does not
-// have.
-func (e *explainer) unknown(schema, base cue.Value, n *values.Node, f values.Field, path string) {
-	known, patterns := names(base)
-	// What n sets is part of base, be it known or not.
-	accepting := len(patterns) > 0 || base.IncompleteKind() == cue.BottomKind
-	known = slices.DeleteFunc(known, func(k string) bool { return n.Field(k) != nil && !declares(schema, k) && accepting })
+// names are the names that n could have where schema wants it, and in words what others.
+func (w *wants) names(schema cue.Value, n *values.Node) (known, patterns []string) {
+	if w.asked {
+		return w.known, w.patterns
+	}
+	w.asked = true
+	w.known, w.patterns = names(w.schema)
+	// What n sets is part of w.schema, be it known or not.
+	accepting := len(w.patterns) > 0 || w.schema.IncompleteKind() == cue.BottomKind
+	w.known = slices.DeleteFunc(w.known, func(k string) bool { return n.Field(k) != nil && !declares(schema, k) && accepting })
+	return w.known, w.patterns
+}
+
+// unknown reports the key of f, which schema with what fits of n, that is w, does not have.
+func (e *explainer) unknown(schema cue.Value, w *wants, n *values.Node, f values.Field, path string) {
+	known, patterns := w.names(schema, n)
 	var message string
 	switch {
 	case f.Hidden:
@@ -410,7 +600,7 @@ func (e *explainer) unknown(schema, base cue.Value, n *values.Node, f values.Fie
 	} else if len(known) > 0 {
 		hint = "known here: " + listed(known)
 	}
-	e.report(path, message, hint).Name = true
+	e.report(path, message, hint, "wanted a variable of the template").Name = true
 }
 
 // maxListed is how many names a hint repeats.
@@ -482,8 +672,12 @@ func (e *explainer) absent(field cue.Value, name, path string) {
 	if shape.Kinds(field) == cue.StructKind {
 		hint = "set " + name + " and what it needs"
 	}
-	e.report(values.Child(path, name), "wanted "+e.words(field)+", found nothing", hint)
+	e.report(values.Child(path, name), "wanted "+e.words(field)+", found nothing", hint, e.own(field, nil)...)
 }
+
+// maxFound is how much of the engine's words a message repeats, in characters; what is wrong
+// stands at their end.
+const maxFound = 300
 
 // rest reports the engine's own errors, for the walk found none: they are about
 // something that it does not see, such as a rule between two objects.
@@ -493,7 +687,12 @@ func (e *explainer) rest(err error, tree *values.Node) {
 			return "wanted what the template allows, " + withheld
 		}
 		format, args := c.Msg()
-		return "wanted what the template allows, found: " + fmt.Sprintf(format, args...)
+		found := []rune(fmt.Sprintf(format, args...))
+		if len(found) > maxFound {
+			// The engine repeats a value however long it is.
+			return "wanted what the template allows, found: ..." + string(found[len(found)-maxFound:])
+		}
+		return "wanted what the template allows, found: " + string(found)
 	}
 	for _, c := range errors.Errors(err) {
 		// The header of a list of failed alternatives has no positions, and says nothing.

@@ -173,7 +173,7 @@ type vetter struct {
 
 // add adds a finding, once.
 func (v *vetter) add(severity Severity, code, position, format string, args ...any) {
-	f := Finding{Severity: severity, Code: code, Position: position, Message: oneLine(fmt.Sprintf(format, args...))}
+	f := Finding{Severity: severity, Code: code, Position: position, Message: OneLine(fmt.Sprintf(format, args...))}
 	if !v.seen[f] {
 		v.seen[f] = true
 		v.findings = append(v.findings, f)
@@ -192,7 +192,11 @@ func (v *vetter) advise(code, position, format string, args ...any) {
 	v.add(SeverityAdvice, code, position, format, args...)
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+var lineEnds = regexp.MustCompile(`\s*[\n\v\f\r\x{85}\x{2028}\x{2029}]\s*`)
+
+// OneLine is s without line ends. Other spaces stay: a value that is repeated may be wrong just
+// for its spaces, and a name that is may be another without them.
+func OneLine(s string) string { return lineEnds.ReplaceAllLiteralString(strings.TrimSpace(s), " ") }
 
 // guarded vets, and turns a panic of the engine into a finding.
 func (v *vetter) guarded() {

@@ -3,6 +3,7 @@ package render
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -235,10 +236,12 @@ func (t *Template) item(v cue.Value) cue.Value {
 // open list is by itself.
 func ownDefault(v cue.Value) (cue.Value, bool) {
 	d, ok := v.Default()
-	if !ok || !d.IsConcrete() {
+	lost := len(lostArms(v)) > 0
+	// Where all others are lost, the engine takes the default for the only alternative.
+	if !ok && !lost || !d.IsConcrete() {
 		return d, false
 	}
-	if op, _ := v.Eval().Expr(); op == cue.OrOp || d.IncompleteKind()&(cue.ListKind|cue.StructKind) == 0 {
+	if op, _ := v.Eval().Expr(); op == cue.OrOp || lost || d.IncompleteKind()&(cue.ListKind|cue.StructKind) == 0 {
 		return d, true
 	}
 	// Beside [...] a default is not told from the alternatives.
@@ -259,6 +262,7 @@ func (v *vetter) lintVariables() {
 		}
 		v.lintOpen(d)
 		v.lintDefault(d)
+		v.lintDependentDefaults(d)
 	}
 }
 
@@ -308,10 +312,14 @@ func (v *vetter) lintDefault(d declared) {
 		return
 	}
 	broad := defaultBounds(d.value, def)
-	if len(broad) == 0 {
+	crowded := !shape.Counts(d.value, def)
+	if len(broad) == 0 && !crowded {
 		return
 	}
 	for _, b := range broad {
+		if crowded {
+			break
+		}
 		whole, err := v.template.within(b, def)
 		if err != nil {
 			continue
@@ -377,6 +385,10 @@ func (t *Template) within(bound, def cue.Value) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if bound.IncompleteKind() == cue.BottomKind {
+		// Of a list that must have entries the engine tells nothing until it has them.
+		bound = bound.Unify(t.ctx.BuildExpr(blanks(def)))
+	}
 	if given, err := def.MarshalJSON(); err == nil {
 		// How many items there are is not asked below.
 		n, mistakes := values.Parse([]byte(`{"a":` + string(given) + `}`))
@@ -400,6 +412,83 @@ func (t *Template) within(bound, def cue.Value) (string, error) {
 		out = append(out, item)
 	}
 	return "[" + strings.Join(out, ",") + "]", nil
+}
+
+// blanks is a list as long as list, of anything.
+func blanks(list cue.Value) ast.Expr {
+	out := &ast.ListLit{}
+	for items, err := list.List(); err == nil && items.Next(); {
+		out.Elts = append(out.Elts, ast.NewIdent("_"))
+	}
+	return out
+}
+
+// lintDependentDefaults finds defaults in the struct d that are outside of bounds which other
+// variables set, where these are not at their defaults: what stands beside a default with |
+// does not hold for it.
+func (v *vetter) lintDependentDefaults(d declared) {
+	for it := structFields(d.value); it != nil && it.Next(); {
+		if it.Selector().ConstraintType() != 0 || marked(it.Value(), sensitiveMark) {
+			continue
+		}
+		name := it.Selector().Unquoted()
+		def, ok := ownDefault(it.Value())
+		if !ok || !v.template.defaultFits(it.Value(), def) {
+			continue
+		}
+		for _, other := range shape.References(it.Value()) {
+			beside := declaration(d.value, other)
+			if other == name || !beside.Exists() {
+				continue
+			}
+			if n := v.template.unfit(d.value, name, other, def); n != nil {
+				given, shown := jsonOf(n), defaultOf(it.Value())
+				if marked(beside, sensitiveMark) {
+					given = "another value"
+				}
+				v.warn(CodeDefaultOutside, place(it.Value().Pos()), "%s: wanted a default within its own bounds whatever %s is, found %s, which stays where %s is %s; put the default in parentheses and the bounds beside them with &, as in (*1 | int) & >=other, so that a Release must set it then", values.Child(d.path, name), other, shown, other, given)
+				break
+			}
+		}
+	}
+}
+
+// unfit is a value of the variable other in the struct in with which the default def of the
+// variable name is outside of its bounds; nil if none was found.
+func (t *Template) unfit(in cue.Value, name, other string, def cue.Value) *values.Node {
+	beside := declaration(in, other)
+	for _, n := range slices.Concat(t.edges(beside), numbersAround(def)) {
+		with := in.Unify(t.ctx.BuildExpr(ast.NewStruct(ast.NewString(other), syntax(n))))
+		field := entry(with, name)
+		if left, ok := ownDefault(field); ok && !wrong(with) && !t.defaultFits(field, left) {
+			return n
+		}
+	}
+	return nil
+}
+
+// numbersAround are the integers about the integer n, and some far from it.
+func numbersAround(n cue.Value) []*values.Node {
+	i, err := n.Int64()
+	if err != nil {
+		return nil
+	}
+	const far = 1_000_000
+	var out []*values.Node
+	for _, other := range []int64{i + 1, i - 1, i, far, -far} {
+		out = append(out, &values.Node{Kind: values.Number, Text: strconv.FormatInt(other, 10)})
+	}
+	return out
+}
+
+// defaultFits says whether one of the bounds that stand beside the default def of v holds for
+// it, or there are none.
+func (t *Template) defaultFits(v, def cue.Value) bool {
+	broad := defaultBounds(v, def)
+	return len(broad) == 0 || slices.ContainsFunc(broad, func(b cue.Value) bool {
+		_, err := t.within(b, def)
+		return err == nil
+	})
 }
 
 // outsideDefaults are the positions of defaults that Compile refuses.
@@ -430,31 +519,38 @@ func (v *vetter) outsideDefaults() map[string]bool {
 // default def: what the author says a value has to be.
 func defaultBounds(v, def cue.Value) []cue.Value {
 	op, args := v.Eval().Expr()
+	lost := lostArms(v)
+	if op != cue.OrOp && len(lost) == 0 && (op != cue.NoOp || len(args) != 1 || args[0].Equals(def)) {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Concat(args, lost), func(arm cue.Value) bool { return !bounds(arm, def) })
+}
+
+// bounds says whether the alternative arm is more than one value, and of the kind of def.
+func bounds(arm, def cue.Value) bool {
+	if shape.Kinds(arm)&def.Kind() == 0 || arm.Equals(def) && arm.Validate(cue.Concrete(true)) == nil {
+		return false
+	}
+	switch def.Kind() {
+	case cue.ListKind:
+		return arm.LookupPath(cue.MakePath(cue.AnyIndex)).Exists() || arm.Validate(cue.Concrete(true)) != nil
+	case cue.StructKind:
+		return !otherStruct(arm, def)
+	default:
+		return !arm.IsConcrete()
+	}
+}
+
+// lostArms are the alternatives of v that the engine drops since it tries them without any
+// entry: lists and maps that must have some.
+func lostArms(v cue.Value) []cue.Value {
+	op, args := cue.Dereference(v).Expr()
 	if op != cue.OrOp {
 		return nil
 	}
-	var out []cue.Value
-	for _, arm := range args {
-		if arm.IncompleteKind()&def.Kind() == 0 || arm.Equals(def) && arm.Validate(cue.Concrete(true)) == nil {
-			continue
-		}
-		switch def.Kind() {
-		case cue.ListKind:
-			if !arm.LookupPath(cue.MakePath(cue.AnyIndex)).Exists() && arm.Validate(cue.Concrete(true)) == nil {
-				continue
-			}
-		case cue.StructKind:
-			if otherStruct(arm, def) {
-				continue
-			}
-		default:
-			if arm.IsConcrete() {
-				continue
-			}
-		}
-		out = append(out, arm)
-	}
-	return out
+	return slices.DeleteFunc(args, func(arm cue.Value) bool {
+		return arm.IncompleteKind() != cue.BottomKind || shape.Kinds(arm)&(cue.ListKind|cue.StructKind) == 0
+	})
 }
 
 // otherStruct says whether the struct arm is meant for something else than def: it lacks

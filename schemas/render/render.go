@@ -90,7 +90,7 @@ func (t *Template) RenderTwice(valuesJSON []byte, c Context) (res *Result, err e
 // read checks the context and reads the values.
 func (t *Template) read(valuesJSON []byte, c Context) (*values.Node, error) {
 	if err := c.Check(); err != nil {
-		return nil, fmt.Errorf("rendering: %w", err)
+		return nil, err
 	}
 	tree, mistakes := values.Parse(valuesJSON)
 	if len(mistakes) == 0 && holds(tree, placeholder) {

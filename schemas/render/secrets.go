@@ -105,7 +105,7 @@ func instead(declared []cue.Value, n *values.Node) bool {
 		values.List: cue.ListKind, values.Object: cue.StructKind,
 	}
 	kind, looked := kinds[n.Kind], 0
-	return kind != cue.BottomKind && !slices.ContainsFunc(declared, func(v cue.Value) bool { return v.IncompleteKind()&kind != 0 }) &&
+	return kind != cue.BottomKind && !slices.ContainsFunc(declared, func(v cue.Value) bool { return shape.Kinds(v)&kind != 0 }) &&
 		slices.ContainsFunc(declared, func(v cue.Value) bool { return sensitiveBelow(v, &looked) })
 }
 

@@ -106,3 +106,74 @@ func TestWhatIsNotSensitiveIsShown(t *testing.T) {
 		}
 	}
 }
+
+// Short is a template whose sensitive variables can be a letter or a digit, as what others
+// want can be. What these want may be made of a sensitive one in many ways.
+const short = `package t
+
+#Variables: {
+	token?: string @sensitive()
+	pin?:   int @sensitive()
+	mode:   *"a" | "b"
+	count:  *2 | int & >=1 & <=7
+	list?: [...string]
+	need?: {name!: =~"^a b$"}
+
+	_held: pin
+	let kept = pin
+	#Most:     <=pin
+	beside?:   int & <=pin
+	hidden?:   int & <=_held
+	let?:      int & <=kept
+	defined?:  int & #Most
+	counted?:  int & <=len([for i in [1, 2, 3, 4, 5, 6, 7, 8, 9] if i <= pin {i}])
+	matched?:  =~"^\(token)-"
+	within?:   {deep?: int & <=pin}
+	entries?:  [string]: int & <=pin
+	items?:    [...int & <=pin]
+	if pin == 7 {
+		chosen?: int & <=pin
+	}
+	for bound in [pin] {
+		looped?: int & <=bound
+	}
+}
+values: #Variables
+#Context: {name: string, namespace: string}
+context: #Context
+objects: {}
+rollout: {}
+`
+
+// A secret of one letter is in most messages, of which it says nothing.
+func TestAShortSecretHidesNoMessageThatIsNotMadeOfIt(t *testing.T) {
+	tpl := compile(t, short)
+	for values, want := range map[string]string{
+		`{"token": "a", "mode": "c"}`:          `values.mode: wanted one of "a", "b", found "c"`,
+		`{"token": "a", "nosuchname": 0}`:      `values.nosuchname: wanted a variable of the template, found the unknown name "nosuchname"; known here: `,
+		`{"token": "a", "list": "x"}`:          `values.list: wanted a list, found "x"`,
+		`{"token": "a", "list": {}}`:           `values.list: wanted a list, found an object of 0 entries`,
+		`{"token": "a", "need": {}}`:           `values.need.name: wanted a string matching ^a b$, found nothing; set name`,
+		`{"token": ["a"]}`:                     `values.token: wanted a string, found something that is not shown`,
+		`{"pin": 1, "count": 8}`:               `values.count: wanted an integer from 1 to 7, found 8`,
+		`{"pin": 7, "count": 8}`:               `values.count: wanted an integer from 1 to 7, found 8`,
+		`{"token": "wanted", "count": "many"}`: `values.count: wanted an integer from 1 to 7, found "many"`,
+	} {
+		_, err := tpl.Render([]byte(values), cart)
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: wanted %s, got %v", values, want, err)
+		}
+	}
+}
+
+func TestAShortSecretIsNotToldByWhatOthersWant(t *testing.T) {
+	tpl := compile(t, short)
+	for _, set := range []string{
+		`"beside": 9`, `"hidden": 9`, `"let": 9`, `"defined": 9`, `"counted": 9`, `"within": {"deep": 9}`, `"entries": {"x": 9}`, `"items": [9]`, `"chosen": 9`, `"looped": 9`, `"matched": "x"`,
+	} {
+		_, err := tpl.Render([]byte(`{"pin": 7, "token": "q", `+set+`}`), cart)
+		if err == nil || strings.ContainsAny(err.Error(), "7") || repeats(err.Error(), []string{"q"}) || strings.Contains(err.Error(), "^q") {
+			t.Errorf("%s: wanted an error without the sensitive values, got %v", set, err)
+		}
+	}
+}

@@ -69,6 +69,13 @@ type TemplateCommandStatus struct {
 	ObservedGeneration int64          `json:"observedGeneration,omitempty"`
 	Outcome            CommandOutcome `json:"outcome,omitempty"`
 	Message            string         `json:"message,omitempty"`
+	// At is when the command was found to have been obeyed; unset where it was refused. Commands
+	// are obeyed one by one, so it puts them in order.
+	// +optional
+	At *metav1.MicroTime `json:"at,omitempty"`
+	// RolledBackFrom is the name of the revision that a rollback turned away from. Were the
+	// status of the template lost, it says for which revision the rollback still holds.
+	RolledBackFrom string `json:"rolledBackFrom,omitempty"`
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`

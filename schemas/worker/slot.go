@@ -168,18 +168,7 @@ func (s *slot) attempt(j *job) (r *reply, cause Cause, byItself bool) {
 			if a.err == nil {
 				return a.reply, "", false
 			}
-			// It has ended, or it writes what nobody understands and must end.
-			alone := false
-			select {
-			case <-p.exited:
-				alone = true
-			case <-watch.After(grace):
-			}
-			s.end((*process).kill)
-			cause, byItself = p.wentWrong(s.pool.options.Memory)
-			if alone && !byItself && p.killed() {
-				cause = CauseKilled
-			}
+			cause, byItself = s.autopsy()
 			return nil, cause, byItself
 		case <-deadline.C():
 			worked, known := s.pool.options.worked(p.cmd.Process.Pid)
@@ -195,6 +184,23 @@ func (s *slot) attempt(j *job) (r *reply, cause Cause, byItself bool) {
 			return kill(CauseCrash)
 		}
 	}
+}
+
+// autopsy ends a process that did not answer: it has ended, or it writes what nobody
+// understands and must end. It says what it died of.
+func (s *slot) autopsy() (cause Cause, byItself bool) {
+	p, alone := s.process, false
+	select {
+	case <-p.exited:
+		alone = true
+	case <-s.pool.options.Clock.After(grace):
+	}
+	s.end((*process).kill)
+	cause, byItself = p.wentWrong(s.pool.options.Memory)
+	if alone && !byItself && p.killed() {
+		cause = CauseKilled
+	}
+	return cause, byItself
 }
 
 // grace is how long a child that no longer answers may take to end by itself, so that its

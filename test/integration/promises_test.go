@@ -30,7 +30,6 @@ import (
 	testclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"tidegate.io/tidegate/policies/eval"
@@ -38,7 +37,6 @@ import (
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/templates"
 	"tidegate.io/tidegate/schemas/v1alpha1"
-	"tidegate.io/tidegate/test/cluster/local"
 	"tidegate.io/tidegate/webhook"
 )
 
@@ -826,14 +824,7 @@ var clusterPromises = []struct {
 // TestPromisesOnACluster brings seven Releases of the shipped template web into service and
 // then does what breaks pipelines elsewhere. What comes later builds on what was before.
 func TestPromisesOnACluster(t *testing.T) {
-	log.SetLogger(managerLog("all"))
-	cluster := local.ForTest(t, local.Options{})
-	if err := cluster.InstallGatewayAPI(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := cluster.InstallCRDs(t.Context(), "../../charts/tidegate/resources/crds"); err != nil {
-		t.Fatal(err)
-	}
+	cluster := controlPlane(t)
 	e := &estate{shipped: newShipped(t, cluster.RESTConfig(), "web")}
 	e.source = e.files()
 	e.manage()

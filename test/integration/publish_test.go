@@ -1,13 +1,10 @@
 package integration
 
 import (
-	"context"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -19,25 +16,7 @@ import (
 // everything real: the API server, the chart and a manager process with its workers. The cases
 // follow each other.
 func TestPublishing(t *testing.T) {
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	st, err := stage.Up(t.Context(), stage.Options{Root: root, Progress: logWriter{t}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &publisher{&people{play: &play{T: t, Stage: st}}}
-	t.Cleanup(func() {
-		if t.Failed() {
-			p.complain()
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if err := st.Down(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	p := &publisher{&people{play: onStage(t)}}
 	p.begin()
 	p.Run("a breaking change is refused, and one that is declared names whom it breaks", p.breaking)
 	p.Run("mistakes that only show later are refused, and lesser ones are shown", p.vetted)

@@ -34,7 +34,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -43,7 +42,6 @@ import (
 	"tidegate.io/tidegate/rollout/plan"
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
-	"tidegate.io/tidegate/test/cluster/local"
 )
 
 // within bounds every wait for the cluster.
@@ -52,14 +50,7 @@ const within = 60 * time.Second
 // TestRollout runs the release and the rollout loop against a real control plane. Each
 // case has a namespace, a template and managers of its own.
 func TestRollout(t *testing.T) {
-	log.SetLogger(managerLog("all"))
-	cluster := local.ForTest(t, local.Options{})
-	if err := cluster.InstallGatewayAPI(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := cluster.InstallCRDs(t.Context(), "../../charts/tidegate/resources/crds"); err != nil {
-		t.Fatal(err)
-	}
+	cluster := controlPlane(t)
 	for name, run := range map[string]func(*testing.T, *world){
 		"a first install serves":                                       firstInstallServes,
 		"a good release is promoted step by step":                      goodReleaseIsPromoted,

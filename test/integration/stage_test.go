@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -20,25 +19,7 @@ import (
 // TestStage plays with everything real: the chart, a manager process, Prometheus, a gateway and
 // requests. The cases follow each other on one stage and leave a serving Release behind.
 func TestStage(t *testing.T) {
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	st, err := stage.Up(t.Context(), stage.Options{Root: root, Progress: logWriter{t}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &play{T: t, Stage: st}
-	t.Cleanup(func() {
-		if t.Failed() {
-			p.complain()
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if err := st.Down(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	p := onStage(t)
 	p.begin()
 
 	p.Run("a manager that is killed at random points ends the same, and no request is lost", p.killed)

@@ -17,28 +17,19 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tidegate.io/tidegate/rollout/controller"
 	"tidegate.io/tidegate/rollout/plan"
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
-	"tidegate.io/tidegate/test/cluster/local"
 )
 
 // TestStrategies rolls out every kind of workload by real templates on a real control
 // plane: what is rendered, planned and applied must fit together, and Kubernetes' own
 // controllers must do their part.
 func TestStrategies(t *testing.T) {
-	log.SetLogger(managerLog("all"))
-	cluster := local.ForTest(t, local.Options{})
-	if err := cluster.InstallGatewayAPI(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := cluster.InstallCRDs(t.Context(), "../../charts/tidegate/resources/crds"); err != nil {
-		t.Fatal(err)
-	}
+	cluster := controlPlane(t)
 	for name, c := range map[string]struct {
 		template string
 		run      func(*testing.T, *staged)

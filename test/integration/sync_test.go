@@ -18,27 +18,18 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"tidegate.io/tidegate/rollout/controller"
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
-	"tidegate.io/tidegate/test/cluster/local"
 )
 
 // TestSync brings twelve Releases, and two that do not follow, from revision to revision of
 // one template, on a real control plane. What comes later builds on what was before.
 func TestSync(t *testing.T) {
-	log.SetLogger(managerLog("all"))
-	cluster := local.ForTest(t, local.Options{})
-	if err := cluster.InstallGatewayAPI(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := cluster.InstallCRDs(t.Context(), "../../charts/tidegate/resources/crds"); err != nil {
-		t.Fatal(err)
-	}
+	cluster := controlPlane(t)
 	f := newFleet(t, cluster.RESTConfig())
 	for _, step := range []struct {
 		name string

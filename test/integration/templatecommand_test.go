@@ -1,10 +1,8 @@
 package integration
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -29,25 +27,7 @@ const (
 // TestPeopleAndTemplates plays what people do about templates, with everything real: the chart's
 // roles and admission policies, a manager process and the CLI. The cases follow each other.
 func TestPeopleAndTemplates(t *testing.T) {
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	st, err := stage.Up(t.Context(), stage.Options{Root: root, Progress: logWriter{t}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &people{play: &play{T: t, Stage: st}}
-	t.Cleanup(func() {
-		if t.Failed() {
-			p.complain()
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if err := st.Down(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	p := &people{play: onStage(t)}
 	p.begin()
 	p.Run("who may not decide is told so by the API server or by Tidegate", p.forbidden)
 	p.Run("the actor is stamped, and a command never changes", p.stamped)

@@ -18,7 +18,6 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/yaml"
@@ -28,20 +27,12 @@ import (
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/templates"
 	"tidegate.io/tidegate/schemas/v1alpha1"
-	"tidegate.io/tidegate/test/cluster/local"
 )
 
 // TestShippedTemplates publishes every shipped template, brings a Release of it into
 // service with the values of its full example, and promotes a second version.
 func TestShippedTemplates(t *testing.T) {
-	log.SetLogger(managerLog("all"))
-	cluster := local.ForTest(t, local.Options{})
-	if err := cluster.InstallGatewayAPI(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := cluster.InstallCRDs(t.Context(), "../../charts/tidegate/resources/crds"); err != nil {
-		t.Fatal(err)
-	}
+	cluster := controlPlane(t)
 	publisher := newShipped(t, cluster.RESTConfig(), "")
 	publisher.installExternalSecrets()
 	publisher.provideVolumes(5)

@@ -1,8 +1,10 @@
 // Package regotest runs the tests of a policy of the library from a Go test: its Rego
-// unit tests, through the engine's own test runner, and its samples.
+// unit tests, through the engine's own test runner, its samples, and its DeployPolicy.
 package regotest
 
 import (
+	"encoding/json"
+	"errors"
 	"io/fs"
 	"os"
 	"path"
@@ -13,9 +15,98 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/format"
 	"github.com/open-policy-agent/opa/v1/tester"
+	"sigs.k8s.io/yaml"
 
 	"tidegate.io/tidegate/policies/eval"
+	"tidegate.io/tidegate/schemas/v1alpha1"
 )
+
+// Folder is a folder of the library, read.
+type Folder struct {
+	// Rego is the policy, without its tests.
+	Rego string
+	// Example is what deploypolicy.yaml says; nil where the folder has none, since the policy
+	// is not for people to apply.
+	Example *eval.Source
+}
+
+// Read reads the folder dir.
+func Read(t testing.TB, dir string) Folder {
+	t.Helper()
+	var out Folder
+	files, err := filepath.Glob(filepath.Join(dir, "*.rego"))
+	if err != nil {
+		t.Fatalf("listing %s: %v", dir, err)
+	}
+	policies := 0
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.rego") {
+			continue
+		}
+		raw, err := os.ReadFile(filepath.Clean(file))
+		if err != nil {
+			t.Fatalf("reading a policy: %v", err)
+		}
+		policies, out.Rego = policies+1, string(raw)
+	}
+	if policies != 1 {
+		t.Fatalf("%s: wanted one policy, found %d", dir, policies)
+	}
+	raw, err := os.ReadFile(filepath.Join(filepath.Clean(dir), "deploypolicy.yaml"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return out
+	}
+	var p v1alpha1.DeployPolicy
+	if err == nil {
+		err = yaml.UnmarshalStrict(raw, &p)
+	}
+	if err != nil {
+		t.Fatalf("reading deploypolicy.yaml: %v", err)
+	}
+	example := eval.FromDeployPolicy(&p)
+	out.Example = &example
+	return out
+}
+
+// Policy is the policy as the example sets it up, or as it is without one.
+func (f Folder) Policy(t testing.TB) *eval.Policy {
+	t.Helper()
+	source := eval.Source{Name: "policy", Rego: f.Rego}
+	if f.Example != nil {
+		source = *f.Example
+	}
+	p, err := eval.Compile(source)
+	if err != nil {
+		t.Fatalf("Compile: %v", err)
+	}
+	return p
+}
+
+// Document reads a sample, in YAML or JSON: an object of Kubernetes, which the policy sees
+// as input.object, or else the input itself.
+func Document(t testing.TB, raw []byte) eval.Input {
+	t.Helper()
+	text, err := yaml.YAMLToJSON(raw)
+	if err != nil {
+		t.Fatalf("reading a sample: %v", err)
+	}
+	var parts map[string]json.RawMessage
+	if err := json.Unmarshal(text, &parts); err != nil {
+		t.Fatalf("reading a sample: %v", err)
+	}
+	document := map[string]any{}
+	for k, v := range parts {
+		document[k] = v
+	}
+	if parts["apiVersion"] != nil && parts["kind"] != nil {
+		document = map[string]any{"object": json.RawMessage(text)}
+	}
+	in, err := eval.NewInput(document)
+	if err != nil {
+		t.Fatalf("NewInput: %v", err)
+	}
+	return in
+}
 
 // Run checks every .rego file of a directory strictly, checks that it is formatted as
 // `opa fmt` does, and runs the rules whose names begin with test_. A directory without
@@ -74,7 +165,7 @@ func Run(t *testing.T, dir string) {
 
 // Samples evaluates every file below samples/allowed and samples/denied of a policy's
 // directory and checks that the policy objects to exactly the latter.
-func Samples(t *testing.T, p *eval.Policy, dir string, input func(t *testing.T, file string, raw []byte) eval.Input) {
+func Samples(t *testing.T, p *eval.Policy, dir string) {
 	t.Helper()
 	for _, want := range []string{"allowed", "denied"} {
 		root := os.DirFS(filepath.Join(dir, "samples", want))
@@ -88,7 +179,7 @@ func Samples(t *testing.T, p *eval.Policy, dir string, input func(t *testing.T, 
 				if err != nil {
 					t.Fatalf("reading a sample: %v", err)
 				}
-				got, err := p.Eval(t.Context(), input(t, file, raw))
+				got, err := p.Eval(t.Context(), Document(t, raw))
 				if err != nil {
 					t.Fatalf("Eval: %v", err)
 				}

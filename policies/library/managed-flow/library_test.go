@@ -1,36 +1,11 @@
 package managedflow_test
 
 import (
-	"encoding/json"
 	"testing"
 
 	"tidegate.io/tidegate/policies/eval"
-	"tidegate.io/tidegate/policies/eval/regotest"
 	managedflow "tidegate.io/tidegate/policies/library/managed-flow"
 )
-
-func TestRego(t *testing.T) {
-	regotest.Run(t, ".")
-}
-
-func TestSamples(t *testing.T) {
-	p, err := managedflow.Compile()
-	if err != nil {
-		t.Fatalf("Compile: %v", err)
-	}
-	regotest.Samples(t, p, ".", func(t *testing.T, _ string, raw []byte) eval.Input {
-		t.Helper()
-		var document map[string]any
-		if err := json.Unmarshal(raw, &document); err != nil {
-			t.Fatalf("reading a sample: %v", err)
-		}
-		in, err := eval.NewInput(document)
-		if err != nil {
-			t.Fatalf("NewInput: %v", err)
-		}
-		return in
-	})
-}
 
 func TestFactsAreWhatThePolicyReads(t *testing.T) {
 	p, err := managedflow.Compile()

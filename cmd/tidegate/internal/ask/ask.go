@@ -5,8 +5,6 @@ package ask
 
 import (
 	"bufio"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -14,19 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-)
-
-// ErrEnded is: the input ended before all questions were answered.
-var ErrEnded = errors.New("the input ended before all questions were answered")
-
-// Bounds of a dialogue: whoever exceeds them is no person, and would never end.
-const (
-	// maxLine is how long an answer may be, in bytes.
-	maxLine = 64 << 10
-	// maxLines is how many there may be.
-	maxLines = 10_000
-	// maxWrong is how many wrong ones there may be before a right one.
-	maxWrong = 100
 )
 
 // Asker asks. All fields but All and Secret are needed.
@@ -50,9 +35,6 @@ type Asker struct {
 	// lines counts the answers, wrong those that were wrong since the last right one.
 	lines, wrong int
 }
-
-// schema is one JSON Schema.
-type schema = map[string]any
 
 // spot is where an answer goes.
 type spot struct {
@@ -100,62 +82,51 @@ func (a *Asker) Again(path string, names []string, values map[string]any) error 
 	return err
 }
 
-func (a *Asker) say(format string, args ...any) { _, _ = fmt.Fprintf(a.Out, format, args...) }
-
-func (a *Asker) line() (string, error) {
-	if err := a.bounded(); err != nil {
-		return "", err
+// value asks for one variable until the answer is right. Set is false where it is left
+// to its default.
+func (a *Asker) value(s schema, name string, at spot, required bool) (v any, set bool, err error) {
+	s = a.resolve(s)
+	a.introduce(s, name, at.path)
+	if arms := structs(a, s); len(arms) > 0 {
+		return a.oneOf(arms, at, required)
 	}
-	return Line(a.In)
+	switch s["type"] {
+	case "object":
+		return a.objectOrMap(s, at, required)
+	case "array":
+		return a.list(s, at, required)
+	default:
+		return a.scalar(s, at, required)
+	}
 }
 
-// bounded counts an answer that is asked for.
-func (a *Asker) bounded() error {
-	if a.lines++; a.lines > maxLines {
-		return fmt.Errorf("wanted at most %d answers, found more", maxLines)
+// scalar asks for text, a number or a boolean.
+func (a *Asker) scalar(s schema, at spot, required bool) (any, bool, error) {
+	def, hasDefault := s["default"]
+	prompt := "  " + Words(s)
+	if hasDefault {
+		prompt += " [" + short(def) + "]"
+	} else if !required {
+		prompt += " [leave out]"
 	}
-	if a.wrong >= maxWrong {
-		return fmt.Errorf("wanted a right answer, found %d wrong ones", a.wrong)
-	}
-	return nil
-}
-
-// Line reads an answer.
-func Line(in *bufio.Reader) (string, error) {
-	var text []byte
 	for {
-		part, err := in.ReadSlice('\n')
-		text = append(text, part...)
-		switch {
-		case len(text) > maxLine:
-			return "", fmt.Errorf("reading the answer: wanted at most %d bytes, found more", maxLine)
-		case errors.Is(err, bufio.ErrBufferFull):
-			continue
-		case errors.Is(err, io.EOF) && len(text) == 0:
-			return "", ErrEnded
-		case err != nil && !errors.Is(err, io.EOF):
-			return "", fmt.Errorf("reading the answer: %w", err)
+		a.say("%s: ", prompt)
+		text, err := a.answer(s)
+		if err != nil {
+			return nil, false, err
 		}
-		return strings.TrimRight(string(text), "\r\n"), nil
-	}
-}
-
-func asSchema(v any) schema {
-	s, _ := v.(map[string]any)
-	return s
-}
-
-// resolve follows references.
-func (a *Asker) resolve(s schema) schema {
-	for range 10 {
-		ref, ok := s["$ref"].(string)
+		if text == "" && (hasDefault || !required) {
+			return nil, false, nil
+		}
+		v, ok := a.read(s, text, at)
 		if !ok {
-			return s
+			continue
 		}
-		defs, _ := a.root["$defs"].(map[string]any)
-		s = asSchema(defs[strings.TrimPrefix(ref, "#/$defs/")])
+		if hasDefault && reflect.DeepEqual(v, def) {
+			return nil, false, nil
+		}
+		return v, true, nil
 	}
-	return s
 }
 
 // object asks for the fields of an object that given leaves open.
@@ -208,231 +179,6 @@ func (a *Asker) complete(s schema, at spot, given any) (any, error) {
 		return given, nil
 	}
 	return a.object(s, at, inner)
-}
-
-// conditional says that a variable is there only where others have certain values.
-func conditional(s schema) bool {
-	return s["x-rules"] != nil && s["type"] == nil && s["anyOf"] == nil && s["enum"] == nil
-}
-
-// order is the order of the questions: what is required first, then the rest by place,
-// where a group stands at the place of its first.
-func (a *Asker) order(s schema) []string {
-	names := texts(s["propertyOrder"])
-	properties, _ := s["properties"].(map[string]any)
-	required := texts(s["required"])
-	group := func(name string) string {
-		g, _ := asSchema(properties[name])["x-group"].(string)
-		return g
-	}
-	place := map[string]int{}
-	for i, n := range names {
-		place[n] = i
-		if g := group(n); g != "" {
-			place[n] = slices.IndexFunc(names, func(other string) bool { return group(other) == g })
-		}
-		if !slices.Contains(required, n) {
-			place[n] += len(names)
-		}
-	}
-	slices.SortStableFunc(names, func(x, y string) int { return place[x] - place[y] })
-	return names
-}
-
-func texts(v any) []string {
-	list, _ := v.([]any)
-	var out []string
-	for _, item := range list {
-		if s, ok := item.(string); ok {
-			out = append(out, s)
-		}
-	}
-	return out
-}
-
-// value asks for one variable until the answer is right. Set is false where it is left
-// to its default.
-func (a *Asker) value(s schema, name string, at spot, required bool) (v any, set bool, err error) {
-	s = a.resolve(s)
-	a.introduce(s, name, at.path)
-	if arms := structs(a, s); len(arms) > 0 {
-		return a.oneOf(arms, at, required)
-	}
-	switch s["type"] {
-	case "object":
-		return a.objectOrMap(s, at, required)
-	case "array":
-		return a.list(s, at, required)
-	default:
-		return a.scalar(s, at, required)
-	}
-}
-
-// introduce shows what a variable is.
-func (a *Asker) introduce(s schema, name, path string) {
-	head := strings.TrimPrefix(strings.TrimPrefix(path, "values"), ".")
-	if title, _ := s["title"].(string); title != "" {
-		head = title + " (" + head + ")"
-	}
-	doc, _ := s["description"].(string)
-	if doc = strings.Join(strings.Fields(doc), " "); doc != "" {
-		head += ": " + doc
-	}
-	if head == "" {
-		head = name
-	}
-	a.say("\n%s\n", head)
-	if s["x-immutable"] == true {
-		a.say("  It cannot be changed later.\n")
-	}
-	if s["x-sensitive"] == true {
-		a.say("  Careful: whoever can read the Release can read this. A reference to a Secret is safer.\n")
-	}
-}
-
-// mistakes shows what is wrong with v at the spot; false where nothing is.
-func (a *Asker) mistakes(at spot, v any) bool {
-	lines := a.Check(at.whole(v), at.path)
-	for _, l := range lines {
-		a.say("  %s\n", l)
-	}
-	if len(lines) == 0 {
-		a.wrong = 0
-		return false
-	}
-	a.wrong++
-	return true
-}
-
-// scalar asks for text, a number or a boolean.
-func (a *Asker) scalar(s schema, at spot, required bool) (any, bool, error) {
-	def, hasDefault := s["default"]
-	prompt := "  " + Words(s)
-	if hasDefault {
-		prompt += " [" + short(def) + "]"
-	} else if !required {
-		prompt += " [leave out]"
-	}
-	for {
-		a.say("%s: ", prompt)
-		text, err := a.answer(s)
-		if err != nil {
-			return nil, false, err
-		}
-		if text == "" && (hasDefault || !required) {
-			return nil, false, nil
-		}
-		v, ok := a.read(s, text, at)
-		if !ok {
-			continue
-		}
-		if hasDefault && reflect.DeepEqual(v, def) {
-			return nil, false, nil
-		}
-		return v, true, nil
-	}
-}
-
-func (a *Asker) answer(s schema) (string, error) {
-	if s["x-sensitive"] == true && a.Secret != nil {
-		if err := a.bounded(); err != nil {
-			return "", err
-		}
-		return a.Secret()
-	}
-	return a.line()
-}
-
-// read makes a value of text, of the first type that the gate lets pass; where there is
-// none it shows what is wrong with the likeliest.
-func (a *Asker) read(s schema, text string, at spot) (any, bool) {
-	candidates := readings(s, text)
-	for _, v := range candidates {
-		if len(a.Check(at.whole(v), at.path)) == 0 {
-			a.wrong = 0
-			return v, true
-		}
-	}
-	a.mistakes(at, candidates[0])
-	return nil, false
-}
-
-// readings are what text can stand for, the likeliest first.
-func readings(s schema, text string) []any {
-	options := enum(s)
-	var typed []any
-	for _, o := range options {
-		if fmt.Sprint(o) == text {
-			typed = append(typed, o)
-		}
-	}
-	typed = append(typed, literals(s, strings.TrimSpace(text))...)
-	if i, err := strconv.Atoi(text); err == nil && i >= 1 && i <= len(options) && len(typed) == 0 {
-		typed = append(typed, options[i-1])
-	}
-	return append(typed, text)
-}
-
-// literals are the boolean, null and number that text can stand for.
-func literals(s schema, text string) []any {
-	var out []any
-	switch lower := strings.ToLower(text); {
-	case accepts(s, "boolean") && slices.Contains([]string{"y", "yes", "true"}, lower):
-		out = append(out, true)
-	case accepts(s, "boolean") && slices.Contains([]string{"n", "no", "false"}, lower):
-		out = append(out, false)
-	case accepts(s, "null") && lower == "null":
-		out = append(out, nil)
-	}
-	if number := json.Number(text); accepts(s, "number") && json.Valid([]byte(text)) {
-		if _, err := number.Float64(); err == nil {
-			out = append(out, number)
-		}
-	}
-	return out
-}
-
-// accepts says whether a schema names a type, or none.
-func accepts(s schema, kind string) bool {
-	match := func(t any) bool { return t == kind || kind == "number" && t == "integer" }
-	switch t := s["type"].(type) {
-	case string:
-		return match(t)
-	case []any:
-		return slices.ContainsFunc(t, match)
-	}
-	if arms, ok := s["anyOf"].([]any); ok {
-		return slices.ContainsFunc(arms, func(arm any) bool { return accepts(asSchema(arm), kind) })
-	}
-	return s["enum"] == nil && s["const"] == nil
-}
-
-func enum(s schema) []any {
-	options, _ := s["enum"].([]any)
-	arms, _ := s["anyOf"].([]any)
-	for _, arm := range arms {
-		options = append(slices.Clone(options), enum(asSchema(arm))...)
-	}
-	return options
-}
-
-// yes asks a question that is answered by yes or no, no being the default.
-func (a *Asker) yes(question string) (bool, error) {
-	for {
-		a.say("  %s [y/N]: ", question)
-		text, err := a.line()
-		if err != nil {
-			return false, err
-		}
-		switch strings.ToLower(strings.TrimSpace(text)) {
-		case "", "n", "no":
-			return false, nil
-		case "y", "yes":
-			return true, nil
-		}
-		a.wrong++
-		a.say("  wanted y or n, found %q\n", text)
-	}
 }
 
 func (a *Asker) objectOrMap(s schema, at spot, required bool) (any, bool, error) {
@@ -490,25 +236,6 @@ func (a *Asker) entries(s schema, at spot) (any, bool, error) {
 	}
 }
 
-// entrySchema is the schema of the entry called name of a map; nil where there is none.
-func entrySchema(s schema, name string) schema {
-	patterns, _ := s["patternProperties"].(map[string]any)
-	for _, p := range slices.Sorted(maps.Keys(patterns)) {
-		if matches(p, name) {
-			return asSchema(patterns[p])
-		}
-	}
-	switch rest := s["additionalProperties"].(type) {
-	case map[string]any:
-		return rest
-	case bool:
-		if !rest {
-			return nil
-		}
-	}
-	return schema{}
-}
-
 // list asks for the items of a list.
 func (a *Asker) list(s schema, at spot, required bool) (any, bool, error) {
 	for {
@@ -562,23 +289,6 @@ func (a *Asker) items(s schema, at spot) ([]any, error) {
 	}
 }
 
-// simple says whether an answer of one line can be a value of the schema.
-func simple(a *Asker, s schema) bool {
-	return s["type"] != "object" && s["type"] != "array" && len(structs(a, s)) == 0
-}
-
-// structs are the objects that a schema is a choice of.
-func structs(a *Asker, s schema) []schema {
-	arms, _ := s["anyOf"].([]any)
-	var out []schema
-	for _, arm := range arms {
-		if r := a.resolve(asSchema(arm)); r["type"] == "object" {
-			out = append(out, r)
-		}
-	}
-	return out
-}
-
 // oneOf asks which of several objects is meant, and for its fields.
 func (a *Asker) oneOf(arms []schema, at spot, required bool) (any, bool, error) {
 	for i, arm := range arms {
@@ -612,39 +322,4 @@ func (a *Asker) oneOf(arms []schema, at spot, required bool) (any, bool, error) 
 			return v, true, nil
 		}
 	}
-}
-
-// fixedFields are the fields of an object that have only one value.
-func fixedFields(s schema) map[string]any {
-	out := map[string]any{}
-	properties, _ := s["properties"].(map[string]any)
-	for name, p := range properties {
-		if c, ok := asSchema(p)["const"]; ok {
-			out[name] = c
-		}
-	}
-	return out
-}
-
-func constants(s schema) string {
-	fixed := fixedFields(s)
-	var parts []string
-	for _, name := range slices.Sorted(maps.Keys(fixed)) {
-		parts = append(parts, fmt.Sprintf("%s is %v", name, fixed[name]))
-	}
-	if len(parts) == 0 {
-		return ""
-	}
-	return " (" + strings.Join(parts, ", ") + ")"
-}
-
-func short(v any) string {
-	if s, ok := v.(string); ok {
-		return s
-	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Sprint(v)
-	}
-	return string(b)
 }

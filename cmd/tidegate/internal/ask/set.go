@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/yaml"
+
+	"tidegate.io/tidegate/cmd/tidegate/internal/syntax"
 )
 
 // Set sets one of values as PATH=VALUE says: names with dots between, and a value that
@@ -39,6 +41,9 @@ func Set(values map[string]any, assignment string) error {
 
 func parse(text string) (any, error) {
 	data, err := yaml.YAMLToJSON([]byte(text))
+	if wrong := syntax.Find([]byte(text)); wrong != nil {
+		return nil, fmt.Errorf("wanted a value as in YAML, found %s; put it in quotes if it is text", wrong.Found)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("wanted a value as in YAML: %w", err)
 	}

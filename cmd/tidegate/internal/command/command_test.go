@@ -225,8 +225,8 @@ func TestWrongInputsSayWhatWasWanted(t *testing.T) {
 		}},
 		"names of all namespaces": {[]string{"get", "releases", "cart", "-A"}, ExitError, []string{"names are of one namespace"}},
 		"an unknown format":       {[]string{"get", "-n", "shop", "-o", "xml"}, ExitError, []string{`"xml"`, "json"}},
-		"an unknown command":      {[]string{"statsu", "cart"}, ExitError, []string{`unknown command "statsu"`, "status"}},
-		"an unknown flag":         {[]string{"status", "cart", "--wach"}, ExitError, []string{"unknown flag: --wach", "See 'tidegate status --help'"}},
+		"an unknown command":      {[]string{"statsu", "cart"}, ExitError, []string{`found "statsu"; did you mean status?`, "status"}},
+		"an unknown flag":         {[]string{"status", "cart", "--wach"}, ExitError, []string{"found --wach; did you mean --watch?", "See 'tidegate status --help'"}},
 		"no release":              {[]string{"status"}, ExitError, []string{"wanted one RELEASE, found 0 arguments", "Usage: tidegate status RELEASE"}},
 		"two releases":            {[]string{"status", "a", "b"}, ExitError, []string{"wanted one RELEASE, found 2 arguments"}},
 		"a misspelt release": {[]string{"status", "crat", "-n", "shop"}, ExitError, []string{
@@ -254,8 +254,8 @@ func TestWrongInputsSayWhatWasWanted(t *testing.T) {
 		}},
 		"a negative wait":         {[]string{"pause", "cart", "-n", "shop", "--wait", "-1s"}, ExitError, []string{"wanted a positive time in --wait, found -1s"}},
 		"arguments of version":    {[]string{"version", "now"}, ExitError, []string{`wanted no arguments, found ["now"]`}},
-		"render without anything": {[]string{"render"}, ExitRenderFailed, []string{`"filename" not set`}},
-		"render with a typo":      {[]string{"render", "--vales", "x"}, ExitRenderFailed, []string{"unknown flag: --vales"}},
+		"render without anything": {[]string{"render"}, ExitRenderFailed, []string{"wanted --filename, found none"}},
+		"render with a typo":      {[]string{"render", "--vales", "x"}, ExitRenderFailed, []string{"found --vales; did you mean --values?"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, interceptor.Funcs{}, shop()...)

@@ -74,9 +74,9 @@ func (o *releaseCreateOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	template, err := render.Compile(source.Files)
+	template, err := until(ctx, func() (*render.Template, error) { return render.Compile(source.Files) })
 	if err != nil {
-		return o.refuse(fmt.Errorf("compiling the template: %w", err))
+		return o.refuse(err)
 	}
 	in := offline.Input{Files: source.Files, Values: []byte("{}")}
 	if o.answers != "" {
@@ -95,7 +95,16 @@ func (o *releaseCreateOptions) run(ctx context.Context) error {
 	}
 	if o.asks() {
 		given := values
-		values, err = interruptible(ctx, o.In, func() (map[string]any, error) { return o.ask(reader, template, in.Context, given) })
+		dialogue, stop := context.WithCancelCause(ctx)
+		defer stop(nil)
+		judge := func(values map[string]any) []render.Problem {
+			found, err := until(dialogue, func() ([]render.Problem, error) { return problems(template, in.Context, values), nil })
+			if errors.Is(err, errEndless) {
+				stop(err)
+			}
+			return found
+		}
+		values, err = interruptible(dialogue, o.In, func() (map[string]any, error) { return o.ask(dialogue, reader, template, judge, given) })
 		if err != nil {
 			return err
 		}
@@ -103,7 +112,7 @@ func (o *releaseCreateOptions) run(ctx context.Context) error {
 	if in.Values, err = json.Marshal(values); err != nil {
 		return fmt.Errorf("writing the values: %w", err)
 	}
-	result, err := renderUntil(ctx, in)
+	result, err := until(ctx, func() (*render.Result, error) { return offline.Render(in) })
 	if err != nil {
 		return o.refuse(err)
 	}
@@ -171,6 +180,9 @@ func interruptible[T any](ctx context.Context, in any, dialogue func() (T, error
 	case <-ctx.Done():
 		restore()
 		var none T
+		if cause := context.Cause(ctx); errors.Is(cause, errEndless) {
+			return none, cause
+		}
 		return none, errors.New("interrupted; nothing was written")
 	}
 }
@@ -239,9 +251,12 @@ func (o *releaseCreateOptions) given(in offline.Input) (map[string]any, error) {
 	return values, nil
 }
 
+// judge says what is wrong with values.
+type judge func(values map[string]any) []render.Problem
+
 // ask asks for what is not given.
-func (o *releaseCreateOptions) ask(in *bufio.Reader, template *render.Template, facts render.Context, given map[string]any) (map[string]any, error) {
-	text, err := template.Schema()
+func (o *releaseCreateOptions) ask(ctx context.Context, in *bufio.Reader, template *render.Template, judge judge, given map[string]any) (map[string]any, error) {
+	text, err := until(ctx, template.Schema)
 	if err != nil {
 		return nil, fmt.Errorf("reading the template's variables: %w", err)
 	}
@@ -253,7 +268,7 @@ func (o *releaseCreateOptions) ask(in *bufio.Reader, template *render.Template, 
 	}
 	check := func(values map[string]any, path string) []string {
 		var lines []string
-		for _, p := range problems(template, facts, values) {
+		for _, p := range judge(values) {
 			if under(p.Path, path) {
 				lines = append(lines, p.String())
 			}
@@ -268,7 +283,7 @@ func (o *releaseCreateOptions) ask(in *bufio.Reader, template *render.Template, 
 	if err != nil {
 		return nil, fmt.Errorf("asking for the values: %w", err)
 	}
-	return o.mend(asker, template, facts, values)
+	return o.mend(asker, judge, values)
 }
 
 // maxMends is how many variables are asked for again: a template can ask for one only
@@ -277,9 +292,9 @@ const maxMends = 50
 
 // mend asks again for variables that turn out to be wrong or missing once all answers are
 // known.
-func (o *releaseCreateOptions) mend(asker *ask.Asker, template *render.Template, facts render.Context, values map[string]any) (map[string]any, error) {
+func (o *releaseCreateOptions) mend(asker *ask.Asker, judge judge, values map[string]any) (map[string]any, error) {
 	for range maxMends {
-		found := problems(template, facts, values)
+		found := judge(values)
 		if len(found) == 0 {
 			return values, nil
 		}

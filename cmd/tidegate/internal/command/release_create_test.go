@@ -135,9 +135,9 @@ func TestReleaseCreateDoesNotAskWhereNobodyAnswers(t *testing.T) {
 		"a mistake on the command line": {[]string{"-f", answered, "--set", "replicas=0"}, ExitError, "values.replicas: wanted an integer from 1 to 10, found 0"},
 		"an assignment without a value": {[]string{"--set", "image"}, ExitError, "Error: --set image: wanted PATH=VALUE"},
 		"a path through a value":        {[]string{"-f", answered, "--set", "image.tag=1"}, ExitError, "wanted an object at image, found a value"},
-		"answers that are no YAML":      {[]string{"-f", file(t, "c.yaml", "image: [")}, ExitError, "values: wanted YAML, found: "},
+		"answers that are no YAML":      {[]string{"-f", file(t, "c.yaml", "image: [")}, ExitError, "values: wanted YAML, found something else than a value"},
 		"answers that are a list":       {[]string{"-f", file(t, "d.yaml", "[1]")}, ExitError, "wanted a mapping of names to values"},
-		"no such answers":               {[]string{"-f", "nowhere"}, ExitError, "Error: reading nowhere: open nowhere: no such file"},
+		"no such answers":               {[]string{"-f", "nowhere"}, ExitError, "Error: reading nowhere: no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, interceptor.Funcs{})

@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -69,7 +68,7 @@ func (o *renderOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	result, err := renderUntil(ctx, in)
+	result, err := until(ctx, func() (*render.Result, error) { return offline.Render(in) })
 	if findings := offline.Findings(err); findings != nil {
 		for _, line := range findings {
 			o.say("%s", line)
@@ -81,24 +80,4 @@ func (o *renderOptions) run(ctx context.Context) error {
 	}
 	o.say("%s", offline.Summary(result))
 	return offline.Write(o.Out, result, o.output)
-}
-
-// renderUntil renders unless ctx ends first: CUE itself cannot be interrupted, so the
-// work is left behind for the end of the process.
-func renderUntil(ctx context.Context, in offline.Input) (*render.Result, error) {
-	type answer struct {
-		result *render.Result
-		err    error
-	}
-	done := make(chan answer, 1)
-	go func() {
-		result, err := offline.Render(in)
-		done <- answer{result, err}
-	}()
-	select {
-	case a := <-done:
-		return a.result, a.err
-	case <-ctx.Done():
-		return nil, errors.New("interrupted while rendering")
-	}
 }

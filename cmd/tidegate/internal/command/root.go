@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -59,6 +61,9 @@ type Env struct {
 	Client func(genericclioptions.RESTClientGetter, *runtime.Scheme) (client.Client, error)
 	// Discovery does the same for the cluster's versions.
 	Discovery func(genericclioptions.RESTClientGetter) (Discovery, error)
+	// Bounded runs this very command in a process of its own that may hold only so much
+	// memory, and returns its exit code; nil where this is that process, or there is none.
+	Bounded func(context.Context) (int, error)
 }
 
 // Discovery is what `version` asks a cluster.
@@ -123,8 +128,11 @@ func Run(ctx context.Context, env Env, args []string) int {
 		code = ExitRenderFailed
 	}
 	var own *exitError
-	if errors.As(err, &own) {
+	switch {
+	case errors.As(err, &own):
 		code = own.code
+	case errors.Is(err, errEndless):
+		code = ExitRefused
 	}
 	if ctx.Err() != nil {
 		return ExitInterrupted
@@ -137,11 +145,27 @@ func Run(ctx context.Context, env Env, args []string) int {
 
 // explain adds what to do to errors that come from afar.
 func explain(err error) string {
-	if meta.IsNoMatchError(err) {
-		return err.Error() + "\nThe cluster does not know Tidegate's kinds. Is it the right one (--context), and is Tidegate installed there?"
+	text := err.Error()
+	if file, ok := errors.AsType[*fs.PathError](err); ok {
+		// The name of the system call says nothing, and the path may be there already.
+		plain := file.Path + ": " + file.Err.Error()
+		text = strings.Replace(text, file.Error(), plain, 1)
+		text = strings.Replace(text, file.Path+": "+plain, plain, 1)
 	}
-	return err.Error()
+	if meta.IsNoMatchError(err) {
+		return text + "\nThe cluster does not know Tidegate's kinds. Is it the right one (--context), and is Tidegate installed there?"
+	}
+	if lost, ok := errors.AsType[*url.Error](err); ok {
+		if strings.HasPrefix(lost.URL, noCluster) {
+			return text + "\nNo cluster is named, and none is on this machine: set KUBECONFIG, or give --kubeconfig."
+		}
+		return text + "\nThe cluster does not answer. Is it the right one (--context, --kubeconfig), and is it up?"
+	}
+	return text
 }
+
+// noCluster is where clients look that no kubeconfig names a cluster to.
+const noCluster = "http://localhost:8080/"
 
 const longHelp = `Tidegate makes one release flow the only way into production.
 
@@ -153,7 +177,7 @@ invalid, or Tidegate refused; 3 it did not end in time; 130 interrupted.
 ` + "`render`, and `template` where it checks files, have their own: 0 good, 1 mistakes found,\n2 could not run."
 
 func (c *cli) root() *cobra.Command {
-	root := &cobra.Command{
+	root := group(&cobra.Command{
 		Use:               "tidegate",
 		Annotations:       map[string]string{cobra.CommandDisplayNameAnnotation: c.Name},
 		Short:             "Show and steer releases that go through Tidegate",
@@ -161,13 +185,17 @@ func (c *cli) root() *cobra.Command {
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
-	}
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := missingFlags(cmd); err != nil {
+				return err
+			}
+			return c.bounded(cmd)
+		},
+	})
 	root.SetIn(c.In)
 	root.SetOut(c.Out)
 	root.SetErr(c.Err)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fmt.Errorf("%w\nSee '%s --help'", err, cmd.CommandPath())
-	})
+	root.SetFlagErrorFunc(wrongFlag)
 	flags := root.PersistentFlags()
 	c.flags.AddFlags(flags)
 	hideRareFlags(flags)
@@ -175,6 +203,24 @@ func (c *cli) root() *cobra.Command {
 	cobra.CheckErr(root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions(term.ColorModes(), cobra.ShellCompDirectiveNoFileComp)))
 	root.AddCommand(c.get(), c.status(), c.approve(), c.abort(), c.pause(), c.resume(), c.render(), c.template(), c.release(), c.version())
 	return root
+}
+
+// bounded has a command that evaluates templates run in a process of its own, and returns
+// its exit code as an error, even where that is 0; nil where it is to run in this one.
+func (c *cli) bounded(cmd *cobra.Command) error {
+	if c.Bounded == nil || !evaluates(cmd) {
+		return nil
+	}
+	code, err := c.Bounded(cmd.Context())
+	if err != nil {
+		return &exitError{code: ExitRefused, err: err}
+	}
+	return &exitError{code: code}
+}
+
+// evaluates says whether a command computes what a template says.
+func evaluates(cmd *cobra.Command) bool {
+	return cmd.Name() == "create" || linter(cmd) && !cmd.HasSubCommands()
 }
 
 // hideRareFlags keeps help texts short. Hidden flags work as they do in kubectl.
@@ -220,7 +266,7 @@ func (c *cli) style() term.Style { return term.Detect(c.color, c.Terminal, c.Get
 func (c *cli) namespace() (string, error) {
 	namespace, _, err := c.flags.ToRawKubeConfigLoader().Namespace()
 	if err != nil {
-		return "", fmt.Errorf("finding the namespace: %w", err)
+		return "", fmt.Errorf("reading the kubeconfig: %w", err)
 	}
 	return namespace, nil
 }

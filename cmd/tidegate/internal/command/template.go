@@ -9,12 +9,10 @@ import (
 // template is everything about templates: writing them, changing them, bringing them to
 // the Releases.
 func (c *cli) template() *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := group(&cobra.Command{
 		Use:   "template",
 		Short: "Write, check, compare and roll out templates",
-		Args:  none,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+	})
 	cmd.AddCommand(slices.Concat(c.templateAuthoring(), c.templateChange(), c.templateOperations())...)
 	return cmd
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
+	"tidegate.io/tidegate/cmd/tidegate/internal/gather"
 	"tidegate.io/tidegate/cmd/tidegate/internal/offline"
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/source"
@@ -72,7 +73,7 @@ func until[T any](ctx context.Context, work func() (T, error)) (T, error) {
 	return unless(bounded, work)
 }
 
-var errEndless = fmt.Errorf("wanted the template to be done within %v, found it still at work; look for loops in loops, lists without list.MaxItems, and choices between structs that are joined by &", workLimit)
+var errEndless = fmt.Errorf("TG-RENDER-BUDGET: wanted the template to be done within %v, found it still at work; look for loops in loops, lists without list.MaxItems, and choices between structs that are joined by &", workLimit)
 
 // unless returns what work returns unless ctx ends first: CUE itself cannot be interrupted,
 // so the work is left behind for the end of the process.
@@ -243,7 +244,7 @@ func (c *cli) templateSchema() *cobra.Command {
 			if err != nil {
 				return c.wrongSource(err)
 			}
-			schema, err := t.Schema()
+			schema, err := until(cmd.Context(), t.Schema)
 			if err != nil {
 				return c.wrongSource(err)
 			}
@@ -337,7 +338,7 @@ tidegate template explain templates/web resources.cpu`),
 			if err != nil {
 				return c.wrongSource(err)
 			}
-			all, err := t.Variables()
+			all, err := until(cmd.Context(), t.Variables)
 			if err != nil {
 				return c.wrongSource(err)
 			}
@@ -392,7 +393,7 @@ func (c *cli) explainOne(all []render.Variable, path, output string) error {
 		for i, v := range all {
 			names[i] = v.Path
 		}
-		return fmt.Errorf("wanted a variable of the template (%s), found %s", strings.Join(names, ", "), path)
+		return fmt.Errorf("wanted a variable of the template (%s), found %s%s", strings.Join(names, ", "), path, meant(gather.Near(path, names)))
 	}
 	v := all[i]
 	if output != "" {

@@ -89,16 +89,9 @@ func goFlags(args []string) []string {
 }
 
 func (o *testFlags) test(ctx context.Context, dir string) error {
-	if err := checkOutput(o.output); err != nil {
+	match, err := o.check()
+	if err != nil {
 		return err
-	}
-	var match func(string) bool
-	if o.run != "" {
-		re, err := regexp.Compile(o.run)
-		if err != nil {
-			return fmt.Errorf("wanted a regular expression in --run: %w", err)
-		}
-		match = re.MatchString
 	}
 	s, t, err := compiled(ctx, dir)
 	if err != nil {
@@ -140,6 +133,24 @@ func (o *testFlags) test(ctx context.Context, dir string) error {
 		o.print("%s", report.text())
 	}
 	return o.findings(problems)
+}
+
+// check checks the flags and returns which tests are to run; nil is all.
+func (o *testFlags) check() (match func(string) bool, err error) {
+	if err := checkOutput(o.output); err != nil {
+		return nil, err
+	}
+	if o.minCoverage < 0 || o.minCoverage > 100 {
+		return nil, fmt.Errorf("wanted a percentage from 0 to 100 in --min-coverage, found %d", o.minCoverage)
+	}
+	if o.run == "" {
+		return nil, nil
+	}
+	re, err := regexp.Compile(o.run)
+	if err != nil {
+		return nil, fmt.Errorf("wanted a regular expression in --run: %w", err)
+	}
+	return re.MatchString, nil
 }
 
 func (o *testFlags) noTests() string {

@@ -231,7 +231,9 @@ func TestDiffSaysWhatItWants(t *testing.T) {
 		"objects without Releases":            {[]string{"testdata/web", "testdata/web", "--show-objects"}, ExitRenderFailed, "--releases"},
 		"a directory that is not there":       {[]string{"testdata/web", "testdata/gone"}, ExitRenderFailed, "testdata/gone"},
 		"Releases of several templates":       {[]string{elsewhere, elsewhere, "--releases", releases}, ExitRenderFailed, "found those of other, web; say which are meant with --template"},
-		"a template that does not compile":    {[]string{"testdata/web", variant(t, "#Variables: {", "#Variables: {{")}, ExitRenderFindings, "web/web.cue:"},
+		"a template that does not compile":    {[]string{"testdata/web", variant(t, "#Variables: {", "#Variables: {{")}, ExitRenderFailed, "web/web.cue:62:3: "},
+		"the same, as JSON":                   {[]string{"testdata/web", variant(t, "#Variables: {", "#Variables: {{"), "-o", "json"}, ExitRenderFailed, "web/web.cue:62:3: "},
+		"an old one that does not compile":    {[]string{variant(t, "#Variables: {", "#Variables: {{"), "testdata/web"}, ExitRenderFailed, "web/web.cue:62:3: "},
 		"a policy that does not compile":      {[]string{"testdata/web", "testdata/web", "--releases", releases, "--policies", file(t, "p.yaml", strings.Replace(policyText, "some c in", "some c on", 1))}, ExitRenderFailed, "compiling DeployPolicy ports"},
 		"Releases that cannot be read at all": {[]string{"testdata/web", "testdata/web", "--releases", "testdata/gone"}, ExitRenderFailed, "testdata/gone"},
 	} {

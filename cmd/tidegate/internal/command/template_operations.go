@@ -144,12 +144,10 @@ tidegate template rollback web --to 4 --reason "web-5 doubles the memory of ever
 }
 
 func (c *cli) templateSync() *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := group(&cobra.Command{
 		Use:   "sync",
 		Short: "Pause and resume the sync of a template",
-		Args:  none,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+	})
 	pause, _ := c.decideTemplate("pause", v1alpha1.TemplatePause, "Give no further Release the target",
 		"Give no further Release the target, or a newer revision, until a resume. Rollouts that are\nunder way go on.", `
 tidegate template sync pause web --reason "looking into the memory of the first wave"`)

@@ -1,11 +1,11 @@
-// Package fleet reads exported Releases, Namespaces and DeployPolicies from files: what
+// Package fleet reads exported Releases, what is on record about them, Namespaces and
+// DeployPolicies from files: what
 // `kubectl get ... -o yaml` and `-o json` write, many documents in a file, and folders of
 // such files. Objects of other kinds are passed over, so that a whole repository can be
 // given.
 package fleet
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -19,9 +19,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 
+	"tidegate.io/tidegate/cmd/tidegate/internal/syntax"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -32,6 +32,12 @@ type Fleet struct {
 	// Labels are those of Namespaces, by name.
 	Labels   map[string]map[string]string
 	Policies []v1alpha1.DeployPolicy
+	// Rollouts are by namespace and name, "shop/cart-3".
+	Rollouts map[string]*v1alpha1.Rollout
+	// Revisions are the digests of TemplateRevisions, by name.
+	Revisions map[string]string
+	// objects is true where there was anything of Kubernetes at all.
+	objects bool
 }
 
 // maxFiles bounds a folder: one that was named by mistake should be noticed.
@@ -39,9 +45,9 @@ const maxFiles = 20000
 
 // Read reads a file, a folder and what is below it, or standard input for "-".
 func Read(path string, stdin io.Reader) (*Fleet, error) {
-	f := &Fleet{Labels: map[string]map[string]string{}}
+	f := &Fleet{Labels: map[string]map[string]string{}, Rollouts: map[string]*v1alpha1.Rollout{}, Revisions: map[string]string{}}
 	if path == "-" {
-		return f.sorted(f.documents("standard input", stdin))
+		return f.sorted("standard input", f.documents("stdin", stdin))
 	}
 	files, err := list(path)
 	if err != nil {
@@ -58,7 +64,7 @@ func Read(path string, stdin io.Reader) (*Fleet, error) {
 			return nil, err
 		}
 	}
-	return f.sorted(nil)
+	return f.sorted(path, nil)
 }
 
 func list(path string) ([]string, error) {
@@ -85,9 +91,12 @@ func list(path string) ([]string, error) {
 	return files, err
 }
 
-func (f *Fleet) sorted(err error) (*Fleet, error) {
+func (f *Fleet) sorted(path string, err error) (*Fleet, error) {
 	if err != nil {
 		return nil, err
+	}
+	if !f.objects {
+		return nil, fmt.Errorf("wanted objects in %s, as kubectl get ... -o yaml writes them, found none", path)
 	}
 	slices.SortStableFunc(f.Releases, func(a, b v1alpha1.Release) int {
 		return strings.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name)
@@ -102,26 +111,28 @@ func (f *Fleet) sorted(err error) (*Fleet, error) {
 
 // documents reads what one file holds.
 func (f *Fleet) documents(name string, in io.Reader) error {
-	reader := utilyaml.NewYAMLReader(bufio.NewReader(in))
-	for i := 1; ; i++ {
-		doc, err := reader.Read()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err == nil {
-			err = f.document(doc)
-		}
+	for doc, err := range syntax.Documents(in) {
 		if err != nil {
-			return fmt.Errorf("reading document %d of %s: %w", i, name, err)
+			return fmt.Errorf("reading %s: %w", name, err)
+		}
+		if err := f.document(doc); err != nil {
+			if wrong, ok := errors.AsType[*syntax.Error](err); ok {
+				return fmt.Errorf("%s:%w", name, wrong)
+			}
+			return fmt.Errorf("reading the document at %s:%d: %w", name, doc.Line, syntax.Mismatch(err))
 		}
 	}
+	return nil
 }
 
-func (f *Fleet) document(doc []byte) error {
-	raw := doc
-	if trimmed := bytes.TrimSpace(doc); len(trimmed) == 0 || trimmed[0] != '{' {
+func (f *Fleet) document(doc syntax.Document) error {
+	raw := doc.Text
+	if trimmed := bytes.TrimSpace(raw); len(trimmed) == 0 || trimmed[0] != '{' || !json.Valid(raw) {
 		var err error
-		if raw, err = yaml.YAMLToJSON(doc); err != nil {
+		if raw, err = yaml.YAMLToJSON(doc.Text); err != nil {
+			if wrong := doc.Wrong(); wrong != nil {
+				return wrong
+			}
 			return err
 		}
 	}
@@ -141,6 +152,7 @@ func (f *Fleet) object(raw []byte) error {
 	if err := json.Unmarshal(raw, &o); err != nil {
 		return err
 	}
+	f.objects = f.objects || o.Kind != ""
 	if strings.HasSuffix(o.Kind, "List") {
 		return f.items(o.TypeMeta, o.Items)
 	}
@@ -151,14 +163,14 @@ func (f *Fleet) items(list metav1.TypeMeta, items []json.RawMessage) error {
 	for i, item := range items {
 		var t metav1.TypeMeta
 		if err := json.Unmarshal(item, &t); err != nil {
-			return fmt.Errorf("items[%d]: %w", i, err)
+			return fmt.Errorf("items[%d]: %w", i, syntax.Mismatch(err))
 		}
 		// The API server leaves the kind of a list's items out.
 		if t.Kind == "" {
 			t = metav1.TypeMeta{APIVersion: list.APIVersion, Kind: strings.TrimSuffix(list.Kind, "List")}
 		}
 		if err := f.take(t, item); err != nil {
-			return fmt.Errorf("items[%d]: %w", i, err)
+			return fmt.Errorf("items[%d]: %w", i, syntax.Mismatch(err))
 		}
 	}
 	return nil
@@ -169,27 +181,44 @@ func (f *Fleet) take(t metav1.TypeMeta, raw []byte) error {
 	case v1alpha1.GroupVersion.String() + " Release":
 		var r v1alpha1.Release
 		if err := json.Unmarshal(raw, &r); err != nil {
-			return fmt.Errorf("a Release: %w", err)
+			return fmt.Errorf("a Release: %w", syntax.Mismatch(err))
 		}
 		if r.Name == "" {
 			return errors.New("wanted metadata.name in a Release, found none")
 		}
-		if r.Namespace == "" {
-			r.Namespace = metav1.NamespaceDefault
-		}
+		r.Namespace = orDefault(r.Namespace)
 		f.Releases = append(f.Releases, r)
 	case v1alpha1.GroupVersion.String() + " DeployPolicy":
 		var p v1alpha1.DeployPolicy
 		if err := json.Unmarshal(raw, &p); err != nil {
-			return fmt.Errorf("a DeployPolicy: %w", err)
+			return fmt.Errorf("a DeployPolicy: %w", syntax.Mismatch(err))
 		}
 		f.Policies = append(f.Policies, p)
+	case v1alpha1.GroupVersion.String() + " Rollout":
+		var r v1alpha1.Rollout
+		if err := json.Unmarshal(raw, &r); err != nil {
+			return fmt.Errorf("a Rollout: %w", syntax.Mismatch(err))
+		}
+		f.Rollouts[orDefault(r.Namespace)+"/"+r.Name] = &r
+	case v1alpha1.GroupVersion.String() + " TemplateRevision":
+		var r v1alpha1.TemplateRevision
+		if err := json.Unmarshal(raw, &r); err != nil {
+			return fmt.Errorf("a TemplateRevision: %w", syntax.Mismatch(err))
+		}
+		f.Revisions[r.Name] = r.Spec.Digest
 	case "v1 Namespace":
 		var n corev1.Namespace
 		if err := json.Unmarshal(raw, &n); err != nil {
-			return fmt.Errorf("a Namespace: %w", err)
+			return fmt.Errorf("a Namespace: %w", syntax.Mismatch(err))
 		}
 		f.Labels[n.Name] = n.Labels
 	}
 	return nil
+}
+
+func orDefault(namespace string) string {
+	if namespace == "" {
+		return metav1.NamespaceDefault
+	}
+	return namespace
 }

@@ -60,7 +60,7 @@ func TestRead(t *testing.T) {
 		"documents of a file":             {filepath.Join(dir, "two.yaml"), "", "shop/cart"},
 		"a list from standard input":      {"-", many, "default/b"},
 		"a list whose items have no kind": {"-", typed, "shop/a"},
-		"nothing":                         {"-", "# nothing\n", ""},
+		"a list of nothing":               {"-", `{"apiVersion": "v1", "kind": "List", "items": []}`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, err := Read(c.path, strings.NewReader(c.in))
@@ -83,10 +83,13 @@ func TestRead(t *testing.T) {
 
 func TestReadSaysWhatIsWrong(t *testing.T) {
 	for name, c := range map[string]struct{ in, want string }{
-		"no YAML":                   {"a: [", "reading document 1 of standard input"},
+		"no YAML":                   {"a: [", "stdin:1:1: wanted YAML, found something else than a value"},
+		"no YAML further down":      {two + "---\na: 1\nb: c: d\n", `stdin:17:1: wanted YAML, found a second ": "`},
+		"no JSON":                   {"{\"a\": 1,\n \"b\" 2}", "stdin:2:6: wanted JSON, found invalid character '2' after object key"},
+		"nothing":                   {"# nothing\n", "wanted objects in standard input, as kubectl get ... -o yaml writes them, found none"},
 		"a Release without a name":  {"apiVersion: tidegate.io/v1alpha1\nkind: Release\n", "wanted metadata.name"},
 		"a Release twice":           {two + "\n---\n" + two, "found shop/cart twice"},
-		"a Release of another form": {`{"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "tidegate.io/v1alpha1", "kind": "Release", "spec": 1}]}`, "items[0]: a Release: "},
+		"a Release of another form": {`{"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "tidegate.io/v1alpha1", "kind": "Release", "spec": 1}]}`, "reading the document at stdin:1: items[0]: a Release: spec: wanted a mapping, found a number"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := Read("-", strings.NewReader(c.in)); err == nil || !strings.Contains(err.Error(), c.want) {

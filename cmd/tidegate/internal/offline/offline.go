@@ -3,7 +3,6 @@
 package offline
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -17,9 +16,10 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
+	"tidegate.io/tidegate/cmd/tidegate/internal/syntax"
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
@@ -65,18 +65,15 @@ func Load(o Options, stdin io.Reader) (Input, error) {
 	}
 	in := Input{Files: first.files, Values: []byte("{}")}
 	if o.Values != "" {
-		data, err := read(o.Values, stdin)
-		if err != nil {
+		if err := in.ReadValues(o.Values, stdin); err != nil {
 			return Input{}, err
 		}
-		in.text = readYAML(o.Values, data)
-		in.Values = in.text.json
 	}
 	if o.Name == "" {
 		return Input{}, errors.New("wanted the name of the Release in --name, found none; it is part of the names of the objects")
 	}
 	in.Context = render.Context{Name: o.Name, Namespace: orElse(o.Namespace, "default"), Template: orElse(o.TemplateName, first.name)}
-	return in, nil
+	return in, in.Context.Check()
 }
 
 func (o Options) oneStdin() error {
@@ -122,7 +119,7 @@ func (o Options) fromRelease(first source, stdin io.Reader) (Input, error) {
 		Namespace: orElse(orElse(release.Namespace, o.Namespace), "default"),
 		Template:  release.Spec.Template.Name,
 	}
-	return in, nil
+	return in, in.Context.Check()
 }
 
 // source is what a path holds: a template's files or a Release.
@@ -149,15 +146,30 @@ func load(path string, stdin io.Reader) (source, error) {
 	if err != nil {
 		return source{}, err
 	}
-	doc, err := document(path, data)
+	if err := syntax.Check(short(path), data); err != nil {
+		return source{}, err
+	}
+	name := path
+	if name == "-" {
+		name = "standard input"
+	}
+	doc, err := document(name, data)
 	if err != nil {
 		return source{}, err
 	}
-	s, err := manifest(path, doc)
+	s, err := manifest(name, doc)
 	if s.release != nil {
 		s.values = readYAML(path, data, "spec", "values")
 	}
 	return s, err
+}
+
+// short is how a path begins the place of a mistake.
+func short(path string) string {
+	if path == "-" {
+		return "stdin"
+	}
+	return path
 }
 
 func directory(path string) (source, error) {
@@ -186,11 +198,16 @@ func directory(path string) (source, error) {
 func manifest(path string, doc []byte) (source, error) {
 	var meta metav1.TypeMeta
 	if err := yaml.Unmarshal(doc, &meta); err != nil {
-		return source{}, fmt.Errorf("reading %s: %w", path, err)
+		return source{}, fmt.Errorf("wanted a manifest in %s, with apiVersion and kind, found something else", path)
 	}
 	strict := func(into any) error {
-		if err := yaml.UnmarshalStrict(doc, into); err != nil {
-			return fmt.Errorf("reading the %s in %s: %w", meta.Kind, path, err)
+		raw, err := yaml.YAMLToJSONStrict(doc)
+		if err != nil {
+			return fmt.Errorf("reading the %s in %s: %s", meta.Kind, path, strings.Join(strings.Fields(strings.TrimPrefix(err.Error(), "yaml: unmarshal errors:")), " "))
+		}
+		wrong, err := kjson.UnmarshalStrict(raw, into)
+		if err = errors.Join(append(wrong, err)...); err != nil {
+			return fmt.Errorf("reading the %s in %s: %w", meta.Kind, path, syntax.Mismatch(err))
 		}
 		return nil
 	}
@@ -214,6 +231,9 @@ func manifest(path string, doc []byte) (source, error) {
 			err := strict(&t)
 			return source{files: t.Spec.Files, name: t.Spec.Template, manifest: true}, err
 		}
+	}
+	if meta.Kind == "" || meta.APIVersion == "" {
+		return source{}, fmt.Errorf("wanted a manifest in %s, with apiVersion and kind, found none; a file of values goes with --values", path)
 	}
 	return source{}, fmt.Errorf("wanted a directory of CUE files, or a Release, ReleaseTemplate or TemplateRevision of %s; found kind %q of %q in %s",
 		v1alpha1.GroupVersion, meta.Kind, meta.APIVersion, path)
@@ -254,41 +274,22 @@ func read(path string, stdin io.Reader) (data []byte, err error) {
 
 // document returns the one YAML or JSON document of a file.
 func document(path string, data []byte) ([]byte, error) {
-	if path == "-" {
-		path = "standard input"
-	}
 	var documents [][]byte
-	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
-	for {
-		doc, err := reader.Read()
-		if errors.Is(err, io.EOF) {
-			break
-		}
+	for doc, err := range syntax.Documents(bytes.NewReader(data)) {
 		if err != nil {
 			return nil, fmt.Errorf("reading %s: %w", path, err)
 		}
-		if !blank(doc) {
-			documents = append(documents, doc)
+		if !doc.Blank() {
+			documents = append(documents, doc.Text)
 		}
 	}
 	if len(documents) > 1 {
 		return nil, fmt.Errorf("wanted one document in %s, found %d; split the file", path, len(documents))
 	}
 	if len(documents) == 0 {
-		return nil, nil
+		return nil, fmt.Errorf("wanted a manifest in %s, found nothing", path)
 	}
 	return documents[0], nil
-}
-
-// blank says whether a document has nothing but comments.
-func blank(doc []byte) bool {
-	for line := range strings.Lines(string(doc)) {
-		line = strings.TrimSpace(line)
-		if line != "" && line != "---" && !strings.HasPrefix(line, "#") {
-			return false
-		}
-	}
-	return true
 }
 
 // Render compiles the template and renders. The error is a *render.SourceError or a
@@ -323,21 +324,19 @@ func Findings(err error) []string {
 	if wrong, ok := errors.AsType[*render.ValuesError](err); ok {
 		lines := make([]string, 0, len(wrong.Problems))
 		for _, p := range wrong.Problems {
-			lines = append(lines, oneLine(p.String()))
+			lines = append(lines, render.OneLine(p.String()))
 		}
 		return lines
 	}
 	if broken, ok := errors.AsType[*render.SourceError](err); ok {
 		lines := make([]string, 0, len(broken.Lines))
 		for _, l := range broken.Lines {
-			lines = append(lines, oneLine(l))
+			lines = append(lines, render.OneLine(l))
 		}
 		return lines
 	}
 	return nil
 }
-
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // Summary says in a line what was rendered.
 func Summary(r *render.Result) string {
@@ -415,7 +414,8 @@ func Template(path string, stdin io.Reader) (Source, error) {
 	return Source{Name: s.name, Files: s.files}, nil
 }
 
-// ReadValues reads a file of values, YAML or JSON. Mistakes in it are for Render to report.
+// ReadValues reads a file of values, YAML or JSON. Mistakes in it are for Render to report;
+// a whole manifest is an error.
 func (in *Input) ReadValues(path string, stdin io.Reader) error {
 	data, err := read(path, stdin)
 	if err != nil {
@@ -423,7 +423,7 @@ func (in *Input) ReadValues(path string, stdin io.Reader) error {
 	}
 	in.text = readYAML(path, data)
 	in.Values = in.text.json
-	return nil
+	return in.text.whole(path)
 }
 
 // Readable returns a *render.ValuesError where the file of values could not be read.

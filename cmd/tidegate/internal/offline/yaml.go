@@ -8,13 +8,15 @@ import (
 	"io"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kyaml "sigs.k8s.io/yaml"
 
+	"tidegate.io/tidegate/cmd/tidegate/internal/syntax"
 	"tidegate.io/tidegate/schemas/render"
+	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
 // Bounds of a file of values, looser than those of the values in it, which render checks.
@@ -24,8 +26,8 @@ const (
 	// maxNodes is how many values there may be once aliases are replaced by what they
 	// stand for.
 	maxNodes = 20_000
-	// maxNesting is how deep they may nest.
-	maxNesting = 20
+	// maxNesting is how deep they may nest: no deeper than values may anyway.
+	maxNesting = render.MaxNesting
 	// maxKeyBytes is the greatest length of a key.
 	maxKeyBytes = 1 << 10
 )
@@ -53,10 +55,7 @@ type text struct {
 // kubectl, which follows YAML 1.1. Mistakes are not an error but part of the result. Root
 // leads to the values in the document.
 func readYAML(file string, data []byte, root ...string) *text {
-	if file == "-" {
-		file = "stdin"
-	}
-	t := &text{file: file, json: []byte("{}"), places: map[string]place{render.ValuesPath: {key: "1:1", value: "1:1"}}}
+	t := &text{file: short(file), json: []byte("{}"), places: map[string]place{render.ValuesPath: {key: "1:1", value: "1:1"}}}
 	n := t.document(data)
 	for _, name := range root {
 		n = field(n, name)
@@ -70,6 +69,18 @@ func readYAML(file string, data []byte, root ...string) *text {
 	return t
 }
 
+// whole returns an error where the text is a manifest of Tidegate's instead of values alone.
+func (t *text) whole(path string) error {
+	var m metav1.TypeMeta
+	if err := json.Unmarshal(t.json, &m); err != nil || !strings.HasPrefix(m.APIVersion, v1alpha1.GroupVersion.Group+"/") || m.Kind == "" {
+		return nil //nolint:nilerr // What is no mapping is no manifest.
+	}
+	if m.Kind != "Release" {
+		return fmt.Errorf("wanted the values alone in %s, found a whole %s; write them as a mapping of names to values", t.file, m.Kind)
+	}
+	return fmt.Errorf("wanted the values alone in %s, found a whole Release; give a file of what is in its spec.values, or render the Release itself: tidegate render -f %s --template DIR", t.file, path)
+}
+
 // problem reports a mistake that keeps the values from being read.
 func (t *text) problem(path, position, message, hint string) {
 	at := ""
@@ -79,15 +90,13 @@ func (t *text) problem(path, position, message, hint string) {
 	t.problems = append(t.problems, render.Problem{Path: path, Message: message, Hint: hint, At: at})
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: (?:line ([0-9]+): )?(?s:(.*))$`)
-
 // document returns the one document that data holds, nil if it is empty.
 func (t *text) document(data []byte) (n *yaml.Node) {
 	// The parser has panicked before on text that nobody writes.
 	defer func() {
 		if p := recover(); p != nil {
 			n = nil
-			t.problem(render.ValuesPath, "", "wanted YAML, found text that cannot be read", "")
+			t.unreadable(data)
 		}
 	}()
 	if len(data) > maxFileBytes {
@@ -102,7 +111,7 @@ func (t *text) document(data []byte) (n *yaml.Node) {
 			return n
 		}
 		if err != nil {
-			t.unreadable(data, err)
+			t.unreadable(data)
 			return nil
 		}
 		if len(doc.Content) == 0 || empty(doc.Content[0]) {
@@ -122,28 +131,12 @@ func empty(n *yaml.Node) bool {
 }
 
 // unreadable reports text that is no YAML.
-func (t *text) unreadable(data []byte, err error) {
-	message, at, hint := err.Error(), "", ""
-	if strings.Contains(message, "unknown anchor") {
-		// Nor is this name repeated.
-		t.problem(render.ValuesPath, "", "wanted YAML, found an alias, which begins with *, of something that is not there", "put it in quotes if it is text")
+func (t *text) unreadable(data []byte) {
+	if e := syntax.Find(data); e != nil {
+		t.problem(render.ValuesPath, e.Position(), e.Message(), e.Do)
 		return
 	}
-	if m := yamlLine.FindStringSubmatch(message); m != nil {
-		message = m[2]
-		if line, err := strconv.Atoi(m[1]); err == nil {
-			at = m[1] + ":1"
-			lines := strings.Split(string(data), "\n")
-			// The parser counts from 0 in some of its errors.
-			for _, i := range []int{line - 1, line} {
-				if i < len(lines) && strings.HasPrefix(strings.TrimLeft(lines[i], " "), "\t") {
-					at, message, hint = strconv.Itoa(i+1)+":1", "a tab in the indentation", "indent with spaces"
-					break
-				}
-			}
-		}
-	}
-	t.problem(render.ValuesPath, at, "wanted YAML, found: "+message, hint)
+	t.problem(render.ValuesPath, "", "wanted YAML, found text that cannot be read", "")
 }
 
 func position(n *yaml.Node) string { return fmt.Sprintf("%d:%d", n.Line, n.Column) }
@@ -210,7 +203,7 @@ func (w *writer) value(n *yaml.Node, path, key string, depth int) {
 	case slices.Contains(w.open, n):
 		problem("wanted values that end, found an alias of what it stands in", "write out what is meant")
 		return
-	case depth > maxNesting:
+	case depth > maxNesting && n.Kind != yaml.ScalarNode:
 		problem(fmt.Sprintf("wanted at most %d levels of nesting, found more", maxNesting), "")
 		return
 	case n.Style&yaml.TaggedStyle != 0 && !plainTag(n):
@@ -339,6 +332,9 @@ var jsonExponent = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?[eE][-+]?[0-
 func (w *writer) scalar(n *yaml.Node, path string, here place) {
 	text := resolve(n)
 	switch {
+	case text == "" && n.Style == 0 && jsonExponent.MatchString(n.Value):
+		// YAML takes a number that is too large for it for text, which would hide what is wrong.
+		here.plain, text = n.Value, n.Value
 	case text == "":
 		w.string(n.Value)
 		return

@@ -3,6 +3,7 @@ package offline
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,7 +67,7 @@ var hostile = map[string]struct {
 	"a list":                              {json: `[1]`, want: "values: wanted an object, found a list of 1 item"},
 	"text":                                {json: `"x"`, want: `values: wanted an object, found "x"`},
 	"an exponent":                         {json: `{"image": "a", "n": 1e3}`, want: "values.n: wanted a number without an exponent, found 1e3"},
-	"an exponent that blows up":           {json: `{"image": "a", "n": 1e10000000}`, want: "values.n: "},
+	"an exponent that blows up":           {json: `{"image": "a", "n": 1e10000000}`, want: "values.n: wanted a number without an exponent, found 1e10000000"},
 	"an exponent of nothing":              {json: `{"image": "a", "n": 0e0}`, want: "values.n: wanted a number without an exponent"},
 	"minus zero":                          {json: `{"image": "a", "n": -0}`},
 	"one as a decimal":                    {json: `{"image": "a", "n": 1.0}`},
@@ -172,6 +173,18 @@ func TestHostileValuesHaveTheSameVerdictAsJSONAndAsYAML(t *testing.T) {
 				t.Errorf("wanted the same objects, got the digests %s and %s", result.Digest, again.Digest)
 			}
 		})
+	}
+}
+
+// What is wrong with a value may be just its spaces, and another name has others.
+func TestFindingsRepeatValuesAsTheyAre(t *testing.T) {
+	err := &render.ValuesError{Problems: []render.Problem{
+		{Path: `values.env["a  b"]`, Message: "wanted a time table,\n  found \"0  0 * * *\""},
+		{Path: "values.b", Message: "wanted nothing in front, found \"\u00a0b\""},
+	}}
+	want := []string{`values.env["a  b"]: wanted a time table, found "0  0 * * *"`, "values.b: wanted nothing in front, found \"\u00a0b\""}
+	if got := Findings(err); !slices.Equal(got, want) {
+		t.Errorf("wanted %q, found %q", want, got)
 	}
 }
 

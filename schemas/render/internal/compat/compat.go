@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
 
 	"tidegate.io/tidegate/schemas/render/internal/values"
 )
@@ -48,6 +49,9 @@ type Side struct {
 	Context *cue.Context
 	// Root is the template, Variables its #Variables.
 	Root, Variables cue.Value
+	// Files are the source. The engine prints a name that is made of others as what it is by
+	// default, so those are looked for here.
+	Files []*ast.File
 }
 
 // Compare returns the changes from before to after, sorted by path.
@@ -56,11 +60,13 @@ func Compare(before, after Side) []Change {
 	c.before.wide = true
 	c.collectChanged()
 	top := place{path: values.Root}
-	if !c.same(c.before.Variables, c.after.Variables) {
+	changed := !c.same(c.before.Variables, c.after.Variables)
+	if changed {
 		c.structs(top, c.before.Variables, c.after.Variables)
 		c.replay()
 	}
-	c.beside(top)
+	c.beside(top, changed)
+	c.computed(top, changed)
 	c.marks(top, c.before.Variables, c.after.Variables, 0)
 	slices.SortStableFunc(c.changes, func(a, b Change) int { return strings.Compare(a.Path, b.Path) })
 	return slices.CompactFunc(c.changes, func(a, b Change) bool {
@@ -69,25 +75,83 @@ func Compare(before, after Side) []Change {
 }
 
 // beside compares what is demanded of the values beside #Variables.
-func (c *comparer) beside(top place) {
-	demands := func(s *side) string {
-		e := written(s.Root.LookupPath(cue.ParsePath(values.Root)))
-		var more strings.Builder
-		more.WriteString(text(e))
-		for _, name := range references(e) {
-			if name == "#Variables" {
-				continue
-			}
-			if h, ok := s.helper(name); ok {
-				whole, _ := s.closure(h)
-				more.WriteString("\n" + whole)
-			}
-		}
-		return more.String()
+func (c *comparer) beside(top place, changed bool) {
+	is, names, counts := c.after.demands()
+	if is == "#Variables" {
+		return
 	}
-	if is := demands(c.after); is != "#Variables" && is != demands(c.before) {
+	was, _, _ := c.before.demands()
+	if is != was || c.touched(names) || counts && changed {
 		c.report(top, Unknown, "more is demanded of the values than #Variables says", "it is not compared; write values: #Variables, and the rest into #Variables")
 	}
+}
+
+// demands is what the values must be, with all that it rests on except #Variables, and the
+// names in it. It counts where it looks at the values as a whole.
+func (s *side) demands() (full string, names []string, counts bool) {
+	e := written(s.Root.LookupPath(cue.ParsePath(values.Root)))
+	full = text(e)
+	ast.Walk(e, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.CallExpr:
+			counts = counts || text(n.Fun) != "close"
+		case *ast.Comprehension, *ast.SelectorExpr:
+			counts = true
+		case *ast.Ident:
+			counts = counts || n.Name != "#Variables" && !predeclared[n.Name]
+		}
+		return true
+	}, nil)
+	for _, name := range references(e) {
+		if name == "#Variables" {
+			continue
+		}
+		names = append(names, name)
+		if h, ok := s.helper(name); ok {
+			more, others := s.closure(h)
+			full += "\n" + more
+			names = append(names, others...)
+		}
+	}
+	return full, names, counts
+}
+
+// computed reports variables whose names are made of others. They are not followed: such a
+// variable may be, and so bound, any other.
+func (c *comparer) computed(top place, changed bool) {
+	was, is := c.before.computed(), c.after.computed()
+	if len(was)+len(is) > 0 && (changed || !slices.Equal(was, is)) {
+		c.report(top, Unknown, "names of variables are made of others: "+clipped(strings.Join(append(is, was...), ", ")), "they are not compared; only rendering the Releases tells")
+	}
+}
+
+// computed are the texts of the fields in #Variables, and in what it rests on, whose names
+// are made of others.
+func (s *side) computed() []string {
+	_, names := s.closure(written(s.Variables))
+	names = append(names, "#Variables")
+	var out []string
+	for _, f := range s.Files {
+		for _, d := range f.Decls {
+			root, ok := d.(*ast.Field)
+			if !ok {
+				continue
+			}
+			if name, _, err := ast.LabelName(root.Label); err != nil || !slices.Contains(names, name) {
+				continue
+			}
+			ast.Walk(root.Value, func(n ast.Node) bool {
+				if f, ok := n.(*ast.Field); ok {
+					if _, made := f.Label.(*ast.Interpolation); made {
+						out = append(out, text(f))
+					}
+				}
+				return true
+			}, nil)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // maxDepth bounds the walk; a definition may contain itself.

@@ -9,35 +9,6 @@ import (
 	"cuelang.org/go/cue/token"
 )
 
-// presence says what leaving a variable out means.
-type presence int
-
-const (
-	// optional is: then it is not there.
-	optional presence = iota
-	// defaulted is: then it has a value all the same.
-	defaulted
-	// required is: it must not be left out.
-	required
-)
-
-func (p presence) String() string {
-	return [...]string{"may be left out", "has a default", "must be set"}[p]
-}
-
-func presenceOf(sel cue.Selector, v cue.Value) presence {
-	switch sel.ConstraintType() { //nolint:exhaustive // A selector is of one of many types, of which two are asked for.
-	case cue.OptionalConstraint:
-		return optional
-	case cue.RequiredConstraint:
-		return required
-	}
-	if d, _ := v.Default(); d.Validate(cue.Concrete(true), cue.Final()) == nil {
-		return defaulted
-	}
-	return required
-}
-
 // layout is what one struct may hold.
 type layout struct {
 	fields map[string]field
@@ -56,6 +27,9 @@ type field struct {
 	// given is what the variable is when it is left out, where that depends on others; nil
 	// where it does not.
 	given ast.Expr
+	// loose is true where a struct has a value when it is left out, by the defaults there are,
+	// and may have none by what a team sets elsewhere.
+	loose bool
 }
 
 type pattern struct {
@@ -69,6 +43,8 @@ type rule struct {
 	names       []string
 	// grants is true where without the rule fewer names may be set.
 	grants bool
+	// counts is true where the rule looks at the struct as a whole.
+	counts bool
 }
 
 func (s *side) layout(v cue.Value) *layout {
@@ -86,11 +62,7 @@ func (s *side) layout(v cue.Value) *layout {
 			}
 			name := sel.Unquoted()
 			l.order = append(l.order, name)
-			f := field{presence: presenceOf(sel, it.Value()), value: it.Value()}
-			if f.presence == required && sel.ConstraintType() != cue.RequiredConstraint {
-				f.given = s.given(written(f.value), 0)
-			}
-			l.fields[name] = f
+			l.fields[name] = s.field(sel, it.Value())
 		}
 	}
 	slices.Sort(l.order)
@@ -102,13 +74,45 @@ func (s *side) layout(v cue.Value) *layout {
 	// The engine alone would say that what is taken out of a pattern is open, that what has a
 	// pattern for any name is, and what it cannot evaluate yet.
 	l.open = v.Allows(cue.Str("tidegate_undeclared_name")) && s.opens(written(v), 0)
+	s.settle(l)
+	return l
+}
+
+// settle finds out which variables of l have a value whatever a team sets.
+func (s *side) settle(l *layout) {
 	for name, f := range l.fields {
-		if f.given != nil && s.follows(l, f.given, 0) {
+		always := f.given != nil || f.presence == defaulted
+		always = always && s.firm(l, written(f.value), nil, 0)
+		switch {
+		case f.given != nil && always:
 			f.presence = defaulted
-			l.fields[name] = f
+		case f.presence != defaulted || always:
+			continue
+		case plain(f.value):
+			f.loose = true
+		default:
+			f.presence = required
+			if f.given == nil {
+				f.given = written(f.value)
+			}
+		}
+		l.fields[name] = f
+	}
+}
+
+// field reads one variable. What it is when it is left out depends on others even if these
+// have defaults.
+func (s *side) field(sel cue.Selector, v cue.Value) field {
+	f := field{presence: presenceOf(sel, v), value: v}
+	switch {
+	case f.presence == required && sel.ConstraintType() != cue.RequiredConstraint:
+		f.given = s.given(written(v), 0)
+	case f.presence == defaulted && s.relational(written(v)) && !plain(v):
+		if g := s.given(written(v), 0); g != nil && s.relational(g) {
+			f.given = g
 		}
 	}
-	return l
+	return f
 }
 
 // rule returns what d demands besides declaring a variable.
@@ -132,6 +136,7 @@ func (s *side) rule(d ast.Decl) (rule, bool) {
 		// A reference to a struct elsewhere grants names; a validator only takes.
 		_, isCall := d.Expr.(*ast.CallExpr)
 		r.grants = !isCall
+		r.counts = true
 		if _, ok := predeclaredOnly(d.Expr); ok {
 			return r, false
 		}

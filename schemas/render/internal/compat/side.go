@@ -1,15 +1,11 @@
 package compat
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
-	"cuelang.org/go/cue/format"
-
-	"tidegate.io/tidegate/schemas/render/internal/values"
 )
 
 // side is a template with what was read off it.
@@ -20,124 +16,19 @@ type side struct {
 	// nested are the definitions and hidden fields inside of #Variables, by name, each with
 	// the syntax of all that have the name.
 	nested map[string][]ast.Expr
-	// lets are the texts of let clauses, by name.
-	lets map[string][]string
+	// lets are what the let clauses of a name stand for.
+	lets map[string][]ast.Expr
 	// wide is true for the old side, which may be taken for wider than it is, and never for
 	// narrower; the new side the other way round.
 	wide bool
 	// conditional is true where a variable may be there or not by what others are.
 	conditional bool
+	// shadowed is true where a variable is called context, as the facts of the Release are.
+	shadowed bool
 }
 
 func newSide(s Side) *side {
-	return &side{Side: s, raw: map[string]ast.Expr{}, nested: map[string][]ast.Expr{}, lets: map[string][]string{}}
-}
-
-// written is v as it was written, without comments and attributes. What v is made of more
-// than once is joined by &.
-func written(v cue.Value) ast.Expr {
-	return expression(v.Syntax(cue.Raw(), cue.Attributes(false), cue.Docs(false)))
-}
-
-// evaluated is v with references resolved. It is what v accepts only if v refers to no
-// other variable, since their defaults are filled in.
-func evaluated(v cue.Value) ast.Expr {
-	return expression(v.Eval().Syntax(cue.Optional(true), cue.Attributes(false), cue.Docs(false)))
-}
-
-// expression is n without its imports; a file of fields is a struct.
-func expression(n ast.Node) ast.Expr {
-	switch n := n.(type) {
-	case *ast.File:
-		var decls []ast.Decl
-		for _, d := range n.Decls {
-			switch d.(type) {
-			case *ast.ImportDecl, *ast.Package:
-			default:
-				decls = append(decls, d)
-			}
-		}
-		if len(decls) == 1 {
-			if e, ok := decls[0].(*ast.EmbedDecl); ok {
-				return e.Expr
-			}
-		}
-		return &ast.StructLit{Elts: decls}
-	case ast.Expr:
-		return n
-	}
-	return nil
-}
-
-var space = regexp.MustCompile(`\s+`)
-
-// text is n on one line.
-func text(n ast.Node) string {
-	if d, ok := n.(*ast.Comprehension); ok {
-		n = &ast.StructLit{Elts: []ast.Decl{d}}
-	}
-	b, err := format.Node(n, format.Simplify())
-	if err != nil {
-		return "?"
-	}
-	return strings.TrimSpace(space.ReplaceAllString(string(b), " "))
-}
-
-// predeclared are the names that mean the same everywhere.
-var predeclared = map[string]bool{
-	"bool": true, "bytes": true, "error": true, "false": true, "float": true, "float32": true, "float64": true,
-	"int": true, "int8": true, "int16": true, "int32": true, "int64": true, "int128": true, "null": true,
-	"number": true, "rune": true, "string": true, "true": true, "uint": true, "uint8": true, "uint16": true,
-	"uint32": true, "uint64": true, "uint128": true, "_": true, "_|_": true,
-	"and": true, "or": true, "len": true, "close": true, "div": true, "mod": true, "quo": true, "rem": true,
-	"matchN": true, "matchIf": true, "self": true,
-}
-
-// libraries are the packages of CUE's own library, whose names mean the same everywhere.
-var libraries = map[string]bool{
-	"base64": true, "bits": true, "csv": true, "hex": true, "hmac": true, "html": true, "json": true, "list": true,
-	"math": true, "md5": true, "net": true, "path": true, "regexp": true, "sha1": true, "sha256": true, "sha512": true,
-	"strconv": true, "strings": true, "struct": true, "tabwriter": true, "template": true, "time": true, "uuid": true,
-	"yaml": true, "kit": true,
-}
-
-// references returns the names that n refers to, in order, and those that it selects from
-// what it refers to.
-func references(n ast.Node) []string {
-	var names []string
-	var visit func(ast.Node) bool
-	visit = func(n ast.Node) bool {
-		switch n := n.(type) {
-		case *ast.Field:
-			// A label is a name, not a reference, unless it is computed.
-			switch n.Label.(type) {
-			case *ast.Ident, *ast.BasicLit:
-			default:
-				ast.Walk(n.Label, visit, nil)
-			}
-			ast.Walk(n.Value, visit, nil)
-			return false
-		case *ast.SelectorExpr:
-			if id, ok := n.X.(*ast.Ident); ok && libraries[id.Name] {
-				return false
-			}
-			if id, ok := n.Sel.(*ast.Ident); ok {
-				names = append(names, id.Name)
-			}
-			ast.Walk(n.X, visit, nil)
-			return false
-		case *ast.Ident:
-			if !predeclared[n.Name] {
-				names = append(names, n.Name)
-			}
-		}
-		return true
-	}
-	if n != nil {
-		ast.Walk(n, visit, nil)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return &side{Side: s, raw: map[string]ast.Expr{}, nested: map[string][]ast.Expr{}, lets: map[string][]ast.Expr{}}
 }
 
 // helper returns the syntax of the root-level definition or hidden field called name.
@@ -171,7 +62,7 @@ func (s *side) named(name string) cue.Value {
 
 // closure is the text of n and of every helper that it rests on. Two parts with the same
 // closure, none of whose names changed, accept the same.
-func (s *side) closure(n ast.Node) (whole string, names []string) {
+func (s *side) closure(n ast.Node) (full string, names []string) {
 	var b strings.Builder
 	b.WriteString(text(n))
 	names = references(n)
@@ -195,10 +86,19 @@ func (s *side) closure(n ast.Node) (whole string, names []string) {
 
 // relational says whether n depends on the value of another variable.
 func (s *side) relational(n ast.Node) bool {
-	_, names := s.closure(n)
-	return slices.ContainsFunc(names, func(name string) bool {
-		return !strings.HasPrefix(name, "#") && !strings.HasPrefix(name, "_") || len(s.nested[name]) > 0 && strings.HasPrefix(name, "_")
-	})
+	return s.free(n, nil)
+}
+
+// varies says whether name, which is referred to, may stand for something else in another
+// Release.
+func (s *side) varies(name string) bool {
+	switch {
+	case strings.HasPrefix(name, "#"):
+		return len(s.lets[name]) > 0
+	case strings.HasPrefix(name, "_"):
+		return len(s.nested[name]) > 0 || len(s.lets[name]) > 0
+	}
+	return true
 }
 
 // same says whether both values accept the same and mean the same, judging by what is
@@ -214,75 +114,10 @@ func (c *comparer) same(before, after cue.Value) bool {
 	return kind(before) == cue.StructKind || text(evaluated(before)) == text(evaluated(after))
 }
 
-// touched says whether one of the names has changed.
-func (c *comparer) touched(names []string) bool {
-	return slices.ContainsFunc(names, func(n string) bool { return c.changed[n] })
-}
-
-// collectChanged compares the defaults and the presence of all names.
-func (c *comparer) collectChanged() {
-	was, is := map[string][]string{}, map[string][]string{}
-	c.before.signatures(c.before.Variables, values.Root, 0, was)
-	c.after.signatures(c.after.Variables, values.Root, 0, is)
-	for s, names := range map[*side]map[string][]string{c.before: was, c.after: is} {
-		for name, texts := range s.lets {
-			names[name] = append(names[name], texts...)
-		}
+// outside is the syntax of a helper that stands beside #Variables alone.
+func (s *side) outside(id *ast.Ident) (ast.Expr, bool) {
+	if len(s.nested[id.Name]) > 0 {
+		return nil, false
 	}
-	c.before.rootNames(was)
-	c.after.rootNames(is)
-	for name, sig := range was {
-		c.changed[name] = !slices.Equal(sig, is[name])
-	}
-	for name, sig := range is {
-		c.changed[name] = !slices.Equal(sig, was[name])
-	}
-}
-
-// rootNames adds that a name exists beside #Variables. Helpers count by their text, where
-// they are referred to.
-func (s *side) rootNames(names map[string][]string) {
-	it, err := s.Root.Fields(cue.All())
-	for err == nil && it.Next() {
-		name := strings.TrimRight(it.Selector().String(), "?!")
-		names[name] = append(names[name], "at the top")
-	}
-}
-
-// signatures collects for each name where it stands, whether it may be left out, and what
-// it is then.
-func (s *side) signatures(v cue.Value, path string, depth int, out map[string][]string) {
-	if depth > maxDepth {
-		return
-	}
-	for _, d := range structDecls(s, written(v), nil) {
-		if l, ok := d.(*ast.LetClause); ok {
-			s.lets[l.Ident.Name] = append(s.lets[l.Ident.Name], text(l.Expr))
-		}
-		if r, ok := s.rule(d); ok && r.grants {
-			s.conditional = true
-		}
-	}
-	it, err := v.Fields(cue.All())
-	if err != nil {
-		return
-	}
-	for it.Next() {
-		sel, field := it.Selector(), it.Value()
-		name := strings.TrimRight(sel.String(), "?!")
-		if sel.IsString() {
-			name = sel.Unquoted()
-		}
-		if sel.IsDefinition() || sel.PkgPath() != "" || strings.HasPrefix(name, "_") {
-			e := written(field)
-			s.nested[name] = append(s.nested[name], e)
-			out[name] = append(out[name], path+": "+text(e))
-			continue
-		}
-		sig := path + " " + presenceOf(sel, field).String() + " " + jsonText(defaultOf(field))
-		out[name] = append(out[name], sig)
-		if kind(field) == cue.StructKind {
-			s.signatures(field, path+"."+name, depth+1, out)
-		}
-	}
+	return s.helper(id.Name)
 }

@@ -1,8 +1,6 @@
 package manifest
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -186,28 +184,4 @@ func (r *Rendered) backend(o *Object, path string, ref gatewayv1.HTTPBackendRef,
 	if ref.Port == nil || !slices.ContainsFunc(service.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == *ref.Port }) {
 		r.failf(o, "wanted %s.port to be a port of the Service %s", path, ref.Name)
 	}
-}
-
-// typeMessage words a decoding error the way people write manifests.
-func typeMessage(err error) string {
-	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
-	if !ok {
-		return fmt.Sprintf("wanted values that Kubernetes can read: %v", err)
-	}
-	kind := wrong.Type.Kind().String()
-	switch {
-	case strings.HasPrefix(kind, "int"), strings.HasPrefix(kind, "uint"):
-		kind = "an integer"
-	case kind == "struct", kind == "map":
-		kind = "an object"
-	case kind == "slice":
-		kind = "a list"
-	case kind == "bool":
-		kind = "true or false"
-	case strings.HasPrefix(kind, "float"):
-		kind = "a number"
-	default:
-		kind = "a " + kind
-	}
-	return fmt.Sprintf("%s: wanted %s, found a %s", wrong.Field, kind, wrong.Value)
 }

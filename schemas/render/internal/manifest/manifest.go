@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -340,7 +341,10 @@ func text(m map[string]any, name string) string {
 func decodeStrictly(o *Object) []string {
 	into, wrong, err := kinds[o.APIVersion+" "+o.Kind].decode(o.written)
 	if err != nil {
-		return []string{typeMessage(err)}
+		if lines := mistyped(reflect.TypeOf(into), o.Content, ""); len(lines) > 0 {
+			return lines
+		}
+		return []string{fmt.Sprintf("wanted values that Kubernetes can read, found: %v", err)}
 	}
 	o.typed = into
 	lines := make([]string, len(wrong))

@@ -1,10 +1,9 @@
 package manifest
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -51,11 +50,10 @@ func Strategy(data []byte) (s v1alpha1.Strategy, said any, lines []string) {
 	}
 	wrong, err := kjson.UnmarshalStrict(data, &s)
 	if err != nil {
-		message := typeMessage(err)
-		if _, ok := errors.AsType[*json.UnmarshalTypeError](err); !ok {
-			message = "wanted a strategy: " + err.Error()
+		if lines = mistyped(reflect.TypeOf(s), said, "rollout"); len(lines) == 0 {
+			lines = []string{fmt.Sprintf("rollout: wanted a strategy, found: %v", err)}
 		}
-		return s, said, []string{"rollout." + message}
+		return s, said, lines
 	}
 	for _, w := range wrong {
 		c.failf("rollout", "wanted the fields of a strategy, found: %v", w)

@@ -148,6 +148,11 @@ func oneLine(n ast.Node) string {
 	if d, ok := n.(ast.Decl); ok {
 		n = &ast.File{Decls: []ast.Decl{d}}
 	}
+	// A comment, and the engine adds some, would take in the rest of the line.
+	ast.Walk(n, func(n ast.Node) bool {
+		ast.SetComments(n, nil)
+		return true
+	}, nil)
 	text, err := format.Node(n)
 	if err != nil {
 		return "what the template allows"

@@ -14,6 +14,8 @@ import (
 	"cuelang.org/go/cue/format"
 	"cuelang.org/go/cue/literal"
 	"cuelang.org/go/cue/token"
+
+	"tidegate.io/tidegate/schemas/render/internal/arms"
 )
 
 // Shape is a choice of arms; a value that none of them accepts is a mistake.
@@ -65,7 +67,11 @@ type Arm struct {
 // Of returns the shape of v.
 func Of(v cue.Value) Shape {
 	if v.IncompleteKind() == cue.StructKind {
-		return Shape{Arms: []Arm{{Kind: Object}}}
+		a := Arm{Kind: Object}
+		for _, raw := range conjuncts(v) {
+			sizes(raw, &a)
+		}
+		return Shape{Arms: []Arm{a}}
 	}
 	var arms []Arm
 	if op, args := v.Expr(); v.IncompleteKind() == cue.BottomKind && op == cue.AndOp {
@@ -82,7 +88,7 @@ func Of(v cue.Value) Shape {
 	for i := range s.Arms {
 		if s.Arms[i].Kind == List {
 			for _, raw := range conjuncts(v) {
-				listBounds(raw, &s.Arms[i])
+				sizes(raw, &s.Arms[i])
 			}
 		}
 	}
@@ -192,41 +198,15 @@ func DefaultOutside(v cue.Value) string {
 	return ""
 }
 
-// expression is n without its imports; a file of fields is a struct.
-func expression(n ast.Node) ast.Expr {
-	switch n := n.(type) {
-	case *ast.File:
-		var decls []ast.Decl
-		for _, d := range n.Decls {
-			switch d.(type) {
-			case *ast.ImportDecl, *ast.Package:
-			default:
-				decls = append(decls, d)
-			}
-		}
-		if len(decls) == 1 {
-			if e, ok := decls[0].(*ast.EmbedDecl); ok {
-				return e.Expr
-			}
-		}
-		return &ast.StructLit{Elts: decls}
-	case ast.Expr:
-		return n
-	}
-	return nil
-}
+func expression(n ast.Node) ast.Expr { return arms.Expression(n) }
 
 func read(e ast.Expr) []Arm {
+	return arms.Reader[Arm]{Leaf: readLeaf, Both: product, Prefer: func(a *Arm) { a.preferred = true }}.Of(e)
+}
+
+// readLeaf reads what is neither a choice nor a conjunction.
+func readLeaf(e ast.Expr) []Arm {
 	switch e := e.(type) {
-	case *ast.ParenExpr:
-		return read(e.X)
-	case *ast.BinaryExpr:
-		switch e.Op {
-		case token.OR:
-			return append(read(e.X), read(e.Y)...)
-		case token.AND:
-			return product(read(e.X), read(e.Y))
-		}
 	case *ast.UnaryExpr:
 		return readUnary(e)
 	case *ast.BasicLit:
@@ -266,14 +246,7 @@ func opaque(e ast.Expr) Arm {
 }
 
 func readUnary(e *ast.UnaryExpr) []Arm {
-	switch e.Op {
-	case token.MUL:
-		arms := read(e.X)
-		for i := range arms {
-			arms[i].preferred = true
-		}
-		return arms
-	case token.SUB:
+	if e.Op == token.SUB {
 		if l, ok := e.X.(*ast.BasicLit); ok {
 			return []Arm{readLiteral(l, "-")}
 		}
@@ -459,6 +432,10 @@ func readCall(e *ast.CallExpr) Arm {
 		a = Arm{Kind: List, MinSize: size()}
 	case "list.MaxItems":
 		a = Arm{Kind: List, MaxSize: size()}
+	case "struct.MinFields":
+		a = Arm{Kind: Object, MinSize: size()}
+	case "struct.MaxFields":
+		a = Arm{Kind: Object, MaxSize: size()}
 	case "list.UniqueItems":
 		return Arm{Kind: List, Rules: []string{noItemTwice}}
 	case "time.Duration":
@@ -470,13 +447,34 @@ func readCall(e *ast.CallExpr) Arm {
 	return a
 }
 
-// listBounds adds what the calls list.MinItems, list.MaxItems and list.UniqueItems in e
-// say.
-func listBounds(e ast.Expr, a *Arm) {
+// Counts says whether the list def has as many items as v, which it is the default of, wants.
+// The engine drops what says so where the list without any items is right.
+func Counts(v, def cue.Value) bool {
+	if def.Kind() != cue.ListKind {
+		return true
+	}
+	var lists []Arm
+	for _, a := range Of(v).Arms {
+		if a.Kind == List {
+			lists = append(lists, a)
+		}
+	}
+	if len(lists) != 1 {
+		return true
+	}
+	n, err := def.Len().Int64()
+	least, most := lists[0].MinSize, lists[0].MaxSize
+	return err != nil || (least == nil || int(n) >= *least) && (most == nil || int(n) <= *most)
+}
+
+// sizes adds to a, which accepts lists or objects, what calls such as list.MinItems,
+// list.UniqueItems and struct.MaxFields in e say. Of objects those within a choice do not
+// count: they hold for one alternative.
+func sizes(e ast.Expr, a *Arm) {
 	for p, ok := e.(*ast.ParenExpr); ok; p, ok = e.(*ast.ParenExpr) {
 		e = p.X
 	}
-	if l, ok := e.(*ast.ListLit); ok {
+	if l, ok := e.(*ast.ListLit); ok && a.Kind == List {
 		// A list of this form has these entries at least.
 		*a = a.and(listLength(l))
 		return
@@ -485,8 +483,10 @@ func listBounds(e ast.Expr, a *Arm) {
 		switch n := n.(type) {
 		case *ast.ListLit, *ast.StructLit:
 			return false
+		case *ast.BinaryExpr:
+			return n.Op != token.OR || a.Kind != Object
 		case *ast.CallExpr:
-			if c := readCall(n); c.Kind == List {
+			if c := readCall(n); c.Kind == a.Kind || c.Kind == Any && a.Kind == List {
 				*a = a.and(c)
 			}
 			return false

@@ -171,6 +171,7 @@ func Required(v cue.Value) []string {
 
 // NeedsValue says whether a regular field must be set, having no default and no value.
 func NeedsValue(field cue.Value) bool {
+	written := field
 	if d, ok := field.Default(); ok {
 		field = d
 	}
@@ -187,8 +188,49 @@ func NeedsValue(field cue.Value) bool {
 	case cue.ListKind:
 		return false
 	default:
-		return !field.IsConcrete()
+		// A computed default is one once all is known that it is computed from.
+		return !field.IsConcrete() && !computed(written)
 	}
+}
+
+// computed says whether a default that is written in v is computed from other values, such
+// as those of the context, which are not known before a Release is rendered.
+func computed(v cue.Value) bool {
+	found := false
+	for _, e := range conjuncts(v) {
+		ast.Walk(e, func(n ast.Node) bool {
+			if u, ok := n.(*ast.UnaryExpr); ok && u.Op == token.MUL {
+				found = found || refers(u.X)
+			}
+			switch n.(type) {
+			case *ast.StructLit, *ast.ListLit:
+				return false
+			}
+			return true
+		}, nil)
+	}
+	return found
+}
+
+// refers says whether e names a field, or calls a function of one.
+func refers(e ast.Expr) bool {
+	found := false
+	ast.Walk(e, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.CallExpr:
+			found = found || slices.ContainsFunc(n.Args, refers)
+			return false
+		case *ast.SelectorExpr:
+			id, ok := n.X.(*ast.Ident)
+			sel, named := n.Sel.(*ast.Ident)
+			found = found || (!ok || !packageName(id.Name)) && (!named || !strings.HasPrefix(sel.Name, "#"))
+			return false
+		case *ast.Ident:
+			found = found || !predeclared(n.Name)
+		}
+		return true
+	}, nil)
+	return found
 }
 
 // hasDefault says whether a default is written in v itself.
@@ -210,6 +252,11 @@ func Dependent(v cue.Value) bool {
 	found := false
 	walk(v, func(n ast.Node) bool {
 		switch n := n.(type) {
+		case *ast.IndexExpr:
+			// A choice by conditions, such as [if a {"x"}, "y"][0].
+			if _, choice := n.X.(*ast.ListLit); choice {
+				found = true
+			}
 		case *ast.StructLit, *ast.ListLit, *ast.BasicLit:
 			return false
 		case *ast.CallExpr:
@@ -235,6 +282,46 @@ func Dependent(v cue.Value) bool {
 		return true
 	})
 	return found
+}
+
+// Literal says whether v is written with nothing but literals, types and validators, so that
+// what it accepts can depend on nothing. It is no proof of the contrary where it is false.
+func Literal(v cue.Value) bool {
+	literal := true
+	walk(v, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.Interpolation, *ast.Comprehension, *ast.LetClause, *ast.Alias:
+			literal = false
+		case *ast.SelectorExpr:
+			id, ok := n.X.(*ast.Ident)
+			literal = literal && ok && packageName(id.Name)
+			return false
+		case *ast.Ident:
+			_, builtin := idents[n.Name]
+			literal = literal && builtin
+		}
+		return literal
+	})
+	return literal
+}
+
+// References returns the names of fields that v is written with, in the order of the source.
+func References(v cue.Value) []string {
+	var out []string
+	for _, e := range conjuncts(v) {
+		ast.Walk(e, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.StructLit, *ast.ListLit:
+				return false
+			case *ast.Ident:
+				if !predeclared(n.Name) && !slices.Contains(out, n.Name) {
+					out = append(out, n.Name)
+				}
+			}
+			return true
+		}, nil)
+	}
+	return out
 }
 
 func predeclared(name string) bool {

@@ -131,6 +131,9 @@ func (a Arm) sized(unit string) string {
 		if n == 1 {
 			return "1 " + unit
 		}
+		if before, ok := strings.CutSuffix(unit, "y"); ok {
+			return fmt.Sprintf("%d %sies", n, before)
+		}
 		return fmt.Sprintf("%d %ss", n, unit)
 	}
 	switch {

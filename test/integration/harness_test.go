@@ -1,0 +1,54 @@
+package integration
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"tidegate.io/tidegate/test/cluster/local"
+	"tidegate.io/tidegate/test/stage"
+)
+
+// controlPlane is a cluster of this test's own that knows the kinds of the Gateway API and of
+// Tidegate, with nobody who looks after them yet.
+func controlPlane(t *testing.T) *local.Cluster {
+	t.Helper()
+	log.SetLogger(managerLog("all"))
+	cluster := local.ForTest(t, local.Options{})
+	if err := cluster.InstallGatewayAPI(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := cluster.InstallCRDs(t.Context(), "../../charts/tidegate/resources/crds"); err != nil {
+		t.Fatal(err)
+	}
+	return cluster
+}
+
+// onStage raises a stage for this test alone: the chart, a manager process and what is around
+// them. If the test fails, it ends with what they have to say.
+func onStage(t *testing.T) *play {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := stage.Up(t.Context(), stage.Options{Root: root, Progress: logWriter{t}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &play{T: t, Stage: st}
+	t.Cleanup(func() {
+		if t.Failed() {
+			p.complain()
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := st.Down(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
