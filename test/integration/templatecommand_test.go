@@ -74,7 +74,7 @@ func (p *people) forbidden(t *testing.T) {
 		"a resume of what goes on":   {operator, []string{"template", "sync", "resume", flow}, "neither paused nor halted, but Soaking"},
 		"the approval of a rollout":  {operator, []string{"approve", "cart", "-n", stage.Namespace}, "cannot get resource"},
 		"an edit of a revision":      {operator, []string{"template", "rollback", flow, "--to", "0", "--reason", "x"}, "wanted the number of a revision from 1 up"},
-		"a command without a reason": {operator, []string{"template", "rollback", flow, "--to", "1"}, `required flag(s) "reason" not set`},
+		"a command without a reason": {operator, []string{"template", "rollback", flow, "--to", "1"}, "wanted --reason, found none"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := p.Tidegate(t.Context(), tc.user, tc.args...)
