@@ -54,7 +54,7 @@ import (
 const (
 	gateSystem   = "tidegate-system"
 	gateIdentity = "system:serviceaccount:" + gateSystem + ":tidegate-manager"
-	gatePatience = 60 * time.Second
+	gatePatience = 3 * time.Minute
 )
 
 // gateWorld is a cluster with the two rings in front of it and some people in it.

@@ -45,7 +45,7 @@ import (
 )
 
 // within bounds every wait for the cluster.
-const within = 60 * time.Second
+const within = 3 * time.Minute
 
 // TestRollout runs the release and the rollout loop against a real control plane. Each
 // case has a namespace, a template and managers of its own.
