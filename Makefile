@@ -11,7 +11,7 @@ TOOL          := go tool -modfile=tools/go.mod
 CRD_DIR       := charts/tidegate/resources/crds
 # Nested modules: each pins heavy binaries and keeps them out of the product's go.mod.
 NESTED        := tools $(patsubst %/,%,$(sort $(dir $(wildcard test/cluster/binaries/*/go.mod))))
-UNIT_PACKAGES  = $(shell go list ./... | grep -v -e /test/integration -e /test/cluster)
+UNIT_PACKAGES  = $(shell go list ./... | grep -v -e /test/integration -e /test/cluster -e /test/attack$$)
 # What starts real programs; one package after the other, since each takes a machine to itself.
 CLUSTER_PACKAGES := ./test/cluster/... ./test/integration
 
@@ -51,6 +51,10 @@ binaries: ## Build the pinned Kubernetes binaries into the user's cache.
 .PHONY: race
 race: ## Unit tests under the race detector.
 	CGO_ENABLED=1 go test -race -short $(UNIT_PACKAGES)
+
+.PHONY: attack
+attack: binaries ## Play every attempt to go around the flow, and what must not be hindered; DIRS="more directories".
+	go run ./test/attack --dir test/attack/attempts --dir test/attack/legitimate $(foreach d,$(DIRS),--dir $(d))
 
 .PHONY: bench
 bench: ## Benchmarks; compare two runs with benchstat.

@@ -38,6 +38,7 @@ func (h *own) rolloutCommand(ctx context.Context, r admission.Request) answer {
 	verb, known := verbs[c.Spec.Action]
 	return firstRefusal(map[string]string{"rollout": r.Namespace + "/" + c.Spec.Rollout, "action": string(c.Spec.Action)},
 		func() answer { return actor(r, c.Spec.Actor) },
+		func() answer { return ofGroups(r, c.Spec.Groups) },
 		func() answer {
 			if !known {
 				return deny(ReasonCommandInvalid, "spec.action: wanted approve, pause, resume or abort, found %q; do: kubectl explain rolloutcommand.spec.action", c.Spec.Action)
@@ -67,6 +68,16 @@ func actor(r admission.Request, claimed string) answer {
 	}
 	return deny(ReasonCommandActor, "spec.actor: wanted %q, who creates the command, found %q; do: leave spec.actor out, the API server fills it in; "+
 		"if it stays empty, MutatingAdmissionPolicy tidegate-actor of the chart is missing", r.UserInfo.Username, claimed)
+}
+
+// ofGroups refuses groups that the user is not in.
+func ofGroups(r admission.Request, claimed []string) answer {
+	for _, g := range claimed {
+		if !slices.Contains(r.UserInfo.Groups, g) {
+			return deny(ReasonCommandActor, "spec.groups: wanted groups that %q is in, found %q; do: leave spec.groups out, the API server fills it in", r.UserInfo.Username, g)
+		}
+	}
+	return answer{}
 }
 
 // permitted asks RBAC for a verb on one object of Tidegate's own kinds, in the namespace

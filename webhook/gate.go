@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -31,17 +32,20 @@ type gate struct {
 }
 
 func (h *gate) judge(ctx context.Context, r admission.Request) answer {
-	governing, refusal := h.governing(ctx, r)
+	namespace, governing, refusal := h.governing(ctx, r)
 	if refusal != nil {
 		return *refusal
 	}
 	request := policyRequest(r)
-	in, err := eval.RequestInput(v1alpha1.AtAdmission, request)
-	if err != nil {
-		return deny(ReasonMalformed, "wanted objects in JSON, found: %v; do: send the object as kubectl does", err)
-	}
+	// Converting the objects for policies takes longer than all else, and most requests are
+	// of those who may and of kinds that no policy is about.
+	input := sync.OnceValues(func() (eval.Input, error) { return eval.RequestInput(v1alpha1.AtAdmission, request) })
 	gr := schema.GroupResource{Group: r.Resource.Group, Resource: r.Resource.Resource}
+	if gr.Group == "" && gr.Resource == "pods" {
+		return h.connection(ctx, r, governing)
+	}
 	controllers := govern.Controllers(gr, r.SubResource, request.Operation)
+	var exemption *v1alpha1.BreakGlass
 	for _, g := range governing {
 		facts := managedflow.Facts{
 			Gate: managedflow.Gate{
@@ -55,16 +59,30 @@ func (h *gate) judge(ctx context.Context, r admission.Request) answer {
 		if govern.Labelled(g, gr) {
 			facts.Scope = managedflow.ScopeLabelled
 		}
-		if a := h.ask(ctx, r, in, facts); a.err != nil || a.denial != "" {
-			return a
+		if exemption != nil || facts.Allows(request) {
+			continue
 		}
+		var err error
+		if exemption, err = h.exemption(ctx, r, governing); err != nil {
+			return fail(err)
+		}
+		if exemption != nil {
+			continue
+		}
+		in, err := input()
+		if err != nil {
+			return deny(ReasonMalformed, "wanted objects in JSON, found: %v; do: send the object as kubectl does", err)
+		}
+		return h.refuse(ctx, r, in, facts)
 	}
-	if h.exempt(r, controllers) {
-		return answer{}
+	if a := h.asRendered(ctx, r, governing); a.refuses() || h.exempt(r, controllers) {
+		return a
 	}
-	return h.policies(ctx, secret.Mask{}, eval.Question{
-		Moment: v1alpha1.AtAdmission, Group: r.Kind.Group, Kind: r.Kind.Kind, Namespace: r.Namespace, Operation: request.Operation, Input: in,
-	})
+	a := h.policies(ctx, secret.Mask{}, eval.AdmissionQuestion(request, &namespace, func() (string, bool) { return h.template(ctx, r) }, input))
+	if exemption != nil {
+		return h.use(ctx, r, exemption, governing, a)
+	}
+	return a
 }
 
 // exempt says whether DeployPolicies are not asked. They are about what comes in: what
@@ -76,57 +94,53 @@ func (h *gate) exempt(r admission.Request, controllers []string) bool {
 		(r.UserInfo.Username == h.Identity && string(r.Operation) != govern.Create)
 }
 
-// governing returns the Gates over the request's namespace. That there is none, though
+// governing returns the request's namespace and the Gates over it. That there is none, though
 // the API server asks, is no consent: a cache may be late.
-func (h *gate) governing(ctx context.Context, r admission.Request) ([]*v1alpha1.Gate, *answer) {
+func (h *gate) governing(ctx context.Context, r admission.Request) (eval.Namespace, []*v1alpha1.Gate, *answer) {
 	var ns corev1.Namespace
-	switch err := h.Reader.Get(ctx, types.NamespacedName{Name: r.Namespace}, &ns); {
+	var none eval.Namespace
+	switch err := h.Reader.Get(ctx, types.NamespacedName{Name: r.Namespace}, &ns, client.UnsafeDisableDeepCopy); {
 	case apierrors.IsNotFound(err):
 		a := deny(ReasonGateUnknown, "wanted namespace %q to be known, found that it is not yet; do: try again in a moment", r.Namespace)
-		return nil, &a
+		return none, nil, &a
 	case err != nil:
 		a := fail(fmt.Errorf("reading namespace %q: %w", r.Namespace, err))
-		return nil, &a
+		return none, nil, &a
 	}
 	var list v1alpha1.GateList
 	if err := h.Reader.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 		a := fail(fmt.Errorf("listing gates: %w", err))
-		return nil, &a
+		return none, nil, &a
 	}
 	found, err := govern.Governing(list.Items, govern.Namespace{Name: ns.Name, Labels: ns.Labels}, h.ManagerNamespace)
 	if err != nil {
 		a := fail(err)
-		return nil, &a
+		return none, nil, &a
 	}
 	if len(found) == 0 {
 		a := deny(ReasonGateUnknown, "wanted a Gate that governs namespace %q, found none, though ValidatingWebhookConfiguration tidegate-gates lists it; "+
 			"do: try again in a moment; if it persists: kubectl get gates", r.Namespace)
-		return nil, &a
+		return none, nil, &a
 	}
-	return found, nil
+	// Labels that are known to be none are not labels that are not known.
+	if ns.Labels == nil {
+		ns.Labels = map[string]string{}
+	}
+	return eval.Namespace{Name: ns.Name, Labels: ns.Labels}, found, nil
 }
 
-// ask puts the request to the policy managed-flow, which must consent. Who owns the
-// object is looked up only when it does not, since no permission follows from it.
-func (h *gate) ask(ctx context.Context, r admission.Request, in eval.Input, facts managedflow.Facts) answer {
-	eval1 := func() (eval.Findings, error) {
-		in, err := facts.Extend(in)
-		if err != nil {
-			return eval.Findings{}, err
-		}
-		return h.flow.Eval(ctx, in)
-	}
-	findings, err := eval1()
+// refuse words the refusal of a request that the policy managed-flow does not allow. The
+// policy is asked for its words only; that it consents after all changes nothing, and who
+// owns the object gives no permission.
+func (h *gate) refuse(ctx context.Context, r admission.Request, in eval.Input, facts managedflow.Facts) answer {
+	facts.Release = h.owner(ctx, r)
+	in, err := facts.Extend(in)
 	if err != nil {
 		return fail(err)
 	}
-	if findings.Allow {
-		return answer{}
-	}
-	if facts.Release = h.owner(ctx, r); facts.Release != "" {
-		if findings, err = eval1(); err != nil {
-			return fail(err)
-		}
+	findings, err := h.flow.Eval(ctx, in)
+	if err != nil {
+		return fail(err)
 	}
 	a := answer{code: managedflow.ReasonBypass, denial: "wanted a request that policy managed-flow allows, found one that it does not; do: change the Release instead"}
 	if len(findings.Denials) > 0 {
@@ -134,6 +148,30 @@ func (h *gate) ask(ctx context.Context, r admission.Request, in eval.Input, fact
 	}
 	a.facts = map[string]string{"gate": facts.Gate.Name, "policy": managedflow.Name, "release": facts.Release}
 	return a
+}
+
+// template is the template of the Release that the object belongs to by its label, before or
+// after; empty for none. It is not known where the Release cannot be read.
+func (h *gate) template(ctx context.Context, r admission.Request) (name string, known bool) {
+	for _, raw := range [][]byte{r.OldObject.Raw, r.Object.Raw} {
+		var object metav1.PartialObjectMetadata
+		if len(raw) == 0 {
+			continue
+		}
+		if err := json.Unmarshal(raw, &object); err != nil {
+			return "", false
+		}
+		owner := object.Labels[v1alpha1.LabelRelease]
+		if owner == "" {
+			continue
+		}
+		var release v1alpha1.Release
+		if err := h.Reader.Get(ctx, types.NamespacedName{Namespace: r.Namespace, Name: owner}, &release, client.UnsafeDisableDeepCopy); err != nil {
+			return "", false
+		}
+		return release.Spec.Template.Name, true
+	}
+	return "", true
 }
 
 // revisionSuffix is what Tidegate puts behind the name of a Release.
@@ -167,10 +205,10 @@ func (h *gate) owner(ctx context.Context, r admission.Request) string {
 
 // policies asks the DeployPolicies about each question and words their verdicts.
 func (c Config) policies(ctx context.Context, mask secret.Mask, questions ...eval.Question) answer {
-	set := c.Policies.Set()
-	var v eval.Verdict
-	for _, q := range questions {
-		v.Add(set.Judge(ctx, q))
+	v := c.Policies.Set().JudgeAll(ctx, questions...)
+	for _, name := range v.OverBudget {
+		c.Metrics.overBudget.WithLabelValues(name).Inc()
+		ctrl.LoggerFrom(ctx).Info("Policy is over its budget", "policy", name, "code", eval.ReasonPolicyBudget)
 	}
 	if len(v.Dryrun) > 0 {
 		c.Metrics.dryrun.Add(float64(len(v.Dryrun)))

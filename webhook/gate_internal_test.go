@@ -20,8 +20,19 @@ func TestSilenceOfTheFlowIsNoConsent(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := &gate{flow: flow}
-	a := h.ask(t.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{}}, in, managedflow.Facts{})
+	a := h.refuse(t.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{}}, in, managedflow.Facts{})
 	if a.denial == "" || a.code != managedflow.ReasonBypass {
+		t.Errorf("wanted a denial, got %+v", a)
+	}
+}
+
+func TestConsentOfTheWordsIsNoConsent(t *testing.T) {
+	flow, err := eval.Compile(eval.Source{Name: "content", Rego: "package p\nallow if true\ndeny contains \"x\" if input.nothing"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &gate{flow: flow}
+	if a := h.refuse(t.Context(), admission.Request{}, eval.Input{}, managedflow.Facts{}); a.denial == "" || a.code != managedflow.ReasonBypass {
 		t.Errorf("wanted a denial, got %+v", a)
 	}
 }

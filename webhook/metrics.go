@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tidegate.io/tidegate/policies/eval"
+	"tidegate.io/tidegate/webhook/govern"
 )
 
 // Decisions, as the metrics name them.
@@ -23,6 +24,11 @@ type Metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	dryrun   prometheus.Counter
+	// overBudget is by policy: there are as many as a platform team writes, and who has to
+	// mend one must know which.
+	overBudget *prometheus.CounterVec
+	// breakGlass is by operation.
+	breakGlass *prometheus.CounterVec
 }
 
 // NewMetrics returns metrics that are 0 for every path and code.
@@ -42,6 +48,17 @@ func NewMetrics() *Metrics {
 			Help: "Violations of policies whose enforcement is dryrun.",
 		}),
 	}
+	m.overBudget = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tidegate_policy_over_budget_total",
+		Help: "Evaluations of a DeployPolicy that took more time or memory than one may, by policy.",
+	}, []string{"policy"})
+	m.breakGlass = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tidegate_breakglass_uses_total",
+		Help: "Requests that a BreakGlass let past the managed flow, by operation.",
+	}, []string{"operation"})
+	for _, operation := range []string{govern.Create, govern.Update, govern.Delete, govern.Connect} {
+		m.breakGlass.WithLabelValues(operation)
+	}
 	for _, path := range []string{PathGate, PathTidegate} {
 		m.requests.WithLabelValues(path, decisionAllowed, "")
 		m.requests.WithLabelValues(path, decisionErrored, ReasonError)
@@ -57,7 +74,7 @@ func NewMetrics() *Metrics {
 
 // Register adds the metrics to a registry.
 func (m *Metrics) Register(r prometheus.Registerer) error {
-	for _, c := range []prometheus.Collector{m.requests, m.duration, m.dryrun} {
+	for _, c := range []prometheus.Collector{m.requests, m.duration, m.dryrun, m.overBudget, m.breakGlass} {
 		if err := r.Register(c); err != nil {
 			return fmt.Errorf("registering metrics of the webhook: %w", err)
 		}

@@ -19,19 +19,23 @@ type own struct{ Config }
 
 // Resources of group tidegate.io.
 const (
-	releases          = "releases"
-	releaseTemplates  = "releasetemplates"
-	templateRevisions = "templaterevisions"
-	rollouts          = "rollouts"
-	rolloutCommands   = "rolloutcommands"
-	templateCommands  = "templatecommands"
-	deployPolicies    = "deploypolicies"
-	gateResource      = "gates"
-	metricSources     = "metricsources"
-	breakGlasses      = "breakglasses"
+	releases           = "releases"
+	releaseTemplates   = "releasetemplates"
+	templateRevisions  = "templaterevisions"
+	rollouts           = "rollouts"
+	rolloutCommands    = "rolloutcommands"
+	templateCommands   = "templatecommands"
+	deployPolicies     = "deploypolicies"
+	gateResource       = "gates"
+	metricSources      = "metricsources"
+	breakGlasses       = "breakglasses"
+	breakGlassCommands = "breakglasscommands"
 )
 
 func (h *own) judge(ctx context.Context, r admission.Request) answer {
+	if r.Resource.Group == certificatesGroup && r.Resource.Resource == signingRequests {
+		return h.certificate(r)
+	}
 	if r.Resource.Group != v1alpha1.GroupVersion.Group {
 		return deny(ReasonMalformed, "wanted a kind of group %s, found %s.%s; do: look at the rules of ValidatingWebhookConfiguration tidegate",
 			v1alpha1.GroupVersion.Group, r.Resource.Resource, r.Resource.Group)
@@ -51,13 +55,15 @@ func (h *own) judge(ctx context.Context, r admission.Request) answer {
 	case templateCommands:
 		return h.templateCommand(ctx, r)
 	case deployPolicies:
-		return h.policy(r)
+		return h.policy(ctx, r)
 	case gateResource:
 		return h.gate(r)
 	case metricSources:
 		return h.source(r)
 	case breakGlasses:
-		return h.breakGlass(r)
+		return h.breakGlass(ctx, r)
+	case breakGlassCommands:
+		return h.breakGlassCommand(ctx, r)
 	}
 	return deny(ReasonMalformed, "wanted a kind that this version knows, found %q; do: upgrade Tidegate's manager to the version of its CRDs", r.Resource.Resource)
 }
@@ -85,7 +91,7 @@ func (h *own) readonly(r admission.Request) answer {
 		do = "act on a Rollout by a command (tidegate approve, tidegate abort), or change its Release: kubectl get releases -n " + r.Namespace
 	case templateRevisions:
 		do = "publish another revision by editing its template: kubectl edit releasetemplate NAME"
-	case rolloutCommands, templateCommands:
+	case rolloutCommands, templateCommands, breakGlassCommands:
 		do = "create another command; the ones there are the record of what was decided"
 	}
 	return deny(ReasonReadonly, "%s %q%s is written by Tidegate alone; wanted: %q, found: %s by %q; do: %s",
@@ -97,14 +103,6 @@ func inNamespace(r admission.Request) string {
 		return ""
 	}
 	return fmt.Sprintf(" in namespace %q", r.Namespace)
-}
-
-func (h *own) breakGlass(r admission.Request) answer {
-	if string(r.Operation) == govern.Delete || h.tidegates(r) {
-		return answer{}
-	}
-	return deny(ReasonBreakGlass, "wanted an exemption from the managed flow, found that this version of Tidegate honours none, "+
-		"so a BreakGlass would only look like one; do: ask the platform team, who may edit the Gate: kubectl get gates")
 }
 
 // decode reads an object of a request. An object that is not there, or is not JSON of its

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -19,8 +20,8 @@ import (
 	"tidegate.io/tidegate/webhook/govern"
 )
 
-// policy judges a DeployPolicy: it must compile.
-func (h *own) policy(r admission.Request) answer {
+// policy judges a DeployPolicy: it must compile, its parameters must fit and its tests pass.
+func (h *own) policy(ctx context.Context, r admission.Request) answer {
 	if string(r.Operation) == govern.Delete {
 		return answer{}
 	}
@@ -28,11 +29,11 @@ func (h *own) policy(r admission.Request) answer {
 	if refusal != nil {
 		return *refusal
 	}
-	_, err := eval.Compile(eval.FromDeployPolicy(p))
+	_, err := eval.CompileContext(ctx, eval.FromDeployPolicy(p))
 	var mistakes *eval.CompileError
 	switch {
 	case errors.As(err, &mistakes):
-		return deny(ReasonPolicyInvalid, "DeployPolicy %q: wanted a Rego v1 module that compiles, found:%s", p.Name, itemized(mistakes.Lines))
+		return deny(ReasonPolicyInvalid, "DeployPolicy %q: wanted a policy that compiles and passes its tests, found:%s", p.Name, itemized(mistakes.Lines))
 	case err != nil:
 		return fail(err)
 	}

@@ -5,6 +5,7 @@ import (
 	managedflow "tidegate.io/tidegate/policies/library/managed-flow"
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/worker"
+	"tidegate.io/tidegate/webhook/gates"
 )
 
 // Codes of the webhook's denials.
@@ -12,6 +13,8 @@ const (
 	// ReasonGateUnknown is: the API server asked about a namespace that no Gate is known to
 	// govern.
 	ReasonGateUnknown = "TG-GATE-UNKNOWN"
+	// ReasonMutated is: a workload that is not what its template rendered.
+	ReasonMutated = "TG-GATE-MUTATED"
 	// ReasonReadonly is: a kind, or a status, that Tidegate alone writes.
 	ReasonReadonly = "TG-KIND-READONLY"
 	// ReasonTemplateNotFound is: a Release names a template, or a revision of one, that is
@@ -38,16 +41,23 @@ const (
 	ReasonCommandInvalid = "TG-COMMAND-INVALID"
 	// ReasonCommandForbidden is: RBAC does not give the verb.
 	ReasonCommandForbidden = "TG-COMMAND-FORBIDDEN"
-	// ReasonBreakGlass is: this version honours no BreakGlass.
-	ReasonBreakGlass = "TG-BREAKGLASS-UNSUPPORTED"
+	// ReasonBreakGlassForbidden is: no Gate allows the exemption, or not to this user.
+	ReasonBreakGlassForbidden = "TG-BREAKGLASS-FORBIDDEN"
+	// ReasonBreakGlassInvalid is: a BreakGlass that names what cannot be exempted, or that is
+	// changed or deleted.
+	ReasonBreakGlassInvalid = "TG-BREAKGLASS-INVALID"
+	// ReasonBreakGlassSelf is: the author of a BreakGlass approves it.
+	ReasonBreakGlassSelf = "TG-BREAKGLASS-SELF"
+	// ReasonBreakGlassOver is: no BreakGlass is in force any more, or none yet.
+	ReasonBreakGlassOver = "TG-BREAKGLASS-OVER"
 	// ReasonMalformed is: an object that cannot be decoded.
 	ReasonMalformed = "TG-REQUEST-MALFORMED"
 )
 
 // codes are all that a denial can have, those that a DeployPolicy makes up aside.
 var codes = []string{
-	ReasonGateUnknown, ReasonReadonly, ReasonTemplateNotFound, ReasonValuesImmutable, ReasonTemplateInUse, ReasonTemplateBreaking, ReasonTemplateChannel, ReasonPolicyInvalid, ReasonGateSpec,
-	ReasonSourceInvalid, ReasonCommandActor, ReasonCommandInvalid, ReasonCommandForbidden, ReasonBreakGlass, ReasonMalformed,
-	managedflow.ReasonBypass, eval.ReasonPolicyDeny, eval.ReasonPolicyError, render.ReasonValuesInvalid, render.ReasonTemplateBroken,
+	ReasonGateUnknown, ReasonMutated, gates.ReasonGuard, ReasonReadonly, ReasonTemplateNotFound, ReasonValuesImmutable, ReasonTemplateInUse, ReasonTemplateBreaking, ReasonTemplateChannel, ReasonPolicyInvalid, ReasonGateSpec,
+	ReasonSourceInvalid, ReasonCommandActor, ReasonCommandInvalid, ReasonCommandForbidden, ReasonBreakGlassForbidden, ReasonBreakGlassInvalid, ReasonBreakGlassSelf, ReasonBreakGlassOver, ReasonMalformed,
+	managedflow.ReasonBypass, eval.ReasonPolicyDeny, eval.ReasonPolicyError, eval.ReasonPolicyBudget, render.ReasonValuesInvalid, render.ReasonTemplateBroken,
 	worker.ReasonRenderBudget,
 }

@@ -17,7 +17,8 @@
 //	handlers.Register(server)
 //
 // Reader must be a cache that has synced before the server is ready, and must hold Gates,
-// Namespaces, Releases, ReleaseTemplates, TemplateRevisions, Rollouts and MetricSources.
+// Namespaces, Releases, ReleaseTemplates, TemplateRevisions, Rollouts, MetricSources,
+// BreakGlasses and BreakGlassCommands.
 package webhook
 
 import (
@@ -82,7 +83,7 @@ type Authorizer interface {
 	Allowed(ctx context.Context, user authenticationv1.UserInfo, what authorizationv1.ResourceAttributes) (bool, error)
 }
 
-// Config is what the handlers need. All fields but Timeout are required.
+// Config is what the handlers need. All fields but Exemptions and Timeout are required.
 type Config struct {
 	// Reader reads from the cache.
 	Reader client.Reader
@@ -96,7 +97,9 @@ type Config struct {
 	Identity string
 	// ManagerNamespace can never be governed.
 	ManagerNamespace string
-	// Clock is for the duration metric alone.
+	// Exemptions records what a BreakGlass lets through. No BreakGlass is honoured if nil.
+	Exemptions Exempter
+	// Clock is for the duration metric, and says when an exemption ends.
 	Clock   clock.PassiveClock
 	Metrics *Metrics
 	// Timeout bounds one answer; 0 is DefaultTimeout.
@@ -135,6 +138,8 @@ type Handlers struct {
 	Gate admission.Handler
 	// Tidegate judges writes of Tidegate's own kinds.
 	Tidegate admission.Handler
+
+	clock clock.PassiveClock
 }
 
 // New returns the handlers.
@@ -150,6 +155,7 @@ func New(c Config) (*Handlers, error) {
 		return nil, fmt.Errorf("setting up the webhook: %w", err)
 	}
 	return &Handlers{
+		clock:    c.Clock,
 		Gate:     measured{config: c, path: PathGate, next: &gate{Config: c, flow: flow}},
 		Tidegate: measured{config: c, path: PathTidegate, next: &own{Config: c}},
 	}, nil
@@ -162,8 +168,8 @@ type Server interface {
 
 // Register adds the handlers to a server.
 func (h *Handlers) Register(s Server) {
-	s.Register(PathGate, &admission.Webhook{Handler: h.Gate, RecoverPanic: new(true)})
-	s.Register(PathTidegate, &admission.Webhook{Handler: h.Tidegate, RecoverPanic: new(true)})
+	s.Register(PathGate, front{&admission.Webhook{Handler: h.Gate, RecoverPanic: new(true)}, h.clock})
+	s.Register(PathTidegate, front{&admission.Webhook{Handler: h.Tidegate, RecoverPanic: new(true)}, h.clock})
 }
 
 // judge answers a request.

@@ -39,6 +39,7 @@ type options struct {
 	webhookPort int
 	webhookURL  string
 	certSecret  string
+	gatekeeper  bool
 
 	metricsAddr string
 	probeAddr   string
@@ -110,6 +111,8 @@ func (o *options) addTo(fs *pflag.FlagSet) {
 	fs.IntVar(&o.webhookPort, "webhook-port", o.webhookPort, "port of the webhook, HTTPS")
 	fs.StringVar(&o.webhookURL, "webhook-url", o.webhookURL, "where the API server reaches the webhook when not by the Service, such as https://localhost:9443; a host name, not an IP address")
 	fs.StringVar(&o.certSecret, "webhook-cert-secret", o.certSecret, "name of the existing Secret that keeps the webhook's certificate")
+
+	fs.BoolVar(&o.gatekeeper, "gatekeeper", o.gatekeeper, "judge by Gatekeeper's ConstraintTemplates and constraints, whose kinds must be served")
 
 	fs.StringVar(&o.metricsAddr, "metrics-bind-address", o.metricsAddr, "address of /metrics: HTTPS for callers who may get /metrics; plain HTTP on a loopback address; 0 is off")
 	fs.StringVar(&o.probeAddr, "health-probe-bind-address", o.probeAddr, "address of /healthz and /readyz")

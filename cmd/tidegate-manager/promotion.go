@@ -40,6 +40,8 @@ type promotions struct {
 	log     logr.Logger
 	// said is what was logged last, by who asked.
 	said *lru.Cache[string, string]
+	// measure answers the queries of MetricSources about a Release; nil measures nothing.
+	measure func(ctx context.Context, namespace, release string, now time.Time) map[string]float64
 }
 
 func newPromotions(reader client.Reader, policies *eval.Store, loaded func() error, metrics *promotionMetrics, log logr.Logger) (*promotions, error) {
@@ -53,7 +55,7 @@ func newPromotions(reader client.Reader, policies *eval.Store, loaded func() err
 // Allowed implements controller.Promotion.
 func (p *promotions) Allowed(ctx context.Context, rollout *v1alpha1.Rollout, template string, step, weight int32, now time.Time) (controller.PromotionVerdict, error) {
 	hold, err := p.ask(ctx, "rollout "+rollout.Namespace+"/"+rollout.Name, now, func(ctx context.Context) (eval.Promotion, error) {
-		return p.ofRollout(ctx, rollout, template, step, weight)
+		return p.ofRollout(ctx, rollout, template, step, weight, now)
 	})
 	switch {
 	case err != nil:
@@ -136,7 +138,7 @@ func (p *promotions) tell(who string, v eval.Verdict) {
 
 // ofRollout gathers what policies are told. What is not there has no labels, and so no
 // exceptions; what cannot be read is an error.
-func (p *promotions) ofRollout(ctx context.Context, rollout *v1alpha1.Rollout, template string, step, weight int32) (eval.Promotion, error) {
+func (p *promotions) ofRollout(ctx context.Context, rollout *v1alpha1.Rollout, template string, step, weight int32, now time.Time) (eval.Promotion, error) {
 	var release v1alpha1.Release
 	if err := p.get(ctx, types.NamespacedName{Namespace: rollout.Namespace, Name: rollout.Spec.Release}, &release); err != nil {
 		return eval.Promotion{}, err
@@ -158,10 +160,27 @@ func (p *promotions) ofRollout(ctx context.Context, rollout *v1alpha1.Rollout, t
 	if a := rollout.Status.Analysis; a != nil {
 		asked.Verdict = string(a.Verdict)
 	}
-	for _, a := range rollout.Status.Approvals {
-		asked.Approvals = append(asked.Approvals, eval.Approval{Step: a.Step, Actor: a.Actor})
+	if asked.Approvals, err = p.approvals(ctx, rollout); err != nil {
+		return eval.Promotion{}, err
+	}
+	history, err := p.history(ctx, rollout)
+	if err != nil {
+		return eval.Promotion{}, err
+	}
+	elsewhere, err := p.elsewhere(ctx, rollout)
+	if err != nil {
+		return eval.Promotion{}, err
+	}
+	values, err := valuesOf(rollout)
+	if err != nil {
+		return eval.Promotion{}, err
+	}
+	var measured map[string]float64
+	if p.measure != nil {
+		measured = p.measure(ctx, rollout.Namespace, rollout.Spec.Release, now)
 	}
 	return eval.Promotion{
+		Author: author(&release, rollout), Values: values, History: history, Elsewhere: elsewhere, Measurements: measured,
 		Release:   &eval.Release{Name: rollout.Spec.Release, Namespace: rollout.Namespace, Template: template, Labels: release.Labels},
 		Namespace: &eval.Namespace{Name: rollout.Namespace, Labels: namespace.Labels},
 		Rollout:   &asked,

@@ -21,6 +21,7 @@ import (
 	"tidegate.io/tidegate/policies/eval"
 	freezewindows "tidegate.io/tidegate/policies/library/freeze-windows"
 	"tidegate.io/tidegate/rollout/controller"
+	"tidegate.io/tidegate/rollout/observe"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -64,7 +65,8 @@ func newAsked(t *testing.T, objects []client.Object, funcs interceptor.Funcs, lo
 			t.Fatal(err)
 		}
 	}
-	reader := fake.NewClientBuilder().WithScheme(s).WithObjects(objects...).WithInterceptorFuncs(funcs).Build()
+	reader := fake.NewClientBuilder().WithScheme(s).WithObjects(objects...).WithInterceptorFuncs(funcs).
+		WithIndex(&v1alpha1.Rollout{}, observe.FieldRelease, func(o client.Object) []string { return []string{o.(*v1alpha1.Rollout).Spec.Release} }).Build()
 	p, err := newPromotions(reader, store, func() error { return nil }, newPromotionMetrics(), log)
 	if err != nil {
 		t.Fatal(err)

@@ -41,6 +41,7 @@ import (
 	"tidegate.io/tidegate/schemas/worker"
 	"tidegate.io/tidegate/webhook"
 	"tidegate.io/tidegate/webhook/certs"
+	"tidegate.io/tidegate/webhook/exemption"
 	"tidegate.io/tidegate/webhook/gates"
 	"tidegate.io/tidegate/webhook/policysync"
 )
@@ -166,7 +167,7 @@ func build(ctx context.Context, o *options, config *rest.Config, identity string
 		Namespace: o.namespace,
 		Secret:    o.certSecret,
 		URL:       o.webhookURL,
-		Webhooks:  []string{webhookConfiguration},
+		Webhooks:  o.webhookConfigurations(),
 	})
 	if err != nil {
 		return nil, err
@@ -174,7 +175,12 @@ func build(ctx context.Context, o *options, config *rest.Config, identity string
 	certificate = served.GetCertificate
 
 	store := eval.NewStore()
-	policies, err := policysync.Setup(mgr, policysync.Options{Store: store})
+	replica, err := os.Hostname() // in a pod, that of the pod
+	if err != nil {
+		return nil, fmt.Errorf("finding out the name of this replica: %w", err)
+	}
+	others := &replicas{reader: mgr.GetAPIReader(), clock: clock.RealClock{}, namespace: o.namespace, name: replica}
+	policies, err := policysync.Setup(mgr, policysync.Options{Store: store, Replica: replica, Replicas: others.All})
 	if err != nil {
 		return nil, err
 	}
@@ -196,17 +202,26 @@ func build(ctx context.Context, o *options, config *rest.Config, identity string
 	for _, kind := range []client.Object{
 		&v1alpha1.Gate{}, &corev1.Namespace{}, &v1alpha1.Release{}, &v1alpha1.ReleaseTemplate{},
 		&v1alpha1.TemplateRevision{}, &v1alpha1.Rollout{}, &v1alpha1.MetricSource{},
+		&v1alpha1.BreakGlass{}, &v1alpha1.BreakGlassCommand{},
 	} {
 		if _, err := mgr.GetCache().GetInformer(ctx, kind); err != nil {
 			return nil, fmt.Errorf("watching %T: %w", kind, err)
 		}
 	}
-	return &built{Manager: mgr, checks: map[string]healthz.Checker{
+	checks := map[string]healthz.Checker{
 		"policies":    policies.Ready,
 		"templates":   templates.ready, // and, since it waits for them, the caches
 		"certificate": served.Ready,
 		"webhook":     mgr.GetWebhookServer().StartedChecker(),
-	}}, nil
+	}
+	if o.gatekeeper {
+		constraints, err := addGatekeeper(mgr, replica)
+		if err != nil {
+			return nil, err
+		}
+		checks["constraints"] = constraints.Ready
+	}
+	return &built{Manager: mgr, checks: checks}, nil
 }
 
 // newManager makes the manager without anything in it.
@@ -290,6 +305,7 @@ func addWebhook(mgr manager.Manager, o *options, identity string, store *eval.St
 		Policies:         store,
 		Renderer:         rendering{pool},
 		Authorizer:       webhook.ReviewAuthorizer{Client: mgr.GetClient()},
+		Exemptions:       webhook.Exemptions{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Clock: clock.RealClock{}},
 		Identity:         identity,
 		ManagerNamespace: o.namespace,
 		Clock:            clock.RealClock{},
@@ -314,6 +330,7 @@ func addPromotions(mgr manager.Manager, store *eval.Store, policies *policysync.
 // addLoops adds the loops that run on the leader.
 func addLoops(ctx context.Context, mgr manager.Manager, o *options, identity string, pool *worker.Pool, asked *promotions) error {
 	sources := prom.NewSources(mgr.GetClient(), o.namespace)
+	asked.measure = sources.Measured
 	if err := controller.Setup(ctx, mgr, controller.Options{
 		Renderer:                renderer{pool},
 		Measurer:                prom.NewMeasurer(sources),
@@ -328,6 +345,13 @@ func addLoops(ctx context.Context, mgr manager.Manager, o *options, identity str
 	if err := controller.SetupMetricSources(mgr, controller.MetricSourceOptions{Prober: sources}); err != nil {
 		return err
 	}
+	exemptions := &exemption.Loop{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("tidegate"),
+		Clock: clock.RealClock{}, ManagerNamespace: o.namespace,
+	}
+	if err := exemptions.SetupWithManager(mgr); err != nil {
+		return err
+	}
 	loop := &gates.Loop{
 		Client: mgr.GetClient(),
 		Live:   mgr.GetAPIReader(),
@@ -338,6 +362,8 @@ func addLoops(ctx context.Context, mgr manager.Manager, o *options, identity str
 			URL:              o.webhookURL,
 		},
 		CASecret: types.NamespacedName{Namespace: o.namespace, Name: o.certSecret},
+		Chart:    types.NamespacedName{Namespace: o.namespace, Name: gates.DefaultChart},
+		Shared:   gates.SharedIdentity(mgr.GetAPIReader()),
 	}
 	if o.webhookURL == "" {
 		loop.Options.Service = &gates.Service{Namespace: o.namespace, Name: certs.DefaultService, Port: 443}

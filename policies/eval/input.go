@@ -1,14 +1,10 @@
 package eval
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 
 	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/open-policy-agent/opa/v1/util"
 
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
@@ -65,7 +61,7 @@ type UserInfo struct {
 //	input.release     see Release: the Release, where it is known; input.release.template
 //	                  is the template's name
 //	input.template    see Template; not at admission
-//	input.namespace   see Namespace; not at admission
+//	input.namespace   see Namespace; where it is known
 //	input.time        see Promotion; so are the next two. At promotion only
 //	input.rollout     see Rollout
 //	input.wave        see Wave
@@ -150,19 +146,6 @@ func (r Request) value() (ast.Object, error) {
 	return request, nil
 }
 
-// decode reads exactly one JSON document.
-func decode(raw []byte) (ast.Value, error) {
-	var v any
-	d := util.NewJSONDecoder(bytes.NewReader(raw))
-	if err := d.Decode(&v); err != nil {
-		return nil, fmt.Errorf("decoding JSON: %w", err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("decoding JSON: found more than one document")
-	}
-	return ast.InterfaceToValue(v)
-}
-
 // With returns the document with one more key; see NewInput for its value. The rest is
 // shared with in, which stays as it is.
 func (in Input) With(key string, v any) (Input, error) {
@@ -178,10 +161,11 @@ func (in Input) With(key string, v any) (Input, error) {
 
 // with returns the document with one more key, sharing all the rest.
 func (in Input) with(key string, value *ast.Term) ast.Object {
-	out := ast.NewObject()
-	if in.object != nil {
-		in.object.Foreach(func(k, v *ast.Term) { out.Insert(k, v) })
+	if in.object == nil {
+		return ast.NewObject([2]*ast.Term{ast.StringTerm(key), value})
 	}
-	out.Insert(ast.StringTerm(key), value)
+	pairs := make([][2]*ast.Term, 0, in.object.Len()+1)
+	in.object.Foreach(func(k, v *ast.Term) { pairs = append(pairs, [2]*ast.Term{k, v}) })
+	out := ast.NewObject(append(pairs, [2]*ast.Term{ast.StringTerm(key), value})...)
 	return out
 }

@@ -1,6 +1,6 @@
-// Package eval judges input by Rego policies. It is pure: a verdict depends on the
-// policy and its input alone, never on a clock, a network or an earlier request, and it
-// is the only package that knows the Rego engine.
+// Package eval judges input by policies, in Rego or in CUE. It is pure: a verdict depends
+// on the policy and its input alone, never on a network, an earlier request, or the time,
+// unless the time is up: see package budget.
 //
 // Every policy is compiled on its own, so that a mistake in one touches no other. The
 // document that a policy sees as input is described at [NewInput].
@@ -8,10 +8,12 @@ package eval
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	// Policies read the time in zones by name; a verdict must not depend on whether the
@@ -19,8 +21,8 @@ import (
 	_ "time/tzdata"
 
 	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/open-policy-agent/opa/v1/rego"
 
+	"tidegate.io/tidegate/policies/eval/budget"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -30,19 +32,35 @@ const (
 	ReasonPolicyDeny = "TG-POLICY-DENY"
 	// ReasonPolicyError is: a policy could not be evaluated, so nothing is known.
 	ReasonPolicyError = "TG-POLICY-ERROR"
+	// ReasonPolicyBudget is: a policy took more time or memory than one may, so nothing is
+	// known.
+	ReasonPolicyBudget = "TG-POLICY-BUDGET"
 )
 
 // Source is a policy as written.
 type Source struct {
 	// Name is what violations and messages call the policy.
 	Name string
-	// Rego is one Rego v1 module.
+	// Rego is one Rego module. Exactly one of Rego and CUE is given.
 	Rego string
+	// RegoVersion is that of Rego, Libs and Tests.Rego; empty is v1.
+	RegoVersion v1alpha1.RegoVersion
+	// Libs are Rego modules whose packages begin with lib.
+	Libs []string
+	// CUE is the schema that objects have to fit.
+	CUE string
 	// Parameters is a JSON object, given to the rules as input.parameters; empty is {}.
 	Parameters []byte
+	// ParametersSchema is an OpenAPI v3 schema as JSON, which the parameters must fit, and
+	// whose defaults they get; empty allows all.
+	ParametersSchema []byte
+	// Tests must pass, or the policy does not compile.
+	Tests v1alpha1.PolicyTests
 	// Enforcement says what a violation leads to; empty is deny.
 	Enforcement v1alpha1.Enforcement
-	// On lists the moments at which the policy is asked; empty is admission.
+	// EnforcementIn says it for some namespaces; the first that matches counts.
+	EnforcementIn []v1alpha1.NamespaceEnforcement
+	// At lists the moments at which the policy is asked; empty is admission.
 	At []v1alpha1.PolicyMoment
 	// Match narrows what the policy is asked about.
 	Match v1alpha1.PolicyMatch
@@ -51,14 +69,24 @@ type Source struct {
 // FromDeployPolicy returns the source of a DeployPolicy.
 func FromDeployPolicy(p *v1alpha1.DeployPolicy) Source {
 	s := Source{
-		Name:        p.Name,
-		Rego:        p.Spec.Rego,
-		Enforcement: p.Spec.Enforcement,
-		At:          p.Spec.At,
-		Match:       p.Spec.Match,
+		Name:          p.Name,
+		Rego:          p.Spec.Rego,
+		RegoVersion:   p.Spec.RegoVersion,
+		Libs:          p.Spec.Libs,
+		CUE:           p.Spec.Cue,
+		Enforcement:   p.Spec.Enforcement,
+		EnforcementIn: p.Spec.EnforcementIn,
+		At:            p.Spec.At,
+		Match:         p.Spec.Match,
 	}
 	if p.Spec.Parameters != nil {
 		s.Parameters = p.Spec.Parameters.Raw
+	}
+	if p.Spec.ParametersSchema != nil {
+		s.ParametersSchema = p.Spec.ParametersSchema.Raw
+	}
+	if p.Spec.Tests != nil {
+		s.Tests = *p.Spec.Tests
 	}
 	return s
 }
@@ -122,82 +150,134 @@ type Findings struct {
 // Policy is a compiled policy. It never changes and may be used by many at once.
 type Policy struct {
 	source     Source
-	prepared   rego.PreparedEvalQuery
+	digest     string
+	engine     engine
 	parameters *ast.Term
+	match      matcher
+	// account is shared by nobody: a new version starts with a clean one.
+	account *budget.Account
 	// broken, if set, is why the policy cannot be evaluated; every Eval returns it.
 	broken error
+}
+
+// engine is what a policy is written for.
+type engine interface {
+	// eval asks the policy. The document has the parameters already.
+	eval(s *budget.Step, document ast.Object) (answer, error)
+}
+
+// answer is what an engine found, each element a message or an object; see violation.
+type answer struct {
+	denials, warnings []any
+	allow             bool
 }
 
 // Name is the name of the policy.
 func (p *Policy) Name() string { return p.source.Name }
 
+// Digest is the SHA-256 of the source, such as sha256:0a1b...; empty for a broken policy.
+func (p *Policy) Digest() string { return p.digest }
+
 // Broken is why the policy cannot be evaluated, or nil.
 func (p *Policy) Broken() error { return p.broken }
 
-// The rules that a policy may answer with. All but allow are partial sets.
 const (
-	ruleDeny      = "deny"
-	ruleViolation = "violation"
-	ruleWarn      = "warn"
-	ruleAllow     = "allow"
+	// maxLines bounds the mistakes reported about one policy.
+	maxLines = 20
+	// compileTime is how long compiling a policy and running its tests may take. The webhook
+	// does it while whoever applies the policy waits.
+	compileTime = 3 * time.Second
+	// maxViolations is how many violations one policy may have against one object; the rest
+	// is counted.
+	maxViolations = 500
+	// maxMessage is how long one message may be, in bytes.
+	maxMessage = 8 << 10
 )
 
-// maxLines bounds the mistakes reported about one policy.
-const maxLines = 20
+// Compile checks a policy, runs its tests and prepares it. The error is a *CompileError.
+func Compile(s Source) (*Policy, error) { return CompileContext(context.Background(), s) }
 
-// Compile checks a policy and prepares it. The error is a *CompileError.
-func Compile(s Source) (*Policy, error) {
-	fail := func(lines ...string) (*Policy, error) {
-		return nil, &CompileError{Policy: s.Name, Lines: lines}
-	}
-	s = withDefaults(s)
-	parameters, err := parseParameters(s.Parameters)
-	if err != nil {
-		return fail(err.Error())
-	}
-	if strings.TrimSpace(s.Rego) == "" {
-		return fail("1:1: wanted a Rego module, found nothing; begin with: package tidegate.policies.NAME")
-	}
-	module, err := ast.ParseModuleWithOpts(s.Name+".rego", s.Rego, ast.ParserOptions{
-		RegoVersion:  ast.RegoV1,
-		Capabilities: sandbox(),
+// CompileContext is Compile for as long as ctx lives, and no longer than 3 seconds.
+func CompileContext(ctx context.Context, s Source) (*Policy, error) {
+	p, err := budget.Once(ctx, compileTime, nil, func(step *budget.Step) (*Policy, error) {
+		p, problems := compile(ctx, step, withDefaults(s))
+		if len(problems) > 0 {
+			return nil, &CompileError{Policy: s.Name, Lines: problems}
+		}
+		return p, nil
 	})
-	if err != nil || module == nil {
-		return fail(lines(err)...)
+	if err == nil {
+		return p, nil
 	}
-	rules, problems := answers(module)
-	if len(problems) > 0 {
-		return fail(problems...)
+	if mistakes, ok := errors.AsType[*CompileError](err); ok {
+		return nil, mistakes
 	}
-	compiler := ast.NewCompiler().
-		WithCapabilities(sandbox()).
-		WithDefaultRegoVersion(ast.RegoV1).
-		SetErrorLimit(maxLines)
-	compiler.Compile(map[string]*ast.Module{s.Name + ".rego": module})
-	if compiler.Failed() {
-		return fail(lines(compiler.Errors)...)
+	return nil, &CompileError{Policy: s.Name, Lines: []string{
+		fmt.Sprintf("wanted it to be compiled and tested within %s, found: %v; make it shorter, or its tests fewer", compileTime, err),
+	}}
+}
+
+// compile does what Compile says, and returns every mistake of the first part that has some.
+func compile(ctx context.Context, step *budget.Step, s Source) (*Policy, []string) {
+	p := &Policy{source: s, account: &budget.Account{}}
+	var problems []string
+	if p.match, problems = newMatcher(s.Match); len(problems) > 0 {
+		return nil, problems
 	}
-	prepared, err := rego.New(
-		rego.Compiler(compiler),
-		rego.ParsedQuery(query(module.Package.Path, rules)),
-		rego.SetRegoVersion(ast.RegoV1),
-		rego.StrictBuiltinErrors(true),
-	).PrepareForEval(context.Background())
+	fit, err := newFit(s.ParametersSchema)
 	if err != nil {
-		return fail(lines(err)...)
+		return nil, []string{err.Error()}
 	}
-	return &Policy{source: s, prepared: prepared, parameters: parameters}, nil
+	if p.parameters, problems = fit.parameters(s.Parameters); len(problems) > 0 {
+		return nil, problems
+	}
+	switch {
+	case s.CUE != "" && strings.TrimSpace(s.Rego) != "":
+		return nil, []string{"wanted exactly one of rego and cue, found both"}
+	case s.CUE != "":
+		p.engine, problems = compileCUE(s)
+	default:
+		p.engine, problems = compileRego(s)
+	}
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	if problems = p.test(ctx, step, fit); len(problems) > 0 {
+		return nil, problems
+	}
+	p.digest = digest(s)
+	return p, nil
+}
+
+// digest is that of everything that a policy is made of.
+func digest(s Source) string {
+	raw, err := json.Marshal(s)
+	if err != nil {
+		return "" // a Source is texts and lists of them
+	}
+	sum := sha256.Sum256(raw)
+	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 // broken is a policy that cannot be evaluated: every request that it matches meets the
 // error, so that a policy which does not compile is never taken for one that is content.
+// Where its match cannot be read, it matches everything.
 func broken(s Source, err error) *Policy {
-	return &Policy{source: withDefaults(s), broken: err}
+	s = withDefaults(s)
+	match, problems := newMatcher(s.Match)
+	if len(problems) > 0 {
+		s.Match = v1alpha1.PolicyMatch{}
+		match, _ = newMatcher(s.Match)
+	}
+	return &Policy{source: s, match: match, account: &budget.Account{}, broken: err}
 }
 
 func withDefaults(s Source) Source {
 	if s.Enforcement == "" {
 		s.Enforcement = v1alpha1.EnforcementDeny
+	}
+	if s.RegoVersion == "" {
+		s.RegoVersion = v1alpha1.RegoV1
 	}
 	if len(s.At) == 0 {
 		s.At = []v1alpha1.PolicyMoment{v1alpha1.AtAdmission}
@@ -205,116 +285,46 @@ func withDefaults(s Source) Source {
 	return s
 }
 
-func parseParameters(raw []byte) (*ast.Term, error) {
-	if len(raw) == 0 || string(raw) == "null" {
-		return ast.ObjectTerm(), nil
-	}
-	v, err := decode(raw)
-	if err != nil {
-		return nil, fmt.Errorf("parameters: wanted a JSON object, found: %w", err)
-	}
-	if _, ok := v.(ast.Object); !ok {
-		return nil, fmt.Errorf("parameters: wanted a JSON object, found %s", ast.ValueName(v))
-	}
-	return ast.NewTerm(v), nil
-}
-
-// answers returns which of the known rules the module has, and what is wrong with them.
-func answers(module *ast.Module) (rules, problems []string) {
-	for _, rule := range module.Rules {
-		ref := rule.Head.Ref()
-		name, ok := ref[0].Value.(ast.Var)
-		if !ok {
-			continue
-		}
-		switch n := string(name); n {
-		case ruleDeny, ruleViolation, ruleWarn:
-			if rule.Head.RuleKind() != ast.MultiValue || len(ref) != 1 {
-				problems = append(problems, fmt.Sprintf("%d:%d: rule %s: wanted a set of messages, found another kind of rule; write: %s contains msg if { ... }",
-					rule.Location.Row, rule.Location.Col, n, n))
-				continue
-			}
-			rules = append(rules, n)
-		case ruleAllow:
-			if rule.Head.RuleKind() == ast.MultiValue || len(rule.Head.Args) > 0 || len(ref) != 1 {
-				problems = append(problems, fmt.Sprintf("%d:%d: rule allow: wanted a boolean, found another kind of rule; write: allow if { ... }",
-					rule.Location.Row, rule.Location.Col))
-				continue
-			}
-			rules = append(rules, n)
-		}
-	}
-	slices.Sort(rules)
-	rules = slices.Compact(rules)
-	if len(problems) == 0 && !slices.ContainsFunc(rules, func(r string) bool { return r != ruleAllow }) {
-		problems = append(problems, "wanted a rule deny, violation or warn, found none, so the policy could never object; write: deny contains msg if { ... }")
-	}
-	return rules, problems
-}
-
-// query asks for every rule at once, in one object of arrays: a rule that is undefined
-// is an empty array, and no rule's failure hides another's answer.
-func query(pkg ast.Ref, rules []string) ast.Body {
-	pairs := make([][2]*ast.Term, 0, len(rules))
-	for _, r := range rules {
-		x := ast.VarTerm("x")
-		ref := slices.Clone(pkg)
-		ref = append(ref, ast.StringTerm(r))
-		if r != ruleAllow {
-			ref = append(ref, ast.VarTerm("$"))
-		}
-		body := ast.NewBody(ast.Equality.Expr(x, ast.NewTerm(ref)))
-		pairs = append(pairs, [2]*ast.Term{ast.StringTerm(r), ast.ArrayComprehensionTerm(x, body)})
-	}
-	return ast.NewBody(ast.Equality.Expr(ast.VarTerm("answer"), ast.ObjectTerm(pairs...)))
-}
-
 // Eval asks the policy. An error, the deadline of ctx among them, means that nothing is
 // known: the caller must not take it for consent.
 func (p *Policy) Eval(ctx context.Context, in Input) (Findings, error) {
-	if p.broken != nil {
-		return Findings{}, p.broken
-	}
 	if err := ctx.Err(); err != nil {
 		return Findings{}, fmt.Errorf("evaluating policy %q: %w", p.source.Name, err)
 	}
-	results, err := p.prepared.Eval(ctx, rego.EvalParsedInput(in.with("parameters", p.parameters)))
+	return budget.Once(ctx, 0, p.account, func(s *budget.Step) (Findings, error) {
+		return p.eval(s, in.with("parameters", p.parameters))
+	})
+}
+
+// eval asks the policy about a document that has its parameters.
+func (p *Policy) eval(s *budget.Step, document ast.Object) (Findings, error) {
+	if p.broken != nil {
+		return Findings{}, p.broken
+	}
+	a, err := p.engine.eval(s, document)
 	if err != nil {
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
 		return Findings{}, fmt.Errorf("evaluating policy %q: %w", p.source.Name, err)
 	}
-	if len(results) != 1 {
-		return Findings{}, fmt.Errorf("evaluating policy %q: wanted one answer, found %d", p.source.Name, len(results))
-	}
-	answer, ok := results[0].Bindings["answer"].(map[string]any)
-	if !ok {
-		return Findings{}, fmt.Errorf("evaluating policy %q: the answer is a %T", p.source.Name, results[0].Bindings["answer"])
-	}
-	var f Findings
-	for _, rule := range []string{ruleDeny, ruleViolation} {
-		f.Denials = append(f.Denials, p.violations(answer[rule])...)
-	}
-	f.Warnings = p.violations(answer[ruleWarn])
-	for _, v := range elements(answer[ruleAllow]) {
-		f.Allow = v == true
-	}
-	return f, nil
+	return Findings{Denials: p.violations(a.denials), Warnings: p.violations(a.warnings), Allow: a.allow}, nil
 }
 
-func elements(v any) []any {
-	list, _ := v.([]any)
-	return list
-}
-
-func (p *Policy) violations(v any) []Violation {
-	list := elements(v)
-	out := make([]Violation, 0, len(list))
+func (p *Policy) violations(list []any) []Violation {
+	if len(list) == 0 {
+		return nil
+	}
+	more := len(list) - maxViolations
+	list = list[:min(len(list), maxViolations)]
+	out := make([]Violation, 0, len(list)+1)
 	for _, e := range list {
 		out = append(out, p.violation(e))
 	}
 	slices.SortFunc(out, func(a, b Violation) int { return strings.Compare(a.String(), b.String()) })
+	if more > 0 {
+		out = append(out, Violation{
+			Policy: p.source.Name, Code: ReasonPolicyDeny,
+			Message: fmt.Sprintf("policy %q objects to %d things more than are listed", p.source.Name, more),
+		})
+	}
 	return out
 }
 
@@ -337,7 +347,15 @@ func (p *Policy) violation(e any) Violation {
 	if v.Message == "" {
 		v.Message = fmt.Sprintf("policy %q objects and gives no message; it answered %v", p.source.Name, e)
 	}
+	v.Message, v.Fix = short(v.Message), short(v.Fix)
 	return v
+}
+
+func short(text string) string {
+	if len(text) <= maxMessage {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxMessage], "") + "..."
 }
 
 // hint reads when an object is worth being asked again. What cannot be read is left out:
@@ -354,35 +372,4 @@ func hint(e map[string]any) (until time.Time, after time.Duration) {
 		}
 	}
 	return until, after
-}
-
-// lines turns what the engine reports into lines for a person.
-func lines(err error) []string {
-	if err == nil {
-		return []string{"1:1: wanted a Rego module, found only comments"}
-	}
-	var list ast.Errors
-	if !errors.As(err, &list) {
-		var one *ast.Error
-		if !errors.As(err, &one) {
-			return []string{err.Error()}
-		}
-		list = ast.Errors{one}
-	}
-	out := make([]string, 0, len(list))
-	for _, e := range list {
-		if len(out) == maxLines {
-			return append(out, "and more")
-		}
-		var b strings.Builder
-		if e.Location != nil {
-			b.WriteString(strconv.Itoa(e.Location.Row) + ":" + strconv.Itoa(e.Location.Col) + ": ")
-		}
-		b.WriteString(e.Message)
-		if name, ok := strings.CutPrefix(e.Message, "undefined function "); ok && withheld(name) {
-			b.WriteString(", which no policy may call, since a verdict must follow from input alone")
-		}
-		out = append(out, b.String())
-	}
-	return out
 }

@@ -80,6 +80,8 @@ type Rollout struct {
 type Approval struct {
 	Step  int32  `json:"step"`
 	Actor string `json:"actor"`
+	// Groups are those that the person was in, as the API server knew them.
+	Groups []string `json:"groups,omitempty"`
 }
 
 // Wave is a part of a template's sync that asks whether Releases may be brought to the
@@ -98,6 +100,17 @@ type Promotion struct {
 	Rollout   *Rollout
 	Template  Template
 	Wave      *Wave
+	// Author is who last changed the Release; empty where that is not known.
+	Author string
+	// Values are the Release's, as the Rollout has them.
+	Values any
+	// History has the other Rollouts of the namespace that are kept, the newest first.
+	History []Past
+	// Elsewhere has the Releases of the same name in other namespaces.
+	Elsewhere []Elsewhere
+	// Measurements answer the queries of MetricSources, by "source/query". What could not be
+	// measured is not there.
+	Measurements map[string]float64
 }
 
 // Kinds of tidegate.io that questions at promotion are about, for DeployPolicy.match.
@@ -123,6 +136,20 @@ func (p Promotion) Question() (Question, error) {
 	}
 	if p.Rollout != nil {
 		document["rollout"] = *p.Rollout
+	}
+	if p.Author != "" {
+		document["author"] = p.Author
+	}
+	if p.Values != nil {
+		document["values"] = p.Values
+	}
+	if p.Rollout != nil {
+		document["history"] = append([]Past{}, p.History...)
+		document["elsewhere"] = append([]Elsewhere{}, p.Elsewhere...)
+		document["measurements"] = p.Measurements
+		if p.Measurements == nil {
+			document["measurements"] = map[string]float64{}
+		}
 	}
 	if p.Wave != nil {
 		document["wave"] = *p.Wave

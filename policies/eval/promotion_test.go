@@ -27,6 +27,18 @@ func rise() eval.Promotion {
 	}
 }
 
+func full() eval.Promotion {
+	p := rise()
+	p.Author, p.Values = "bob", map[string]any{"image": "a:1"}
+	p.Rollout.Approvals[0].Groups = []string{"sre"}
+	p.History = eval.Newest([]eval.Past{{Release: "cart", Rollout: "cart-1", Started: eval.Moment(saturday.Add(-24 * time.Hour)), Phase: "Succeeded", First: true}})
+	p.Elsewhere = eval.ByNamespace([]eval.Elsewhere{{
+		Namespace: "stage", Rollout: "cart-9", Phase: "Succeeded", Template: "web-3", Values: map[string]any{"image": "a:1"}, Succeeded: eval.Moment(saturday.Add(-2 * time.Hour)),
+	}})
+	p.Measurements = map[string]float64{"main/error-budget": 0.25}
+	return p
+}
+
 func wave() eval.Promotion {
 	return eval.Promotion{Time: saturday, Template: eval.Template{Name: "web", Revision: "web-3"}, Wave: &eval.Wave{Name: "canaries"}}
 }
@@ -51,6 +63,16 @@ func TestPoliciesSeeWhatAsksForMoreExposure(t *testing.T) {
 			"namespace": {"name": "shop"},
 			"rollout": {"name": "cart-2", "number": 2, "revision": "3f2a91c04d", "digest": "sha256:a", "strategy": "canary", "phase": "Progressing", "first": false, "rollback": false,
 				"from": 5, "weight": 25, "step": 2, "steps": 4, "verdict": "Pass", "approvals": [{"step": 1, "actor": "alice"}]},
+			"history": [], "elsewhere": [], "measurements": {},
+			"template": {"name": "web", "revision": "web-3"}}`},
+		"a rollout with all that is known of it": {full(), `{"moment": "promotion", "time": "2026-11-21T12:00:00Z",
+			"release": {"name": "cart", "namespace": "shop", "template": "web", "labels": {"tier": "web"}},
+			"namespace": {"name": "shop"}, "author": "bob", "values": {"image": "a:1"},
+			"rollout": {"name": "cart-2", "number": 2, "revision": "3f2a91c04d", "digest": "sha256:a", "strategy": "canary", "phase": "Progressing", "first": false, "rollback": false,
+				"from": 5, "weight": 25, "step": 2, "steps": 4, "verdict": "Pass", "approvals": [{"step": 1, "actor": "alice", "groups": ["sre"]}]},
+			"history": [{"release": "cart", "rollout": "cart-1", "started": "2026-11-20T12:00:00Z", "phase": "Succeeded", "first": true}],
+			"elsewhere": [{"namespace": "stage", "rollout": "cart-9", "phase": "Succeeded", "template": "web-3", "values": {"image": "a:1"}, "succeeded": "2026-11-21T10:00:00Z"}],
+			"measurements": {"main/error-budget": 0.25},
 			"template": {"name": "web", "revision": "web-3"}}`},
 		"a wave": {wave(), `{"moment": "promotion", "time": "2026-11-21T12:00:00Z", "template": {"name": "web", "revision": "web-3"}, "wave": {"name": "canaries"}}`},
 	} {

@@ -49,6 +49,8 @@ type Target struct {
 	// Workload is the workload that the decision rested on where the revisions share it; nil
 	// where there was none.
 	Workload *unstructured.Unstructured
+	// Spared says of an object that it is left as it is, there or not; nil spares none.
+	Spared func(*unstructured.Unstructured) bool
 }
 
 // Applier executes actions.
@@ -283,6 +285,9 @@ func (a Applier) apply(ctx context.Context, t *Target, want *unstructured.Unstru
 	fail := func(err error) error {
 		return fmt.Errorf("applying %s %s/%s for Rollout %s: %w",
 			want.GetKind(), want.GetNamespace(), want.GetName(), t.Rollout.Name, err)
+	}
+	if t.Spared != nil && t.Spared(want) {
+		return nil
 	}
 	live := &unstructured.Unstructured{}
 	live.SetGroupVersionKind(want.GroupVersionKind())

@@ -50,6 +50,7 @@ func setupRelease(mgr manager.Manager, opts Options) error {
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.ReleaseTemplate{}, handler.EnqueueRequestsFromMapFunc(loop.ofTemplate),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.BreakGlass{}, handler.EnqueueRequestsFromMapFunc(releasesOfBreakGlass)).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: opts.MaxConcurrentReconciles, SkipNameValidation: &opts.SkipNameValidation,
 		}).
@@ -121,6 +122,10 @@ func (l *releaseLoop) Reconcile(ctx context.Context, req reconcile.Request) (rec
 			return result(0, err)
 		}
 		rep.cause, rep.stalled = cause, stalled
+	}
+	var readErr error
+	if rep.breakGlasses, readErr = l.breakGlasses(ctx, &release); readErr != nil {
+		return result(0, readErr)
 	}
 	if statusErr := l.report(ctx, &release, rep); statusErr != nil {
 		return result(0, statusErr)

@@ -73,6 +73,7 @@ func setupRollout(mgr manager.Manager, opts Options) error {
 		// A Rollout that ends, or begins to exist, is news to the others of its Release.
 		Watches(&v1alpha1.Rollout{}, handler.EnqueueRequestsFromMapFunc(loop.ofSibling)).
 		Watches(&v1alpha1.RolloutCommand{}, handler.EnqueueRequestsFromMapFunc(ofCommand)).
+		Watches(&v1alpha1.BreakGlass{}, handler.EnqueueRequestsFromMapFunc(loop.ofBreakGlass)).
 		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(loop.ofOwned)).
 		Watches(&appsv1.StatefulSet{}, handler.EnqueueRequestsFromMapFunc(loop.ofOwned)).
 		Watches(&appsv1.DaemonSet{}, handler.EnqueueRequestsFromMapFunc(loop.ofOwned)).
@@ -179,6 +180,11 @@ func (l *rolloutLoop) step(ctx context.Context, key client.ObjectKey) (time.Dura
 		Release: subject.Release, Rollout: rollout, Phase: decision.Status.Phase, Sides: subject.Sides,
 		Route: world.Route, Workload: world.Workload,
 	}
+	spared, err := l.sparing(ctx, rollout, decision.Status, decision.Actions, now)
+	if err != nil {
+		return 0, err
+	}
+	target.Spared = spared.spare
 	if err := l.act(ctx, target, decision.Actions); err != nil {
 		return 0, err
 	}
@@ -188,6 +194,8 @@ func (l *rolloutLoop) step(ctx context.Context, key client.ObjectKey) (time.Dura
 		return 0, nil
 	case len(decision.Actions) == 0:
 		return decision.RequeueAfter, nil
+	case spared.spared:
+		return sooner(decision.RequeueAfter, spared.delay(now)), nil
 	}
 	return sooner(decision.RequeueAfter, actionDelay(decision.Actions)), nil
 }

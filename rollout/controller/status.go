@@ -107,6 +107,8 @@ type report struct {
 	// somebody has to act on it.
 	cause   *v1alpha1.Cause
 	stalled bool
+	// breakGlasses are the exemptions under which the Release was touched.
+	breakGlasses []v1alpha1.ReleaseBreakGlass
 }
 
 // releaseStatus derives the status of a Release. Nothing in it is invented here: what the
@@ -118,6 +120,7 @@ func releaseStatus(release *v1alpha1.Release, r report, now time.Time) v1alpha1.
 		out.Revision, out.TemplateRevision = r.revision, r.templateRevision
 	}
 	out.Tried = cmp.Or(r.tried, out.Tried)
+	out.BreakGlass = r.breakGlasses
 	if stable := newestSucceeded(r.rollouts); stable != nil {
 		out.StableRevision, out.StableRollout = stable.Spec.Revision, stable.Name
 	}

@@ -17,6 +17,9 @@ const (
 const (
 	// LabelRelease carries the name of the Release that an object belongs to.
 	LabelRelease = "tidegate.io/release"
+	// AnnotationAuthor, on a Release, names who last changed its spec. The API server stamps it;
+	// one that is claimed is overwritten.
+	AnnotationAuthor = "tidegate.io/author"
 	// LabelRevision carries the revision (see Rollout) that a per-revision object serves.
 	LabelRevision = "tidegate.io/revision"
 	// LabelTemplate carries the name of the ReleaseTemplate.

@@ -1,7 +1,8 @@
 // Package v1alpha1 holds the API types of group tidegate.io: what a platform team
 // writes (ReleaseTemplate, DeployPolicy, MetricSource, Gate), what a service team
 // writes (Release), what Tidegate records (TemplateRevision, Rollout) and what people
-// decide later (RolloutCommand, TemplateCommand, BreakGlass).
+// decide later (RolloutCommand, TemplateCommand, BreakGlass,
+// BreakGlassCommand).
 //
 // Conditions follow kstatus: Ready, Reconciling and Stalled, the last two never
 // together. Every status carries observedGeneration, which the API server defaults to
@@ -36,6 +37,7 @@ func addKnownTypes(s *runtime.Scheme) error {
 		&TemplateCommand{}, &TemplateCommandList{},
 		&DeployPolicy{}, &DeployPolicyList{},
 		&BreakGlass{}, &BreakGlassList{},
+		&BreakGlassCommand{}, &BreakGlassCommandList{},
 		&Gate{}, &GateList{},
 		&MetricSource{}, &MetricSourceList{},
 	)

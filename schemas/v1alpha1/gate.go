@@ -39,6 +39,29 @@ type GateSpec struct {
 	// Allow says what else is let through.
 	// +optional
 	Allow Allowances `json:"allow,omitempty"`
+	// Mutators lists what mutating webhooks of others may change in the workloads that
+	// Tidegate writes. Everything else must be as rendered.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=50
+	// +optional
+	Mutators []Mutator `json:"mutators,omitempty"`
+	// BreakGlass says who may be exempted from the managed flow for a time. Absent: nobody.
+	// +optional
+	BreakGlass *BreakGlassRule `json:"breakGlass,omitempty"`
+}
+
+// Mutator is what may differ from what was rendered.
+type Mutator struct {
+	// Kind of the workload, such as Deployment; * is any.
+	// +kubebuilder:validation:MinLength=1
+	Kind string `json:"kind"`
+	// Paths such as spec.template.metadata.annotations or
+	// spec.template.spec.containers[*].env; what is below a path is free too. [*] stands for
+	// any place in a list.
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:items:Pattern=`^spec(\.[A-Za-z0-9_/-]+|\[([0-9]+|\*)\])+$`
+	Paths []string `json:"paths"`
 }
 
 // NamespaceScope selects namespaces; a namespace is governed when any part selects it.
@@ -59,9 +82,16 @@ type NamespaceScope struct {
 	// +optional
 	Patterns []string `json:"patterns,omitempty"`
 	// Selector selects by the labels of the Namespace. A namespace that was selected once
-	// stays governed, and is listed in the status, when its labels change.
+	// stays governed, and is listed in the status, when its labels change, and when it is
+	// deleted and one of the same name is made.
 	// +optional
 	Selector *metav1.LabelSelector `json:"selector,omitempty"`
+	// Forget lists namespaces that the selector chose once and that are to be governed only
+	// while it chooses them.
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=500
+	// +optional
+	Forget []string `json:"forget,omitempty"`
 }
 
 // GovernedKind is one API group with some of its resources.
@@ -94,6 +124,12 @@ type Allowances struct {
 	// +listType=set
 	// +optional
 	Autoscalers []string `json:"autoscalers,omitempty"`
+	// Gateways lists the user names of gateway and ingress controllers. Where it lists any,
+	// they alone write the status of routes and Ingresses, from which Tidegate reads whether
+	// a route was accepted; where it is empty, whoever has the right by RBAC does.
+	// +listType=set
+	// +optional
+	Gateways []string `json:"gateways,omitempty"`
 }
 
 // GateStatus is written by Tidegate.
@@ -103,9 +139,9 @@ type GateStatus struct {
 	// +listType=set
 	// +optional
 	Namespaces []string `json:"namespaces,omitempty"`
-	// Selected lists those of Namespaces that the selector chose, now or once. They stay
-	// governed when their labels change, until the Gate no longer has a selector or they
-	// are deleted.
+	// Selected lists the namespaces that the selector chose, now or once. They stay governed
+	// when their labels change and when they are made anew, until the Gate no longer has a
+	// selector or forgets them.
 	// +listType=set
 	// +optional
 	Selected []string `json:"selected,omitempty"`
@@ -121,66 +157,4 @@ type GateList struct {
 	metav1.TypeMeta `json:",inline"`
 	metav1.ListMeta `json:"metadata,omitempty"`
 	Items           []Gate `json:"items"`
-}
-
-// BreakGlass is a timed exemption from the managed flow for named objects.
-//
-// +kubebuilder:object:root=true
-// +kubebuilder:subresource:status
-// +kubebuilder:resource:shortName=bg,categories=tidegate
-// +kubebuilder:printcolumn:name="Actor",type=string,JSONPath=`.spec.actor`
-// +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.spec.expiresAt`
-// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.spec.reason`
-// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-type BreakGlass struct {
-	metav1.TypeMeta   `json:",inline"`
-	metav1.ObjectMeta `json:"metadata,omitempty"`
-
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a BreakGlass never changes; create another one"
-	Spec BreakGlassSpec `json:"spec"`
-	// +default={"observedGeneration":-1}
-	Status BreakGlassStatus `json:"status,omitempty"`
-}
-
-// BreakGlassSpec is what an on-call engineer writes.
-type BreakGlassSpec struct {
-	// Objects are the ones exempted; all in the BreakGlass's own namespace.
-	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=20
-	// +listType=atomic
-	Objects []ObjectName `json:"objects"`
-	// Reason is for whoever reads the trail later.
-	// +kubebuilder:validation:MinLength=10
-	// +kubebuilder:validation:MaxLength=1024
-	Reason string `json:"reason"`
-	// ExpiresAt ends the exemption.
-	ExpiresAt metav1.Time `json:"expiresAt"`
-	// Actor is stamped by the API server.
-	// +optional
-	Actor string `json:"actor,omitempty"`
-}
-
-// ObjectName names one object in a namespace.
-type ObjectName struct {
-	Group string `json:"group"`
-	// Resource is the plural resource name.
-	Resource string `json:"resource"`
-	Name     string `json:"name"`
-}
-
-// BreakGlassStatus is written by Tidegate.
-type BreakGlassStatus struct {
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// +listType=map
-	// +listMapKey=type
-	Conditions []metav1.Condition `json:"conditions,omitempty"`
-}
-
-// BreakGlassList is a list of BreakGlasses.
-//
-// +kubebuilder:object:root=true
-type BreakGlassList struct {
-	metav1.TypeMeta `json:",inline"`
-	metav1.ListMeta `json:"metadata,omitempty"`
-	Items           []BreakGlass `json:"items"`
 }

@@ -127,9 +127,28 @@ type ReleaseStatus struct {
 	// route.
 	// +optional
 	Weight int32 `json:"weight"`
+	// BreakGlass lists the latest exemptions under which objects of the Release were
+	// touched past the managed flow, the newest first.
+	// +kubebuilder:validation:MaxItems=10
+	// +listType=atomic
+	// +optional
+	BreakGlass []ReleaseBreakGlass `json:"breakGlass,omitempty"`
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// ReleaseBreakGlass is one exemption, as its uses concern a Release.
+type ReleaseBreakGlass struct {
+	// Name is that of the BreakGlass in the same namespace.
+	Name string `json:"name"`
+	// Actor, Reason and Phase are the BreakGlass's.
+	Actor  string          `json:"actor"`
+	Reason string          `json:"reason"`
+	Phase  BreakGlassPhase `json:"phase,omitempty"`
+	// Uses counts those of its latest uses that concern this Release, and Last is the last.
+	Uses int32         `json:"uses"`
+	Last BreakGlassUse `json:"last"`
 }
 
 // ReleaseList is a list of Releases.

@@ -303,6 +303,10 @@ type RolloutCommandSpec struct {
 	// claimed one is overwritten.
 	// +optional
 	Actor string `json:"actor,omitempty"`
+	// Groups are those that the actor was in. The API server stamps them as well.
+	// +listType=atomic
+	// +optional
+	Groups []string `json:"groups,omitempty"`
 	// Reason is for whoever reads the trail later.
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional

@@ -83,8 +83,14 @@ func TestABombIsKnownByTheTimeThatItWorked(t *testing.T) {
 		t.Skip("the system does not tell how long a process worked")
 	}
 	p := newPool(t, Options{Workers: 1, Timeout: short})
-	_, err := p.Render(t.Context(), endless(t), []byte(fair), release("bomb"))
-	var bomb *BombError
+	var (
+		bomb *BombError
+		err  error
+	)
+	// A machine that is busy enough lets it work so little that nobody can tell.
+	for tries := 0; tries == 0 || tries < 20 && errors.Is(err, ErrStarved); tries++ {
+		_, err = p.Render(t.Context(), endless(t), []byte(fair), release("bomb"))
+	}
 	if !errors.As(err, &bomb) || bomb.Cause != CauseDeadline {
 		t.Errorf("wanted a bomb, found %v", err)
 	}

@@ -10,7 +10,7 @@ import (
 // its own area and of lower layers; areas beside each other know nothing of each other.
 var layers = [][]string{
 	{"schemas/v1alpha1", "schemas/templates", "schemas/cue"},
-	{"schemas/follow", "schemas/secret"},
+	{"schemas/follow", "schemas/secret", "schemas/exempt"},
 	{"schemas/render", "policies/eval", "rollout/plan", "rollout/analysis", "rollout/sync"},
 	{"schemas/impact", "schemas/source", "schemas/worker", "policies/library", "rollout/manifest"},
 	{"rollout/observe", "rollout/prom"},
@@ -22,7 +22,7 @@ var layers = [][]string{
 
 // pure are the packages that compute: no client, no clock, no process, no network.
 var pure = []string{
-	"schemas/follow", "schemas/secret", "schemas/render", "schemas/impact", "policies/eval", "rollout/plan", "rollout/analysis", "rollout/sync",
+	"schemas/follow", "schemas/secret", "schemas/exempt", "schemas/render", "schemas/impact", "policies/eval", "policies/eval/cuepolicy", "policies/eval/sandbox", "policies/eval/gatekeeper", "rollout/plan", "rollout/analysis", "rollout/sync",
 }
 
 // impure is what pure packages may not rest on, through whatever they import.
@@ -43,7 +43,7 @@ var engines = []struct {
 	// files are names of files that may import it anywhere.
 	files []string
 }{
-	{name: "CUE", paths: []string{"cuelang.org/go"}, homes: []string{"schemas/render"}},
+	{name: "CUE", paths: []string{"cuelang.org/go"}, homes: []string{"schemas/render", "policies/eval/cuepolicy"}},
 	{name: "OPA", paths: []string{"github.com/open-policy-agent/opa"}, homes: []string{"policies/eval"}},
 	{name: "Prometheus", paths: []string{"github.com/prometheus"}, homes: []string{"rollout/prom"}, files: []string{"metrics.go"}},
 }

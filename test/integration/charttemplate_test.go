@@ -159,10 +159,15 @@ func TestChartGrantsNoWildcard(t *testing.T) {
 func TestChartWebhookMatchesTheNarrowestSet(t *testing.T) {
 	t.Parallel()
 	hooks := all[*admissionregistrationv1.ValidatingWebhookConfiguration](helmTemplate(t))
-	if len(hooks) != 1 || len(hooks[0].Webhooks) != 1 {
+	if len(hooks) != 1 || len(hooks[0].Webhooks) != 2 {
 		t.Fatalf("%+v", hooks)
 	}
-	h := hooks[0].Webhooks[0]
+	h, approvals := hooks[0].Webhooks[0], hooks[0].Webhooks[1]
+	// Certificates for nodes must not wait for Tidegate.
+	if approvals.Name != approvalWebhook || *approvals.FailurePolicy != admissionregistrationv1.Ignore ||
+		len(approvals.Rules) != 1 || !slices.Equal(approvals.Rules[0].Resources, []string{"certificatesigningrequests/approval"}) {
+		t.Errorf("%+v", approvals)
+	}
 	if h.ClientConfig.Service == nil || h.ClientConfig.Service.Name != "tidegate-webhook" || *h.ClientConfig.Service.Path != "/tidegate" {
 		t.Errorf("%+v", h.ClientConfig)
 	}
@@ -227,7 +232,7 @@ func TestChartRunsTheManagerRestricted(t *testing.T) {
 }
 
 // kindsShipped is how many kinds the chart installs.
-const kindsShipped = 10
+const kindsShipped = 11
 
 func TestChartKinds(t *testing.T) {
 	t.Parallel()

@@ -24,6 +24,12 @@ type Manager struct {
 // serviceAccount is what the chart calls the manager's.
 const serviceAccount = "tidegate-manager"
 
+// Manager is the one that runs, or nil.
+func (s *Stage) Manager() *Manager { return s.manager }
+
+// WebhookURL is where the API server reaches the webhook, without a path.
+func (s *Stage) WebhookURL() string { return s.webhookURL() }
+
 func (s *Stage) webhookURL() string { return fmt.Sprintf("https://localhost:%d", s.webhookPort) }
 
 // StartManager starts the manager and returns when it is ready: it has loaded policies and templates
@@ -48,9 +54,15 @@ func (s *Stage) StartManager(ctx context.Context) (*Manager, error) {
 		MetricsURL: fmt.Sprintf("http://127.0.0.1:%d/metrics", metrics),
 		health:     fmt.Sprintf("http://127.0.0.1:%d/readyz", health),
 	}
+	// A manager that was killed is waited for no longer than this.
+	election := []string{"--leader-elect-lease-duration", "4s", "--leader-elect-renew-deadline", "3s", "--leader-elect-retry-period", "500ms"}
+	if s.bare {
+		// It is one manager for the whole life of the stage, and floods must not cost it the lease.
+		election = []string{"--leader-elect-lease-duration", "60s", "--leader-elect-renew-deadline", "50s", "--leader-elect-retry-period", "2s"}
+	}
 	m.process, err = proc.Start(proc.Spec{
 		Path: s.Binary("tidegate-manager"),
-		Args: []string{
+		Args: append([]string{
 			"--kubeconfig", config,
 			"--namespace", ManagerNamespace,
 			"--webhook-url", s.webhookURL(),
@@ -58,9 +70,7 @@ func (s *Stage) StartManager(ctx context.Context) (*Manager, error) {
 			"--health-probe-bind-address", fmt.Sprintf("127.0.0.1:%d", health),
 			"--metrics-bind-address", fmt.Sprintf("127.0.0.1:%d", metrics),
 			"--shutdown-delay", "500ms",
-			// A manager that was killed is waited for no longer than this.
-			"--leader-elect-lease-duration", "4s", "--leader-elect-renew-deadline", "3s", "--leader-elect-retry-period", "500ms",
-		},
+		}, election...),
 		Env:     []string{"PATH=/usr/bin:/bin", "HOME=" + s.Cluster.Dir(), "TMPDIR=" + s.Cluster.Dir()},
 		Dir:     s.Cluster.Dir(),
 		LogPath: s.ManagerLog(),
@@ -94,6 +104,9 @@ func (s *Stage) KillManager(ctx context.Context) error {
 	s.manager = nil
 	return m.process.Identity().Kill(ctx)
 }
+
+// Ready says whether the readiness probe answers well, and whether the process runs at all.
+func (m *Manager) Ready(ctx context.Context) (bool, error) { return m.ready(ctx) }
 
 // Memory is the resident memory of the manager in bytes.
 func (m *Manager) Memory() (int64, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,7 +37,7 @@ func (s *Stage) build(ctx context.Context) error {
 func (s *Stage) startCluster(ctx context.Context, o Options) error {
 	var err error
 	s.Cluster, err = local.Start(ctx, local.Options{
-		Name: o.Name, ManualReadiness: true, Prometheus: true, Gateway: true, Log: s.progress,
+		Name: o.Name, ManualReadiness: !o.Bare, Prometheus: !o.Bare, Gateway: true, APIServerArgs: o.APIServerArgs, Log: s.progress,
 	})
 	if err != nil {
 		return err
@@ -94,8 +95,10 @@ func (s *Stage) makeTenants(ctx context.Context) error {
 
 // installChart installs the chart as a platform team would, but for the manager, which runs beside
 // the cluster.
-func (s *Stage) installChart(ctx context.Context) error {
-	return s.helm(ctx, "install", map[string]any{})
+func (s *Stage) installChart(ctx context.Context, o Options) error {
+	values := map[string]any{}
+	maps.Copy(values, o.ChartValues)
+	return s.helm(ctx, "install", values)
 }
 
 // openForBusiness has the chart make a MetricSource and a Gate, which a manager must judge.

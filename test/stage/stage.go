@@ -49,6 +49,14 @@ type Options struct {
 	Progress io.Writer
 	// Name of the cluster; empty means one that nobody else uses.
 	Name string
+	// Bare leaves out Prometheus, what answers for pods, the team's namespaces, the
+	// MetricSource and the Gate: pods are ready at once and serve nothing. It is for those
+	// who look at what is admitted, not at what is served, and make their own Gates.
+	Bare bool
+	// APIServerArgs are appended to the arguments of kube-apiserver.
+	APIServerArgs []string
+	// ChartValues are merged, key by key of the top, into those of the first install.
+	ChartValues map[string]any
 }
 
 // Stage is what Up made. It is not safe for concurrent use, but for Kubectl.
@@ -57,6 +65,7 @@ type Stage struct {
 	Pods    *pods.Server
 
 	root     string
+	bare     bool
 	progress io.Writer
 	dir      string
 	configs  map[string]string
@@ -71,7 +80,7 @@ func Up(ctx context.Context, o Options) (*Stage, error) {
 	if o.Progress == nil {
 		o.Progress = io.Discard
 	}
-	s := &Stage{root: o.Root, progress: o.Progress, configs: map[string]string{}}
+	s := &Stage{root: o.Root, progress: o.Progress, configs: map[string]string{}, bare: o.Bare}
 	if err := s.up(ctx, o); err != nil {
 		return nil, errors.Join(err, s.Down(context.WithoutCancel(ctx)))
 	}
@@ -79,19 +88,28 @@ func Up(ctx context.Context, o Options) (*Stage, error) {
 }
 
 func (s *Stage) up(ctx context.Context, o Options) error {
+	programs := "etcd, API server, controllers, scheduler, nodes, Prometheus, gateway"
+	if o.Bare {
+		programs = "etcd, API server, controllers, scheduler, nodes, gateway"
+	}
 	steps := []struct {
 		what string
+		// full steps are not for a bare stage.
+		full bool
 		do   func(context.Context) error
 	}{
-		{"building tidegate and tidegate-manager", s.build},
-		{"starting etcd, API server, controllers, scheduler, nodes, Prometheus, gateway", func(ctx context.Context) error { return s.startCluster(ctx, o) }},
-		{"serving the pods", s.servePods},
-		{"making the namespaces and the team's rights", s.makeTenants},
-		{"installing the chart with Helm", s.installChart},
-		{"starting the manager", func(ctx context.Context) error { _, err := s.StartManager(ctx); return err }},
-		{"installing a MetricSource and a Gate over namespace " + Namespace + " with Helm", s.openForBusiness},
+		{"building tidegate and tidegate-manager", false, s.build},
+		{"starting " + programs, false, func(ctx context.Context) error { return s.startCluster(ctx, o) }},
+		{"serving the pods", true, s.servePods},
+		{"making the namespaces and the team's rights", true, s.makeTenants},
+		{"installing the chart with Helm", false, func(ctx context.Context) error { return s.installChart(ctx, o) }},
+		{"starting the manager", false, func(ctx context.Context) error { _, err := s.StartManager(ctx); return err }},
+		{"installing a MetricSource and a Gate over namespace " + Namespace + " with Helm", true, s.openForBusiness},
 	}
 	for _, step := range steps {
+		if step.full && o.Bare {
+			continue
+		}
 		began := time.Now()
 		if err := step.do(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)

@@ -26,6 +26,8 @@ const (
 	ReasonDebug = "TG-GATE-DEBUG"
 	// ReasonEviction is: an eviction that the Gate does not allow.
 	ReasonEviction = "TG-GATE-EVICTION"
+	// ReasonRoute is: the status of a route, written by somebody else than a gateway.
+	ReasonRoute = "TG-GATE-ROUTE"
 	// ReasonGap is: a namespace that came under a Gate a moment ago, or the webhook is not
 	// set up yet.
 	ReasonGap = "TG-GATE-PENDING"
@@ -38,6 +40,7 @@ const (
 	topicDebug    = "debug"
 	topicEviction = "eviction"
 	topicPod      = "pod"
+	topicRoute    = "route"
 	topicGap      = "gap"
 )
 
@@ -45,7 +48,7 @@ const (
 // so the namespaces that the cluster itself needs are kept out by the selector, before
 // any expression is evaluated.
 func policy(g *v1alpha1.Gate, s Selection, settled []string, o Options) *admissionregistrationv1.ValidatingAdmissionPolicy {
-	kinds := append(govern.DefaultKinds(), govern.ExtraKinds(g)...)
+	kinds := slices.Concat(govern.DefaultKinds(), govern.ExtraKinds(g), govern.RouteStatuses(g))
 	named := make([]admissionregistrationv1.NamedRuleWithOperations, 0, len(kinds))
 	for _, r := range rules(kinds) {
 		named = append(named, admissionregistrationv1.NamedRuleWithOperations{RuleWithOperations: r})
@@ -161,7 +164,7 @@ func variables(g *v1alpha1.Gate, s Selection, settled []string, o Options) []adm
 	}
 	writers := append([]string{o.Identity}, g.Spec.Writers...)
 	slices.Sort(writers)
-	return append(vs,
+	vs = append(vs,
 		admissionregistrationv1.Variable{Name: "governed", Expression: governed},
 		admissionregistrationv1.Variable{Name: "user", Expression: "request.userInfo.username"},
 		admissionregistrationv1.Variable{Name: "sub", Expression: `has(request.subResource) ? request.subResource : ""`},
@@ -189,21 +192,30 @@ func variables(g *v1alpha1.Gate, s Selection, settled []string, o Options) []adm
 		// Status writes keep labels, which could lead a Service's traffic to the pod.
 		admissionregistrationv1.Variable{Name: "labelsKept", Expression: `variables.key != "/pods/status UPDATE" || (object != null && oldObject != null && ` + noLabels + `)`},
 		admissionregistrationv1.Variable{Name: "topic", Expression: fmt.Sprintf(
-			`variables.group == "" && request.resource.resource == "pods" && variables.sub in ["attach", "exec", "portforward", "proxy"] ? %q : `+
+			`variables.group == "" && (request.resource.resource == "pods" && variables.sub in ["attach", "exec", "portforward", "proxy"] || variables.what == "services/proxy") ? %q : `+
 				`variables.group == "" && variables.what == "pods/ephemeralcontainers" ? %q : `+
 				`variables.group == "" && variables.what == "pods/eviction" ? %q : `+
+				`(variables.group + "/" + variables.what) in %s ? %q : `+
 				`(variables.group + "/" + variables.what) in %s || (variables.group + "/" + request.resource.resource) in %s ? %q : %q`,
-			topicExec, topicDebug, topicEviction, list(server), list(sub), topicPod, topicGap)},
+			topicExec, topicDebug, topicEviction, list(names(govern.RouteStatuses(g))), topicRoute, list(server), list(sub), topicPod, topicGap)},
 		admissionregistrationv1.Variable{Name: "settled", Expression: "request.namespace in " + list(slices.Sorted(slices.Values(settled)))},
 		admissionregistrationv1.Variable{Name: "own", Expression: `variables.sub == "" && (variables.group + "/" + variables.what) in ` + list(labelled) + ` && !` +
 			hasReleaseLabel("object") + ` && !` + hasReleaseLabel("oldObject")},
 	)
+	if g.Spec.BreakGlass != nil {
+		vs = append(vs, glassVariable(o))
+	}
+	return vs
 }
 
 // groupResources lists "group/resource" of the default kinds, sorted.
 func groupResources(keep func(govern.Kind) bool) []string {
-	out := []string{}
-	for _, k := range filter(govern.DefaultKinds(), keep) {
+	return names(filter(govern.DefaultKinds(), keep))
+}
+
+func names(kinds []govern.Kind) []string {
+	out := make([]string, 0, len(kinds))
+	for _, k := range kinds {
 		out = append(out, k.Group+"/"+k.Resource)
 	}
 	slices.Sort(out)
@@ -259,10 +271,10 @@ func validations(g *v1alpha1.Gate) []admissionregistrationv1.Validation {
 	autoscalers := slices.Sorted(slices.Values(g.Spec.Allow.Autoscalers))
 	edit := fmt.Sprintf("kubectl edit gate %s", g.Name)
 	out := []admissionregistrationv1.Validation{
-		validation(topicExec, fmt.Sprintf(`variables.writer || (variables.sub != "proxy" && variables.user in %s)`, list(exec)),
+		validation(topicExec, orGlass(g, fmt.Sprintf(`variables.writer || (variables.sub != "proxy" && variables.user in %s)`, list(exec))),
 			ReasonExec, fmt.Sprintf("wanted: a user that allow.exec of Gate %q lists", g.Name),
 			quote("ask the platform team for it: "+edit)),
-		validation(topicDebug, fmt.Sprintf(`variables.writer || variables.user in %s`, list(debug)),
+		validation(topicDebug, orGlass(g, fmt.Sprintf(`variables.writer || variables.user in %s`, list(debug))),
 			ReasonDebug, fmt.Sprintf("wanted: a user that allow.debug of Gate %q lists", g.Name),
 			quote("ask the platform team for it: "+edit)),
 		validation(topicPod, `variables.writer || ((variables.builtin || variables.node) && variables.labelsKept)`,
@@ -270,6 +282,11 @@ func validations(g *v1alpha1.Gate) []admissionregistrationv1.Validation {
 		validation(topicGap, fmt.Sprintf(`variables.settled || variables.writer || variables.builtin || variables.own || (variables.sub == "scale" && request.operation == "UPDATE" && variables.user in %s)`, list(autoscalers)),
 			ReasonGap, "wanted: the webhook set up for this namespace, which takes some seconds after a Gate or a namespace is made",
 			quote(fmt.Sprintf("try again; if it persists: kubectl describe gate %s", g.Name))),
+	}
+	if gateways := slices.Sorted(slices.Values(g.Spec.Allow.Gateways)); len(gateways) > 0 {
+		out = append(out, validation(topicRoute, fmt.Sprintf(`variables.writer || variables.user in %s`, list(gateways)),
+			ReasonRoute, fmt.Sprintf("wanted: a gateway controller that allow.gateways of Gate %q lists", g.Name),
+			quote("ask the platform team for it: "+edit)))
 	}
 	if !allowsEviction(g) {
 		out = append(out, validation(topicEviction, "variables.writer",

@@ -70,6 +70,12 @@ type Options struct {
 	// CABundle is the PEM of the authority of the webhook's certificate. While it is empty
 	// there is no ring 2, and ring 1 refuses its kinds as well.
 	CABundle []byte
+	// Linger are namespaces that were deleted a moment ago. Ring 2 lists them still: one of
+	// the same name may be made while an API server has an older ring 1, which relies on
+	// ring 2 there.
+	Linger []string
+	// Exemptions are the live ones, for Gates that have a rule about them.
+	Exemptions []Exemption
 }
 
 // Validate says what is missing.
@@ -85,11 +91,32 @@ func (o Options) Validate() error {
 	return nil
 }
 
+// From takes where the webhook is, and its authority, from a configuration that stands.
+func (o *Options) From(w *admissionregistrationv1.ValidatingWebhookConfiguration) {
+	if len(w.Webhooks) == 0 {
+		return
+	}
+	c := w.Webhooks[0].ClientConfig
+	o.CABundle = c.CABundle
+	if c.URL != nil {
+		o.URL = strings.TrimSuffix(*c.URL, Path)
+	} else if c.Service != nil {
+		o.Service = &Service{Namespace: c.Service.Namespace, Name: c.Service.Name}
+		if c.Service.Port != nil {
+			o.Service.Port = *c.Service.Port
+		}
+	}
+}
+
+// Listed are the namespaces that a standing configuration of ring 2 lists.
+func Listed(w *admissionregistrationv1.ValidatingWebhookConfiguration) []string { return inWebhook(w) }
+
 // Selection is which namespaces one Gate governs.
 type Selection struct {
 	// Namespaces exist and are governed, sorted.
 	Namespaces []string
-	// Selected are those that the selector chose, now or once, sorted.
+	// Selected are those that the selector chose, now or once, whether they exist or not,
+	// sorted.
 	Selected []string
 	// Problem is why the Gate cannot be put into force; empty if it can.
 	Problem string
@@ -112,6 +139,7 @@ func Generate(gates []v1alpha1.Gate, namespaces []govern.Namespace, settled []st
 		return Standing{}, err
 	}
 	gates = slices.SortedFunc(slices.Values(gates), func(a, b v1alpha1.Gate) int { return cmp.Compare(a.Name, b.Name) })
+	settled = slices.DeleteFunc(slices.Clone(settled), func(n string) bool { return len(pinned([]string{n}, namespaces)) == 0 })
 	s := Standing{Selections: make(map[string]Selection, len(gates))}
 	for i := range gates {
 		g := &gates[i]
@@ -125,6 +153,17 @@ func Generate(gates []v1alpha1.Gate, namespaces []govern.Namespace, settled []st
 	}
 	s.Webhook = webhook(gates, s.Selections, o)
 	return s, nil
+}
+
+// pinned are names of namespaces with when they were made, of those that exist.
+func pinned(names []string, namespaces []govern.Namespace) []string {
+	out := []string{}
+	for _, ns := range namespaces {
+		if slices.Contains(names, ns.Name) {
+			out = append(out, ns.Name+"/"+ns.Created)
+		}
+	}
+	return out
 }
 
 func selectNamespaces(g *v1alpha1.Gate, namespaces []govern.Namespace, managerNamespace string) Selection {
@@ -146,6 +185,12 @@ func selectNamespaces(g *v1alpha1.Gate, namespaces []govern.Namespace, managerNa
 		s.Namespaces = append(s.Namespaces, ns.Name)
 		if selected, err := govern.Selected(g, ns); err == nil && selected {
 			s.Selected = append(s.Selected, ns.Name)
+		}
+	}
+	// One that is gone may come again, without the label.
+	for _, n := range g.Status.Selected {
+		if govern.Remembered(g, n) && !slices.Contains(s.Selected, n) {
+			s.Selected = append(s.Selected, n)
 		}
 	}
 	slices.Sort(s.Namespaces)
@@ -207,6 +252,9 @@ func webhook(gates []v1alpha1.Gate, selections map[string]Selection, o Options) 
 		g := &gates[i]
 		all = append(all, listed(g, selections[g.Name], o.ManagerNamespace)...)
 	}
+	if len(all) > 0 {
+		all = append(all, o.Linger...)
+	}
 	slices.Sort(all)
 	all = slices.Compact(all)
 	full := func(k govern.Kind) bool { return k.Ring == govern.RingWebhook && !k.Light }
@@ -226,6 +274,9 @@ func webhook(gates []v1alpha1.Gate, selections map[string]Selection, o Options) 
 		if len(extra) > 0 && len(namespaces) > 0 {
 			w.Webhooks = append(w.Webhooks, o.webhook(g.Name+".kinds.gates.tidegate.io", namespaces, rules(extra), nil))
 		}
+		if g.Spec.BreakGlass != nil && len(namespaces) > 0 {
+			w.Webhooks = append(w.Webhooks, o.webhook(g.Name+glassSuffix, namespaces, glassRules(), []admissionregistrationv1.MatchCondition{glassCondition(g, o)}))
+		}
 	}
 	return w
 }
@@ -239,8 +290,9 @@ func (o Options) webhook(name string, namespaces []string, rules []admissionregi
 		MatchPolicy:       new(admissionregistrationv1.Equivalent),
 		NamespaceSelector: in(namespaces),
 		// Never by label of the object: its author would choose whether it is judged.
-		ObjectSelector:          &metav1.LabelSelector{},
-		SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
+		ObjectSelector: &metav1.LabelSelector{},
+		// The use of an exemption is recorded; a dry run uses nothing.
+		SideEffects:             new(admissionregistrationv1.SideEffectClassNoneOnDryRun),
 		TimeoutSeconds:          new(webhookTimeout),
 		AdmissionReviewVersions: []string{"v1"},
 		MatchConditions:         conditions,

@@ -33,6 +33,11 @@ func named(name string, spec v1alpha1.GateSpec, selected ...string) v1alpha1.Gat
 	return v1alpha1.Gate{ObjectMeta: metav1.ObjectMeta{Name: name, UID: "uid-of-" + "gate"}, Spec: spec, Status: v1alpha1.GateStatus{Selected: selected}}
 }
 
+func forgets(g v1alpha1.Gate, names ...string) v1alpha1.Gate {
+	g.Spec.Namespaces.Forget = names
+	return g
+}
+
 func byNames(names ...string) v1alpha1.GateSpec {
 	return v1alpha1.GateSpec{Namespaces: v1alpha1.NamespaceScope{Names: names}}
 }
@@ -55,6 +60,7 @@ func full() v1alpha1.GateSpec {
 		Writers: []string{"system:kwok-controller", `o"hara\`},
 		Allow: v1alpha1.Allowances{
 			Eviction: new(false), Exec: []string{"oncall"}, Debug: []string{"oncall"}, Autoscalers: []string{"hpa"},
+			Gateways: []string{"envoy"},
 		},
 	}
 }
@@ -63,7 +69,7 @@ var world = []govern.Namespace{
 	{Name: "default"},
 	{Name: "kube-system"},
 	{Name: "tidegate-system"},
-	{Name: "shop"},
+	{Name: "shop", Created: "2026-01-01T00:00:00Z"},
 	{Name: "team-b"},
 	{Name: "team-a"},
 	{Name: "web", Labels: map[string]string{"env": "prod", "tier": "a", "owner": "x"}},
@@ -182,11 +188,11 @@ func TestGenerateDoesNotDependOnOrder(t *testing.T) {
 }
 
 func TestSelections(t *testing.T) {
-	s, err := gates.Generate([]v1alpha1.Gate{named("all", full(), "once", "gone")}, world, nil, options())
+	s, err := gates.Generate([]v1alpha1.Gate{forgets(named("all", full(), "once", "gone", "left", "default"), "left", "default")}, world, nil, options())
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := gates.Selection{Namespaces: []string{"once", "shop", "team-a", "team-b", "web"}, Selected: []string{"once", "web"}}
+	want := gates.Selection{Namespaces: []string{"once", "shop", "team-a", "team-b", "web"}, Selected: []string{"gone", "once", "web"}}
 	if d := cmp.Diff(want, s.Selections["all"]); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
@@ -35,6 +36,8 @@ const (
 	conditionSettling      = "Settling"
 	conditionNoCertificate = "NoCertificate"
 	conditionInvalid       = "Invalid"
+	// conditionShared is there only while it is true.
+	conditionShared = "ControllersShareIdentity"
 
 	// ReasonSettling is: ring 1 alone stands for some namespaces, for a moment.
 	ReasonSettling = "TG-GATE-SETTLING"
@@ -69,14 +72,26 @@ type Loop struct {
 	// CASecret names the Secret whose key ca.crt is the bundle; empty: Options.CABundle is
 	// used as it is.
 	CASecret types.NamespacedName
+	// Chart names the ConfigMap with the chart's own admission policies, which are put back
+	// where somebody removed or edited them; empty: there are none.
+	Chart types.NamespacedName
+	// Shared says whether the built-in controllers share one identity; nil: nobody asks.
+	Shared func(context.Context) (bool, error)
 	// Settle is how long a namespace must have been in ring 2 before ring 1 leaves the
 	// kinds of ring 2 to it; 0 is DefaultSettle.
 	Settle time.Duration
 
-	// since is when each namespace was first seen in ring 2, as it stands at the API
-	// server. What stood before this process began has settled long ago.
+	// since is when each namespace, by name and age, was first seen in ring 2, as it stands at
+	// the API server. What stood before this process began has settled long ago.
 	since   map[string]time.Time
 	started bool
+	// gone is when each namespace that ring 2 lists was first seen to be no more.
+	gone map[string]time.Time
+	// shared is what was found at sharedAt.
+	shared   bool
+	sharedAt time.Time
+	// glass is the same for the webhooks about exemptions, by gate/namespace.
+	glass map[string]time.Time
 }
 
 // the one request: everything is looked at together.
@@ -101,14 +116,20 @@ func (l *Loop) SetupWithManager(mgr ctrl.Manager) error {
 		return []reconcile.Request{everything}
 	})
 	mine := predicate.NewPredicateFuncs(func(o client.Object) bool {
-		return o.GetName() == WebhookName || o.GetLabels()[LabelGate] != ""
+		return o.GetName() == WebhookName || o.GetLabels()[LabelGate] != "" || strings.HasPrefix(o.GetName(), chartPrefix)
 	})
 	b := ctrl.NewControllerManagedBy(mgr).Named("gates").
 		Watches(&v1alpha1.Gate{}, all).
+		Watches(&v1alpha1.BreakGlass{}, all, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.BreakGlassCommand{}, all).
 		Watches(&corev1.Namespace{}, all).
 		WatchesMetadata(&admissionregistrationv1.ValidatingAdmissionPolicy{}, all, builder.WithPredicates(mine)).
 		WatchesMetadata(&admissionregistrationv1.ValidatingAdmissionPolicyBinding{}, all, builder.WithPredicates(mine)).
 		WatchesMetadata(&admissionregistrationv1.ValidatingWebhookConfiguration{}, all, builder.WithPredicates(mine))
+	if l.Chart.Name != "" {
+		b = b.WatchesMetadata(&admissionregistrationv1.MutatingAdmissionPolicy{}, all, builder.WithPredicates(mine)).
+			WatchesMetadata(&admissionregistrationv1.MutatingAdmissionPolicyBinding{}, all, builder.WithPredicates(mine))
+	}
 	if l.CASecret.Name != "" {
 		b = b.Watches(&corev1.Secret{}, all, builder.WithPredicates(predicate.NewPredicateFuncs(func(o client.Object) bool {
 			return o.GetNamespace() == l.CASecret.Namespace && o.GetName() == l.CASecret.Name
@@ -120,7 +141,13 @@ func (l *Loop) SetupWithManager(mgr ctrl.Manager) error {
 // Reconcile brings what stands in line with what should. That somebody else wrote
 // meanwhile is no error: everything is looked at anew in a moment.
 func (l *Loop) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
+	// First, since they keep people away from the Gates. The rings do not wait for a chart
+	// that cannot be read.
+	restored := l.restore(ctx)
 	result, err := l.align(ctx)
+	if err == nil {
+		err = restored
+	}
 	if apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: conflictPause}, nil
 	}
@@ -144,8 +171,16 @@ func (l *Loop) align(ctx context.Context) (reconcile.Result, error) {
 	if options.CABundle, err = l.authority(ctx); err != nil {
 		return reconcile.Result{}, err
 	}
-	settled, wait, err := l.settled(ctx)
+	settled, wait, err := l.settled(ctx, namespaces)
 	if err != nil {
+		return reconcile.Result{}, err
+	}
+	exemptions, again, err := l.exemptions(ctx, gates.Items, namespaces)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	options.Exemptions = exemptions
+	if options.Linger, err = l.linger(ctx, namespaces); err != nil {
 		return reconcile.Result{}, err
 	}
 	standing, err := Generate(gates.Items, namespaces, settled, options)
@@ -158,6 +193,9 @@ func (l *Loop) align(ctx context.Context) (reconcile.Result, error) {
 	if err := l.stand(ctx, gates.Items, standing); err != nil {
 		return reconcile.Result{}, err
 	}
+	if err := l.lookForShared(ctx); err != nil {
+		return reconcile.Result{}, err
+	}
 	for i := range gates.Items {
 		if err := l.report(ctx, &gates.Items[i], standing, settled, options); err != nil {
 			return reconcile.Result{}, err
@@ -166,7 +204,7 @@ func (l *Loop) align(ctx context.Context) (reconcile.Result, error) {
 	if l.unsettled(standing, settled) && wait == 0 {
 		wait = l.settle()
 	}
-	return reconcile.Result{RequeueAfter: wait}, nil
+	return reconcile.Result{RequeueAfter: sooner(wait, again)}, nil
 }
 
 func (l *Loop) settle() time.Duration {
@@ -176,6 +214,19 @@ func (l *Loop) settle() time.Duration {
 	return DefaultSettle
 }
 
+// created is when a namespace was made, as CEL has it.
+func created(ns *corev1.Namespace) string {
+	if ns.CreationTimestamp.IsZero() {
+		return ""
+	}
+	return ns.CreationTimestamp.UTC().Format(time.RFC3339)
+}
+
+// Namespace is what governing depends on of a namespace.
+func Namespace(ns *corev1.Namespace) govern.Namespace {
+	return govern.Namespace{Name: ns.Name, Created: created(ns), Labels: ns.Labels}
+}
+
 func (l *Loop) namespaces(ctx context.Context) ([]govern.Namespace, error) {
 	var list corev1.NamespaceList
 	if err := l.Client.List(ctx, &list); err != nil {
@@ -183,7 +234,7 @@ func (l *Loop) namespaces(ctx context.Context) ([]govern.Namespace, error) {
 	}
 	out := make([]govern.Namespace, 0, len(list.Items))
 	for i := range list.Items {
-		out = append(out, govern.Namespace{Name: list.Items[i].Name, Labels: list.Items[i].Labels})
+		out = append(out, Namespace(&list.Items[i]))
 	}
 	return out, nil
 }
@@ -209,25 +260,57 @@ func (l *Loop) authority(ctx context.Context) ([]byte, error) {
 	return ca, nil
 }
 
+// lingering is how long ring 2 lists a namespace that was deleted: much longer than an API
+// server takes to see a changed policy.
+const lingering = 30 * time.Second
+
+// linger are the namespaces that ring 2 lists and that were deleted a moment ago.
+func (l *Loop) linger(ctx context.Context, namespaces []govern.Namespace) ([]string, error) {
+	var w admissionregistrationv1.ValidatingWebhookConfiguration
+	if err := l.Live.Get(ctx, types.NamespacedName{Name: WebhookName}, &w); client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("reading the webhook configuration: %w", err)
+	}
+	now, gone := l.Clock.Now(), map[string]time.Time{}
+	var out []string
+	for _, n := range inWebhook(&w) {
+		if len(pinned([]string{n}, namespaces)) > 0 {
+			continue
+		}
+		at, ok := l.gone[n]
+		if !ok {
+			at = now
+		}
+		gone[n] = at
+		if now.Sub(at) < lingering {
+			out = append(out, n)
+		}
+	}
+	l.gone = gone
+	return out, nil
+}
+
 // settled returns the namespaces for which ring 2 has stood for long enough, and after
 // how long there are more, or 0.
-func (l *Loop) settled(ctx context.Context) ([]string, time.Duration, error) {
+func (l *Loop) settled(ctx context.Context, namespaces []govern.Namespace) ([]string, time.Duration, error) {
 	var w admissionregistrationv1.ValidatingWebhookConfiguration
 	if err := l.Live.Get(ctx, types.NamespacedName{Name: WebhookName}, &w); client.IgnoreNotFound(err) != nil {
 		return nil, 0, fmt.Errorf("reading the webhook configuration: %w", err)
 	}
 	now, standing := l.Clock.Now(), map[string]time.Time{}
+	l.sinceGlass(&w, now)
+	var out []string
+	var wait time.Duration
 	for _, n := range inWebhook(&w) {
-		at, ok := l.since[n]
+		key := pinned([]string{n}, namespaces)
+		if len(key) == 0 {
+			out = append(out, n) // It is not there; when it is, it is a new one.
+			continue
+		}
+		at, ok := l.since[key[0]]
 		if !ok && l.started {
 			at = now
 		}
-		standing[n] = at // The zero time for what stood before this process began.
-	}
-	l.since, l.started = standing, true
-	var out []string
-	var wait time.Duration
-	for n, at := range standing {
+		standing[key[0]] = at // The zero time for what stood before this process began.
 		left := l.settle() - now.Sub(at)
 		if left <= 0 {
 			out = append(out, n)
@@ -235,6 +318,7 @@ func (l *Loop) settled(ctx context.Context) ([]string, time.Duration, error) {
 			wait = left
 		}
 	}
+	l.since, l.started = standing, true
 	slices.Sort(out)
 	return out, wait, nil
 }
@@ -355,6 +439,26 @@ func same(want, live client.Object) bool {
 	return false
 }
 
+// sharedEvery is how often it is looked whether controllers share an identity, which
+// changes only when the control plane is started otherwise.
+const sharedEvery = 10 * time.Minute
+
+func (l *Loop) lookForShared(ctx context.Context) error {
+	now := l.Clock.Now()
+	if l.Shared == nil || (!l.sharedAt.IsZero() && now.Sub(l.sharedAt) < sharedEvery) {
+		return nil
+	}
+	shared, err := l.Shared(ctx)
+	if err != nil {
+		return err
+	}
+	if shared {
+		ctrl.LoggerFrom(ctx).Info("built-in controllers share one identity", "code", ReasonShared, "message", SharedMessage)
+	}
+	l.shared, l.sharedAt = shared, now
+	return nil
+}
+
 // report writes the status of a Gate where it differs.
 func (l *Loop) report(ctx context.Context, g *v1alpha1.Gate, s Standing, settled []string, o Options) error {
 	selection := s.Selections[g.Name]
@@ -383,6 +487,14 @@ func (l *Loop) report(ctx context.Context, g *v1alpha1.Gate, s Standing, settled
 		c.ObservedGeneration = g.Generation
 		c.LastTransitionTime = metav1.NewTime(l.Clock.Now())
 		meta.SetStatusCondition(&status.Conditions, c)
+	}
+	if l.shared {
+		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
+			Type: conditionShared, Status: metav1.ConditionTrue, Reason: conditionShared, Message: ReasonShared + ": " + SharedMessage,
+			ObservedGeneration: g.Generation, LastTransitionTime: metav1.NewTime(l.Clock.Now()),
+		})
+	} else {
+		meta.RemoveStatusCondition(&status.Conditions, conditionShared)
 	}
 	if equality.Semantic.DeepEqual(*status, g.Status) {
 		return nil

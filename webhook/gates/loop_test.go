@@ -3,6 +3,7 @@ package gates_test
 import (
 	"context"
 	"encoding/pem"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -183,6 +184,84 @@ func TestRing1StandsInForRing2UntilItHasSettled(t *testing.T) {
 	w.want("when the certificate is gone", w.settled(), "[]")
 }
 
+func TestANamespaceThatIsMadeAnewSettlesAnew(t *testing.T) {
+	first := namespace("team", map[string]string{"env": "prod"})
+	first.CreationTimestamp = metav1.NewTime(time.Unix(1e9, 0))
+	w := newLoopWorld(t, production(), secret(), first)
+	w.restart()
+	w.reconcile()
+	w.restart()
+	w.reconcile()
+	if s := w.settled(); !strings.Contains(s, `"team"`) {
+		t.Fatalf("wanted it settled, got %s", s)
+	}
+	w.must(w.Delete(t.Context(), namespace("team", nil)))
+	second := namespace("team", nil)
+	second.CreationTimestamp = metav1.NewTime(time.Unix(1e9+5, 0))
+	w.must(w.Create(t.Context(), second))
+	w.reconcile()
+	if s := w.settled(); strings.Contains(s, "team") {
+		t.Errorf("wanted ring 1 to refuse in the new one until ring 2 settled, got %s", s)
+	}
+}
+
+func TestTheChartsPoliciesArePutBack(t *testing.T) {
+	const manifest = `
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: tidegate-guard-x}
+spec: {policyName: tidegate-guard-x, validationActions: [Deny]}
+`
+	chart := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "tidegate-system", Name: gates.DefaultChart, Annotations: map[string]string{"meta.helm.sh/release-name": "t"}},
+		Data:       map[string]string{"standing.yaml": manifest},
+	}
+	w := newLoopWorld(t, chart)
+	w.loop.Chart = types.NamespacedName{Namespace: chart.Namespace, Name: chart.Name}
+	name := types.NamespacedName{Name: "tidegate-guard-x"}
+	var b admissionregistrationv1.ValidatingAdmissionPolicyBinding
+	w.reconcile()
+	w.must(w.Get(t.Context(), name, &b))
+	w.want("what Helm knows it by", b.Annotations["meta.helm.sh/release-name"], "t")
+	b.Spec.ValidationActions = []admissionregistrationv1.ValidationAction{admissionregistrationv1.Audit}
+	w.must(w.Update(t.Context(), &b))
+	w.reconcile()
+	w.must(w.Get(t.Context(), name, &b))
+	w.want("edited", string(b.Spec.ValidationActions[0]), "Deny")
+	w.must(w.Delete(t.Context(), chart))
+	w.must(w.Delete(t.Context(), &b))
+	w.reconcile()
+	if err := w.Get(t.Context(), name, &b); !apierrors.IsNotFound(err) {
+		t.Errorf("uninstalled: wanted nothing to come back, got %v", err)
+	}
+	foreign := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: chart.Namespace, Name: chart.Name}, Data: map[string]string{
+		"standing.yaml": strings.ReplaceAll(manifest, "tidegate-guard-x", "somebody-elses"),
+	}}
+	w.must(w.Create(t.Context(), foreign))
+	if _, err := gates.ChartObjects(foreign); err == nil {
+		t.Error("wanted the manager to write nobody else's policies")
+	}
+}
+
+func TestControllersThatShareAnIdentityAreToldOf(t *testing.T) {
+	w := newLoopWorld(t, production(), secret())
+	shared := true
+	w.loop.Shared = func(context.Context) (bool, error) { return shared, nil }
+	w.reconcile()
+	told := func() bool {
+		return slices.ContainsFunc(w.gate().Status.Conditions, func(c metav1.Condition) bool { return strings.HasPrefix(c.Message, gates.ReasonShared) })
+	}
+	if !told() {
+		t.Error("wanted a condition, found none")
+	}
+	shared = false
+	w.pass(time.Hour)
+	w.reconcile()
+	if told() {
+		t.Error("wanted no condition any more")
+	}
+}
+
 func TestWhatASelectorChoseStays(t *testing.T) {
 	w := newLoopWorld(t, production(), secret())
 	w.reconcile()
@@ -195,7 +274,16 @@ func TestWhatASelectorChoseStays(t *testing.T) {
 	}
 	w.must(w.Delete(t.Context(), namespace("web", nil)))
 	w.reconcile()
-	w.want("selected, once it is deleted", strings.Join(w.gate().Status.Selected, " "), "")
+	w.want("selected, once it is deleted", strings.Join(w.gate().Status.Selected, " "), "web")
+	w.want("governed, once it is deleted", strings.Join(w.gate().Status.Namespaces, " "), "shop")
+	w.must(w.Create(t.Context(), namespace("web", nil)))
+	w.reconcile()
+	w.want("governed, made anew without the label", strings.Join(w.gate().Status.Namespaces, " "), "shop web")
+	g := w.gate()
+	g.Spec.Namespaces.Forget = []string{"web"}
+	w.must(w.Update(t.Context(), g))
+	w.reconcile()
+	w.want("selected, once it is to be forgotten", strings.Join(w.gate().Status.Selected, " "), "")
 }
 
 func TestAGateThatBreaksKeepsWhatStood(t *testing.T) {

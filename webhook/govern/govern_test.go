@@ -1,6 +1,8 @@
 package govern_test
 
 import (
+	"encoding/json"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -210,5 +212,34 @@ func TestDefaultGovernedKindsAreUnique(t *testing.T) {
 	}
 	if len(seen) != len(govern.DefaultKinds()) {
 		t.Errorf("%d of %d kinds", len(seen), len(govern.DefaultKinds()))
+	}
+}
+
+// TestTheChartGuardsEveryController compares the list in the chart, which must stand
+// without the manager, with the table that the rings are made of.
+func TestTheChartGuardsEveryController(t *testing.T) {
+	raw, err := os.ReadFile("../../charts/tidegate/templates/_guard.tpl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(raw), `{{- define "tidegate.builtinAccounts" -}}`)
+	list, _, _ := strings.Cut(rest, "{{- end }}")
+	var accounts []string
+	if err := json.Unmarshal([]byte(list), &accounts); err != nil {
+		t.Fatal(err)
+	}
+	if want := govern.Accounts(); !slices.Equal(accounts, want) {
+		t.Errorf("wanted in the chart %q, found %q", want, accounts)
+	}
+}
+
+func TestRouteStatusesAreGovernedWhereTheGatewaysAreKnown(t *testing.T) {
+	g := gate(v1alpha1.NamespaceScope{Names: []string{"shop"}})
+	if k := govern.RouteStatuses(g); len(k) != 0 {
+		t.Errorf("without a gateway no route would ever be accepted, found %v", k)
+	}
+	g.Spec.Allow.Gateways = []string{"envoy"}
+	if k := govern.RouteStatuses(g); len(k) == 0 {
+		t.Error("wanted the statuses of routes, found none")
 	}
 }

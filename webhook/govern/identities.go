@@ -2,6 +2,7 @@ package govern
 
 import (
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
@@ -34,7 +35,10 @@ var (
 	endpointSlices     = controller("endpointslice-controller")
 	endpointsMirroring = controller("endpointslicemirroring-controller")
 	loadBalancers      = controller("service-controller")
+	autoscaling        = controller("horizontal-pod-autoscaler")
+	cloud              = "system:cloud-controller-manager"
 	scheduler          = "system:kube-scheduler"
+	apiServer          = "system:apiserver"
 )
 
 // Operations, as admission names them.
@@ -93,7 +97,11 @@ var work = []Work{
 	{"jobs", Create, []string{cronJobs}},
 	{"jobs", Update, []string{jobs}},
 	{"jobs", Delete, []string{cronJobs, finishedJobs}},
-	{"services", Update, []string{loadBalancers}},
+	{"services", Update, []string{loadBalancers, cloud}},
+	{"services/status", Update, []string{loadBalancers, cloud}},
+	{"horizontalpodautoscalers/status", Update, []string{autoscaling}},
+	// The API server takes an eviction off the budget itself.
+	{"poddisruptionbudgets/status", Update, []string{disruption, apiServer}},
 }
 
 // cleanup is done on every resource: the garbage collector removes owner references and
@@ -129,9 +137,29 @@ func Controllers(gr schema.GroupResource, subresource, operation string) []strin
 // builtin says whether the API server itself serves the group, so that a custom resource
 // that is also called pods is not taken for the real one.
 func builtin(group string) bool {
-	return slices.Contains([]string{"", "apps", "batch", "discovery.k8s.io"}, group)
+	return slices.Contains([]string{"", "apps", "autoscaling", "batch", "discovery.k8s.io", "policy"}, group)
 }
 
 // Cleaners returns the user names of the controllers that do an operation on every
 // resource, never on its subresources.
 func Cleaners(operation string) []string { return slices.Clone(cleanup[operation]) }
+
+// Accounts are the names of the ServiceAccounts in kube-system whose tokens and pods would
+// be the identity of a built-in controller, sorted.
+func Accounts() []string {
+	users := []string{autoscaling}
+	for _, w := range work {
+		users = append(users, w.Users...)
+	}
+	for _, cleaners := range cleanup {
+		users = append(users, cleaners...)
+	}
+	out := []string{}
+	for _, u := range users {
+		if name, ok := strings.CutPrefix(u, controller("")); ok {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}

@@ -46,15 +46,20 @@ var defaultKinds = []Kind{
 	{Group: "", Resource: "podtemplates", Ring: RingServer},
 	{Group: "", Resource: "replicationcontrollers", Ring: RingServer},
 	{Group: "", Resource: "replicationcontrollers/*", Ring: RingServer},
+	{Group: "", Resource: "services/proxy", Ring: RingServer},
+	{Group: "", Resource: "services/status", Ring: RingServer},
 	{Group: "apps", Resource: "controllerrevisions", Ring: RingServer},
 	{Group: "apps", Resource: "daemonsets/status", Ring: RingServer},
 	{Group: "apps", Resource: "deployments/status", Ring: RingServer},
 	{Group: "apps", Resource: "replicasets", Ring: RingServer},
 	{Group: "apps", Resource: "replicasets/*", Ring: RingServer},
 	{Group: "apps", Resource: "statefulsets/status", Ring: RingServer},
+	// What is counted and wanted is read from these, and acted upon.
+	{Group: "autoscaling", Resource: "horizontalpodautoscalers/status", Ring: RingServer},
 	{Group: "batch", Resource: "cronjobs/status", Ring: RingServer},
 	{Group: "batch", Resource: "jobs/status", Ring: RingServer},
 	{Group: "discovery.k8s.io", Resource: "endpointslices", Ring: RingServer},
+	{Group: "policy", Resource: "poddisruptionbudgets/status", Ring: RingServer},
 
 	{Group: "apps", Resource: "daemonsets", Ring: RingWebhook},
 	{Group: "apps", Resource: "deployments", Ring: RingWebhook},
@@ -68,13 +73,48 @@ var defaultKinds = []Kind{
 	// scales pods there could only go around the weights, whether it is labelled or not.
 	{Group: "", Resource: "services", Ring: RingWebhook},
 	{Group: "autoscaling", Resource: "horizontalpodautoscalers", Ring: RingWebhook},
+	{Group: "autoscaling.k8s.io", Resource: "verticalpodautoscalers", Ring: RingWebhook},
+	{Group: "gateway.networking.k8s.io", Resource: "grpcroutes", Ring: RingWebhook},
 	{Group: "gateway.networking.k8s.io", Resource: "httproutes", Ring: RingWebhook},
+	// A grant lets the routes of other namespaces, which no Gate may govern, reach Services.
+	{Group: "gateway.networking.k8s.io", Resource: "referencegrants", Ring: RingWebhook},
+	{Group: "gateway.networking.k8s.io", Resource: "tcproutes", Ring: RingWebhook},
+	{Group: "gateway.networking.k8s.io", Resource: "tlsroutes", Ring: RingWebhook},
+	{Group: "gateway.networking.k8s.io", Resource: "udproutes", Ring: RingWebhook},
+	{Group: "networking.istio.io", Resource: "destinationrules", Ring: RingWebhook},
+	{Group: "networking.istio.io", Resource: "virtualservices", Ring: RingWebhook},
+	{Group: "networking.k8s.io", Resource: "ingresses", Ring: RingWebhook},
+	{Group: "projectcontour.io", Resource: "httpproxies", Ring: RingWebhook},
+	{Group: "split.smi-spec.io", Resource: "trafficsplits", Ring: RingWebhook},
+	{Group: "traefik.io", Resource: "ingressroutes", Ring: RingWebhook},
+	{Group: "traefik.io", Resource: "traefikservices", Ring: RingWebhook},
 
 	{Group: "policy", Resource: "poddisruptionbudgets", Ring: RingWebhook, Labelled: true},
 
 	{Group: "", Resource: "configmaps", Ring: RingWebhook, Labelled: true, Light: true},
+	{Group: "", Resource: "secrets", Ring: RingWebhook, Labelled: true, Light: true},
 	{Group: "", Resource: "serviceaccounts", Ring: RingWebhook, Labelled: true, Light: true},
 	{Group: "networking.k8s.io", Resource: "networkpolicies", Ring: RingWebhook, Labelled: true, Light: true},
+}
+
+// routeStatuses are written by gateway and ingress controllers, whose names Tidegate
+// cannot know.
+var routeStatuses = []Kind{
+	{Group: "gateway.networking.k8s.io", Resource: "grpcroutes/status", Ring: RingServer},
+	{Group: "gateway.networking.k8s.io", Resource: "httproutes/status", Ring: RingServer},
+	{Group: "gateway.networking.k8s.io", Resource: "tcproutes/status", Ring: RingServer},
+	{Group: "gateway.networking.k8s.io", Resource: "tlsroutes/status", Ring: RingServer},
+	{Group: "gateway.networking.k8s.io", Resource: "udproutes/status", Ring: RingServer},
+	{Group: "networking.k8s.io", Resource: "ingresses/status", Ring: RingServer},
+}
+
+// RouteStatuses returns what a Gate governs that says who the gateway controllers are; it
+// governs none of it otherwise, since no route would be accepted any more.
+func RouteStatuses(g *v1alpha1.Gate) []Kind {
+	if len(g.Spec.Allow.Gateways) == 0 {
+		return nil
+	}
+	return slices.Clone(routeStatuses)
 }
 
 // DefaultKinds returns what every Gate governs.

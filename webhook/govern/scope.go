@@ -13,8 +13,11 @@ import (
 
 // Namespace is what governing depends on.
 type Namespace struct {
-	Name   string
-	Labels map[string]string
+	Name string
+	// Created is when it was made, in RFC 3339, which tells a namespace from one of the same
+	// name that was there before.
+	Created string
+	Labels  map[string]string
 }
 
 // Excluded says whether a namespace is never governed: the cluster's own ones, whose
@@ -45,7 +48,7 @@ func Selected(g *v1alpha1.Gate, ns Namespace) (bool, error) {
 	if g.Spec.Namespaces.Selector == nil {
 		return false, nil
 	}
-	if slices.Contains(g.Status.Selected, ns.Name) {
+	if Remembered(g, ns.Name) {
 		return true, nil
 	}
 	s, err := metav1.LabelSelectorAsSelector(g.Spec.Namespaces.Selector)
@@ -53,6 +56,13 @@ func Selected(g *v1alpha1.Gate, ns Namespace) (bool, error) {
 		return false, fmt.Errorf("reading the namespace selector of Gate %q: %w", g.Name, err)
 	}
 	return s.Matches(labels.Set(ns.Labels)), nil
+}
+
+// Remembered says whether a Gate's selector chose a namespace of this name once, and the
+// Gate was not told to forget it.
+func Remembered(g *v1alpha1.Gate, namespace string) bool {
+	scope := g.Spec.Namespaces
+	return scope.Selector != nil && slices.Contains(g.Status.Selected, namespace) && !slices.Contains(scope.Forget, namespace)
 }
 
 // Governing returns the Gates that govern a namespace, in the order given. An error means

@@ -1,6 +1,7 @@
 package policysync
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -113,7 +114,7 @@ func TestTheStoreFollowsThePolicies(t *testing.T) {
 func TestThePolicySaysWhetherItCompiles(t *testing.T) {
 	t.Parallel()
 	c := world(t, policy("a", broken, 1))
-	s := &status{client: c}
+	s := &status{client: c, loader: newLoader(c, eval.NewStore())}
 	look := func() v1alpha1.DeployPolicy {
 		t.Helper()
 		if _, err := s.Reconcile(t.Context(), request("a")); err != nil {
@@ -146,5 +147,104 @@ func TestThePolicySaysWhetherItCompiles(t *testing.T) {
 	}
 	if _, err := s.Reconcile(t.Context(), request("gone")); err != nil {
 		t.Errorf("a policy that is gone: %v", err)
+	}
+}
+
+func TestEachReplicaSaysWhatItServes(t *testing.T) {
+	t.Parallel()
+	c := world(t, policy("a", good, 1))
+	replicas := []*serving{}
+	for _, name := range []string{"pod-b", "pod-a"} {
+		replicas = append(replicas, &serving{client: c, loader: newLoader(c, eval.NewStore()), replica: name})
+	}
+	look := func() v1alpha1.DeployPolicy {
+		t.Helper()
+		for _, s := range replicas {
+			if _, err := s.Reconcile(t.Context(), request("a")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var p v1alpha1.DeployPolicy
+		if err := c.Get(t.Context(), types.NamespacedName{Name: "a"}, &p); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	p := look()
+	if s := p.Status.Serving; len(s) != 2 || s[0].Replica != "pod-a" || s[1].Replica != "pod-b" || s[0].Generation != 1 || s[0].Seen != 1 ||
+		!strings.HasPrefix(s[0].Digest, "sha256:") || s[0].Digest != s[1].Digest {
+		t.Fatalf("%+v", s)
+	}
+	if again := look(); again.ResourceVersion != p.ResourceVersion {
+		t.Error("an unchanged status was written")
+	}
+	first := p.Status.Serving[0].Digest
+
+	// A broken update is seen, and the version before serves on.
+	p.Generation, p.Spec.Rego = 2, broken
+	if err := c.Update(t.Context(), &p); err != nil {
+		t.Fatal(err)
+	}
+	p = look()
+	for _, s := range p.Status.Serving {
+		if s.Generation != 1 || s.Seen != 2 || s.Digest != first {
+			t.Errorf("%+v", s)
+		}
+	}
+
+	// A replica that starts now has no version before.
+	replicas = append(replicas, &serving{client: c, loader: newLoader(c, eval.NewStore()), replica: "pod-c"})
+	p = look()
+	if s := p.Status.Serving[2]; s.Replica != "pod-c" || s.Generation != 0 || s.Seen != 2 || s.Digest != "" {
+		t.Errorf("%+v", s)
+	}
+
+	p.Generation, p.Spec.Rego = 3, strings.Replace(good, "no", "never", 1)
+	if err := c.Update(t.Context(), &p); err != nil {
+		t.Fatal(err)
+	}
+	p = look()
+	for _, s := range p.Status.Serving {
+		if s.Generation != 3 || s.Seen != 3 || s.Digest == first {
+			t.Errorf("%+v", s)
+		}
+	}
+
+	// The leader takes out who is gone, and nobody while it cannot tell.
+	var there []string
+	leader := &status{client: c, loader: newLoader(c, eval.NewStore()), replicas: func(context.Context) ([]string, error) { return there, nil }}
+	for _, tc := range []struct {
+		there []string
+		want  int
+	}{{nil, 3}, {[]string{"pod-a", "pod-c", "pod-d"}, 2}} {
+		there = tc.there
+		result, err := leader.Reconcile(t.Context(), request("a"))
+		if err != nil || result.RequeueAfter != recount {
+			t.Errorf("%+v, %v", result, err)
+		}
+		if err := c.Get(t.Context(), types.NamespacedName{Name: "a"}, &p); err != nil {
+			t.Fatal(err)
+		}
+		if len(p.Status.Serving) != tc.want {
+			t.Errorf("wanted %d replicas, got %+v", tc.want, p.Status.Serving)
+		}
+	}
+}
+
+func TestAPolicyMadeAnewHasNoFormerVersion(t *testing.T) {
+	t.Parallel()
+	store := eval.NewStore()
+	l := newLoader(world(t), store)
+	first := policy("a", good, 1)
+	if o := l.outcome(first); o.err != nil || o.served != 1 {
+		t.Fatalf("%+v", o)
+	}
+	second := policy("a", broken, 1)
+	second.UID = "another"
+	if o := l.outcome(second); o.err == nil || o.served != 0 || o.digest != "" {
+		t.Errorf("%+v", o)
+	}
+	if n := store.Set().Len(); n != 1 {
+		t.Errorf("%d policies in force: what never took effect refuses what it matches", n)
 	}
 }

@@ -45,7 +45,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- define "tidegate.hasCatalog" -}}
 {{- $templates := false -}}
 {{- range .Values.templates }}{{ if .create }}{{ $templates = true }}{{ end }}{{ end -}}
-{{- if or $templates .Values.metricSource.create .Values.gate.create .Values.policies.imageRegistries.create .Values.policies.freezeWindows.create .Values.policies.templatePins.create }}true{{ end -}}
+{{- if or $templates .Values.metricSource.create .Values.gate.create .Values.policies.imageRegistries.create .Values.policies.freezeWindows.create .Values.policies.templatePins.create .Values.policies.library }}true{{ end -}}
 {{- end }}
 
 {{/* Objects of Tidegate's own kinds cannot be in the install that brings the kinds. */}}

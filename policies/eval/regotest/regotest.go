@@ -113,10 +113,17 @@ func Document(t testing.TB, raw []byte) eval.Input {
 // tests fails.
 func Run(t *testing.T, dir string) {
 	t.Helper()
+	RunWith(t, dir)
+}
+
+// RunWith is Run for policies that import libs, which are files.
+func RunWith(t *testing.T, dir string, libs ...string) {
+	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.rego"))
 	if err != nil {
 		t.Fatalf("listing %s: %v", dir, err)
 	}
+	files = append(files, libs...)
 	modules := make(map[string]*ast.Module, len(files))
 	for _, file := range files {
 		raw, err := os.ReadFile(filepath.Clean(file))

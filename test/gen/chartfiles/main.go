@@ -35,6 +35,7 @@ var copies = []struct {
 	{"policies/library/image-registries/*.rego", "charts/tidegate/files/policies/image-registries"},
 	{"policies/library/freeze-windows/*.rego", "charts/tidegate/files/policies/freeze-windows"},
 	{"policies/library/template-pins/*.rego", "charts/tidegate/files/policies/template-pins"},
+	{"policies/library/*/deploypolicy.yaml", "charts/tidegate/files/library"},
 }
 
 // folders are where all copies are; nothing else is.
@@ -120,6 +121,9 @@ func wanted(root string) (map[string][]byte, error) {
 			content, err := os.ReadFile(original)
 			if err != nil {
 				return nil, fmt.Errorf("reading an original: %w", err)
+			}
+			if name == "deploypolicy.yaml" {
+				name = filepath.Base(filepath.Dir(original)) + ".yaml" // all of them in one folder
 			}
 			out[c.to+"/"+name] = content
 			n++

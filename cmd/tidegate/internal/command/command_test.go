@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -492,7 +493,7 @@ func TestDecisionsBecomeCommandsForTheNewestRollout(t *testing.T) {
 			if err := w.client.List(t.Context(), &all, client.InNamespace("shop"), client.MatchingLabels{v1alpha1.LabelRollout: "cart-2", v1alpha1.LabelRelease: "cart"}); err != nil {
 				t.Fatal(err)
 			}
-			if len(all.Items) != 1 || all.Items[0].Spec != c.want {
+			if len(all.Items) != 1 || !equality.Semantic.DeepEqual(all.Items[0].Spec, c.want) {
 				t.Errorf("got %+v, want one of %+v", all.Items, c.want)
 			}
 			wantPart(t, "out", w.out.String(), "cart-2: Applied: noted.\n")

@@ -174,7 +174,7 @@ renders Releases without a cluster.
 
 Exit codes: 0 ok; 1 wrong usage or an error; 2 the Release failed, its values are
 invalid, or Tidegate refused; 3 it did not end in time; 130 interrupted.
-` + "`render`, and `template` where it checks files, have their own: 0 good, 1 mistakes found,\n2 could not run."
+` + "`render`, `check`, and `template` where it checks files, have their own: 0 good, 1 mistakes found,\n2 could not run."
 
 func (c *cli) root() *cobra.Command {
 	root := group(&cobra.Command{
@@ -201,7 +201,7 @@ func (c *cli) root() *cobra.Command {
 	hideRareFlags(flags)
 	flags.Var(&c.color, "color", "When to colour the output")
 	cobra.CheckErr(root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions(term.ColorModes(), cobra.ShellCompDirectiveNoFileComp)))
-	root.AddCommand(c.get(), c.status(), c.approve(), c.abort(), c.pause(), c.resume(), c.render(), c.template(), c.release(), c.version())
+	root.AddCommand(c.get(), c.status(), c.approve(), c.abort(), c.pause(), c.resume(), c.render(), c.template(), c.release(), c.policy(), c.breakGlass(), c.check(), c.doctor(), c.gate(), c.version())
 	return root
 }
 
@@ -220,7 +220,7 @@ func (c *cli) bounded(cmd *cobra.Command) error {
 
 // evaluates says whether a command computes what a template says.
 func evaluates(cmd *cobra.Command) bool {
-	return cmd.Name() == "create" || linter(cmd) && !cmd.HasSubCommands()
+	return cmd.Name() == "create" || linter(cmd) && !underPolicy(cmd) && !cmd.HasSubCommands()
 }
 
 // hideRareFlags keeps help texts short. Hidden flags work as they do in kubectl.

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"tidegate.io/tidegate/policies/eval"
+	"tidegate.io/tidegate/rollout/observe"
+	"tidegate.io/tidegate/schemas/v1alpha1"
+)
+
+// approvals are those of a Rollout, with the groups that the API server stamped. They are
+// those of the command that the Rollout names; without it there are none.
+func (p *promotions) approvals(ctx context.Context, rollout *v1alpha1.Rollout) ([]eval.Approval, error) {
+	var out []eval.Approval
+	for _, a := range rollout.Status.Approvals {
+		approval := eval.Approval{Step: a.Step, Actor: a.Actor}
+		var command v1alpha1.RolloutCommand
+		if err := p.get(ctx, types.NamespacedName{Namespace: rollout.Namespace, Name: a.Command}, &command); err != nil {
+			return nil, err
+		}
+		if command.Spec.Rollout == rollout.Name && command.Spec.Actor == a.Actor && command.Spec.Action == v1alpha1.CommandApprove {
+			approval.Groups = command.Spec.Groups
+		}
+		out = append(out, approval)
+	}
+	return out, nil
+}
+
+// author is who last changed the Release, as the API server stamped it; empty where the
+// Rollout is of an earlier change, about which nobody knows any more.
+func author(release *v1alpha1.Release, rollout *v1alpha1.Rollout) string {
+	if release.Generation != rollout.Spec.ReleaseGeneration {
+		return ""
+	}
+	return release.Annotations[v1alpha1.AnnotationAuthor]
+}
+
+// history has the other Rollouts of the namespace, of whatever Release.
+func (p *promotions) history(ctx context.Context, rollout *v1alpha1.Rollout) ([]eval.Past, error) {
+	var list v1alpha1.RolloutList
+	if err := p.reader.List(ctx, &list, client.InNamespace(rollout.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing the Rollouts of namespace %s: %w", rollout.Namespace, err)
+	}
+	out := make([]eval.Past, 0, len(list.Items))
+	for i := range list.Items {
+		r := &list.Items[i]
+		if r.Name == rollout.Name {
+			continue
+		}
+		out = append(out, eval.Past{
+			Release: r.Spec.Release, Rollout: r.Name, Started: eval.Moment(r.CreationTimestamp.Time), Phase: string(r.Status.Phase), First: r.Spec.Stable == nil,
+		})
+	}
+	return eval.Newest(out), nil
+}
+
+// elsewhere has the newest Rollout of the Releases of the same name in other namespaces.
+func (p *promotions) elsewhere(ctx context.Context, rollout *v1alpha1.Rollout) ([]eval.Elsewhere, error) {
+	all, err := observe.Rollouts(ctx, p.reader, "", rollout.Spec.Release)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // says what it did
+	}
+	newest := map[string]*v1alpha1.Rollout{}
+	for i := range all {
+		r := &all[i]
+		if r.Namespace == rollout.Namespace {
+			continue
+		}
+		if n := newest[r.Namespace]; n == nil || n.Spec.Number < r.Spec.Number {
+			newest[r.Namespace] = r
+		}
+	}
+	out := make([]eval.Elsewhere, 0, len(newest))
+	for namespace, r := range newest {
+		var ns corev1.Namespace
+		if err := p.get(ctx, types.NamespacedName{Name: namespace}, &ns); err != nil {
+			return nil, err
+		}
+		values, err := valuesOf(r)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, eval.Elsewhere{
+			Namespace: namespace, Labels: ns.Labels, Rollout: r.Name, Phase: string(r.Status.Phase), Template: r.Spec.TemplateRevision,
+			Values: values, Succeeded: eval.Moment(succeeded(r)),
+		})
+	}
+	return eval.ByNamespace(out), nil
+}
+
+// succeeded is when a Rollout came into service as a whole, or zero.
+func succeeded(r *v1alpha1.Rollout) time.Time {
+	ready := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionReady)
+	if r.Status.Phase != v1alpha1.RolloutSucceeded || ready == nil || ready.Status != "True" {
+		return time.Time{}
+	}
+	return ready.LastTransitionTime.Time
+}
+
+func valuesOf(r *v1alpha1.Rollout) (any, error) {
+	if r.Spec.Values == nil || len(r.Spec.Values.Raw) == 0 {
+		return nil, nil //nolint:nilnil // no values are values
+	}
+	var out any
+	if err := json.Unmarshal(r.Spec.Values.Raw, &out); err != nil {
+		return nil, fmt.Errorf("reading the values of Rollout %s/%s: %w", r.Namespace, r.Name, err)
+	}
+	return out, nil
+}

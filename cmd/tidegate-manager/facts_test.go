@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"tidegate.io/tidegate/policies/eval"
+	"tidegate.io/tidegate/policies/library/approvals"
+	errorbudget "tidegate.io/tidegate/policies/library/error-budget"
+	maxdeployments "tidegate.io/tidegate/policies/library/max-deployments"
+	soakafter "tidegate.io/tidegate/policies/library/soak-after"
+	twoperson "tidegate.io/tidegate/policies/library/two-person"
+	"tidegate.io/tidegate/schemas/v1alpha1"
+)
+
+// approve has somebody of some groups approve cart-2, by a command of a name.
+func approve(o []client.Object, name, actor string, groups ...string) []client.Object {
+	rollout := o[1].(*v1alpha1.Rollout)
+	rollout.Status.Approvals = append(rollout.Status.Approvals, v1alpha1.Approval{Step: 1, Actor: actor, Command: name})
+	return append(o, &v1alpha1.RolloutCommand{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name},
+		Spec:       v1alpha1.RolloutCommandSpec{Rollout: "cart-2", Action: v1alpha1.CommandApprove, Step: 1, Actor: actor, Groups: groups},
+	})
+}
+
+func changedBy(o []client.Object, author string) []client.Object {
+	release := o[2].(*v1alpha1.Release)
+	release.Generation, release.Annotations = 4, map[string]string{v1alpha1.AnnotationAuthor: author}
+	return o
+}
+
+// staged is the Release in the environment before, in service since a time.
+func staged(o []client.Object, values string, since time.Time) []client.Object {
+	r := &v1alpha1.Rollout{ObjectMeta: metav1.ObjectMeta{Namespace: "stage", Name: "cart-7"}}
+	r.Spec = v1alpha1.RolloutSpec{Release: "cart", Number: 7, TemplateRevision: "web-3", Values: &runtime.RawExtension{Raw: []byte(values)}}
+	r.Status.Phase = v1alpha1.RolloutSucceeded
+	r.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, LastTransitionTime: metav1.NewTime(since)}}
+	old := r.DeepCopy()
+	old.Name, old.Spec.Number, old.Spec.Values = "cart-6", 6, &runtime.RawExtension{Raw: []byte(`{"image": "a:0"}`)}
+	o[1].(*v1alpha1.Rollout).Spec.Values = &runtime.RawExtension{Raw: []byte(`{"image": "a:2"}`)}
+	return append(o, r, old, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "stage"}})
+}
+
+func begun(o []client.Object, at time.Time) []client.Object {
+	o[0].(*v1alpha1.Rollout).CreationTimestamp = metav1.NewTime(at)
+	o[0].(*v1alpha1.Rollout).Status.Phase = v1alpha1.RolloutSucceeded
+	return o
+}
+
+// TestShippedPoliciesHoldAndGoOn puts each policy to a world in which it holds, and to one in
+// which what it asks for has come about.
+func TestShippedPoliciesHoldAndGoOn(t *testing.T) {
+	noon := wednesdayNoon
+	sre := approvals.Source([]byte(`{"groups": ["sre"], "count": 1}`))
+	two := twoperson.Source([]byte(`{}`))
+	most := maxdeployments.Source([]byte(`{"max": 1, "window": "4h"}`))
+	soak := soakafter.Source([]byte(`{"soak": "2h", "before": {"shop": "stage"}, "same": ["image"]}`))
+	budget := errorbudget.Source([]byte(`{"measurement": "main/left", "minimum": 0.1}`))
+	for name, tc := range map[string]struct {
+		source eval.Source
+		world  []client.Object
+		left   map[string]float64
+		// message is a part of what holds; empty where it goes on.
+		message string
+	}{
+		"no approval":                             {source: sre, world: promoted(), message: "wanted the approval of 1 of sre, found none"},
+		"an approval of another group":            {source: sre, world: approve(promoted(), "c", "bob", "dev"), message: "found none"},
+		"an approval of the group":                {source: sre, world: approve(promoted(), "c", "bob", "dev", "sre")},
+		"an approval whose command is of another": {source: sre, world: forged(approve(promoted(), "c", "bob", "sre")), message: "found none"},
+		"the author's own approval":               {source: two, world: changedBy(approve(promoted(), "c", "alice"), "alice"), message: `somebody other than "alice"`},
+		"a second person's approval":              {source: two, world: changedBy(approve(promoted(), "c", "bob"), "alice")},
+		"an author that nobody knows":             {source: two, world: approve(promoted(), "c", "bob"), message: "found that nobody does"},
+		"an author of a later change":             {source: two, world: later(changedBy(approve(promoted(), "c", "bob"), "alice")), message: "found that nobody does"},
+		"one Rollout too many":                    {source: most, world: begun(promoted(), noon.Add(-3*time.Hour)), message: "the next may begin at 2026-11-25T13:00:00Z"},
+		"one Rollout before the window":           {source: most, world: begun(promoted(), noon.Add(-5*time.Hour))},
+		"nothing in the environment before":       {source: soak, world: promoted(), message: "found that there is none"},
+		"the same there, but not for long":        {source: soak, world: staged(promoted(), `{"image": "a:2"}`, noon.Add(-time.Hour)), message: "in service since 2026-11-25T11:00:00Z"},
+		"another there, for long":                 {source: soak, world: staged(promoted(), `{"image": "a:1"}`, noon.Add(-3*time.Hour)), message: "found another values.image"},
+		"the same there, for long":                {source: soak, world: staged(promoted(), `{"image": "a:2"}`, noon.Add(-3*time.Hour))},
+		"no measurement":                          {source: budget, world: promoted(), message: "found no number"},
+		"little left":                             {source: budget, world: promoted(), left: map[string]float64{"main/left": 0.01}, message: "found 0.01"},
+		"enough left":                             {source: budget, world: promoted(), left: map[string]float64{"main/left": 0.5}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newAsked(t, tc.world, interceptor.Funcs{}, logr.Discard(), tc.source)
+			p.measure = func(context.Context, string, string, time.Time) map[string]float64 { return tc.left }
+			verdict, err := p.Allowed(t.Context(), second(t, p), "web", 1, 25, noon)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if verdict.Allowed != (tc.message == "") || !strings.Contains(verdict.Message, tc.message) {
+				t.Errorf("wanted %q, found %+v", tc.message, verdict)
+			}
+		})
+	}
+}
+
+// forged lets the Rollout name a command that is about another one.
+func forged(o []client.Object) []client.Object {
+	o[len(o)-1].(*v1alpha1.RolloutCommand).Spec.Rollout = "cart-1"
+	return o
+}
+
+func later(o []client.Object) []client.Object {
+	o[2].(*v1alpha1.Release).Generation = 5
+	return o
+}

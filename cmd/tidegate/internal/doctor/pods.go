@@ -1,0 +1,94 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// podsOf compares the pods of a namespace with the templates of what made them.
+func podsOf(ctx context.Context, c Cluster, namespace string) (int, []Finding, error) {
+	var (
+		list         corev1.PodList
+		replicaSets  appsv1.ReplicaSetList
+		statefulSets appsv1.StatefulSetList
+		daemonSets   appsv1.DaemonSetList
+		jobs         batchv1.JobList
+	)
+	var errs []error
+	for _, l := range []client.ObjectList{&list, &replicaSets, &statefulSets, &daemonSets, &jobs} {
+		errs = append(errs, c.Client.List(ctx, l, client.InNamespace(namespace)))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return 0, nil, err
+	}
+	made := map[types.UID]*corev1.PodSpec{}
+	for i := range replicaSets.Items {
+		made[replicaSets.Items[i].UID] = &replicaSets.Items[i].Spec.Template.Spec
+	}
+	// These two change their template while pods of the one before still run; names of
+	// containers are compared all the same, and images are not.
+	rolling := map[types.UID]bool{}
+	for i := range statefulSets.Items {
+		made[statefulSets.Items[i].UID], rolling[statefulSets.Items[i].UID] = &statefulSets.Items[i].Spec.Template.Spec, true
+	}
+	for i := range daemonSets.Items {
+		made[daemonSets.Items[i].UID], rolling[daemonSets.Items[i].UID] = &daemonSets.Items[i].Spec.Template.Spec, true
+	}
+	for i := range jobs.Items {
+		made[jobs.Items[i].UID] = &jobs.Items[i].Spec.Template.Spec
+	}
+	var out []Finding
+	for i := range list.Items {
+		p := &list.Items[i]
+		owner := metav1.GetControllerOf(p)
+		if owner == nil || made[owner.UID] == nil {
+			out = append(out, failed(fmt.Sprintf("kubectl -n %s get pod %s -o yaml; delete it if nobody means it", namespace, p.Name),
+				"pod %s/%s was made by nothing that is there: it is older than the Gate, or a static pod", namespace, p.Name))
+			continue
+		}
+		if d := strange(made[owner.UID], &p.Spec, rolling[owner.UID]); len(d) > 0 {
+			out = append(out, failed("kubectl get mutatingwebhookconfigurations,mutatingadmissionpolicies: something changes pods on their way; exclude the namespace there",
+				"pod %s/%s is not what %s %s says: %s", namespace, p.Name, owner.Kind, owner.Name, strings.Join(d, ", ")))
+		}
+	}
+	return len(list.Items), out, nil
+}
+
+// strange are the containers of a pod that its template does not have, or has with another
+// image, command, arguments or variable.
+func strange(template, pod *corev1.PodSpec, rolling bool) []string {
+	var out []string
+	compare := func(kind string, want, got []corev1.Container) {
+		for i := range got {
+			g := &got[i]
+			at := slices.IndexFunc(want, func(w corev1.Container) bool { return w.Name == g.Name })
+			if at < 0 {
+				out = append(out, fmt.Sprintf("%s %q (%s) was put in", kind, g.Name, g.Image))
+				continue
+			}
+			if w := &want[at]; !rolling {
+				switch {
+				case w.Image != g.Image:
+					out = append(out, fmt.Sprintf("%s %q has image %s instead of %s", kind, g.Name, g.Image, w.Image))
+				case !slices.Equal(w.Command, g.Command) || !slices.Equal(w.Args, g.Args):
+					out = append(out, fmt.Sprintf("%s %q has another command", kind, g.Name))
+				case len(g.Env) > len(w.Env) || len(g.EnvFrom) > len(w.EnvFrom):
+					out = append(out, fmt.Sprintf("%s %q has more variables", kind, g.Name))
+				}
+			}
+		}
+	}
+	compare("container", template.Containers, pod.Containers)
+	compare("init container", template.InitContainers, pod.InitContainers)
+	return out
+}

@@ -1,0 +1,44 @@
+package webhook
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"strings"
+
+	certificatesv1 "k8s.io/api/certificates/v1"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"tidegate.io/tidegate/webhook/gates"
+)
+
+const (
+	certificatesGroup = "certificates.k8s.io"
+	signingRequests   = "certificatesigningrequests"
+	// accountPrefix is how the user names of ServiceAccounts begin. They log in by token;
+	// nobody needs a certificate for one.
+	accountPrefix = "system:serviceaccount:"
+)
+
+// certificate judges the approval of a certificate by which somebody logs in.
+func (h *own) certificate(r admission.Request) answer {
+	request, refusal := decode[certificatesv1.CertificateSigningRequest]("a CertificateSigningRequest", r.Object.Raw)
+	if refusal != nil {
+		return *refusal
+	}
+	if request.Spec.SignerName != certificatesv1.KubeAPIServerClientSignerName {
+		return answer{}
+	}
+	var name string
+	if block, _ := pem.Decode(request.Spec.Request); block != nil {
+		parsed, err := x509.ParseCertificateRequest(block.Bytes)
+		if err != nil {
+			return answer{} // No signer can read it either.
+		}
+		name = parsed.Subject.CommonName
+	}
+	if !strings.HasPrefix(name, accountPrefix) {
+		return answer{}
+	}
+	return deny(gates.ReasonGuard, "CertificateSigningRequest %q: wanted a certificate for a person or a program of one's own, found one that says to be %q; "+
+		"do: have it log in with a token: kubectl create token", request.Name, name)
+}

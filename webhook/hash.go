@@ -1,0 +1,141 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"tidegate.io/tidegate/schemas/render"
+	"tidegate.io/tidegate/schemas/v1alpha1"
+	"tidegate.io/tidegate/webhook/govern"
+	"tidegate.io/tidegate/webhook/rendered"
+)
+
+// hashed are the resources that pods come from and that templates render.
+var hashed = []string{"apps/daemonsets", "apps/deployments", "apps/statefulsets", "batch/cronjobs"}
+
+// errNoRollout is: no Rollout is known that the object could be of.
+var errNoRollout = errors.New("no Rollout is known that pins what it is made from")
+
+// refuses says whether the answer is anything but consent.
+func (a answer) refuses() bool { return a.err != nil || a.denial != "" }
+
+// compared says whether a request is one that is compared with what was rendered.
+func (h *gate) compared(r admission.Request) bool {
+	return r.UserInfo.Username == h.Identity && r.SubResource == "" && slices.Contains(hashed, r.Resource.Group+"/"+r.Resource.Resource) &&
+		(string(r.Operation) == govern.Create || string(r.Operation) == govern.Update)
+}
+
+// asRendered compares a workload that Tidegate writes with what its Rollout renders: the
+// webhook is asked after all that mutates, so what somebody put in between is there to be
+// seen, and so is what somebody writes who has Tidegate's identity. A write that leaves
+// what runs as it is, such as one of the number of replicas, was compared before.
+func (h *gate) asRendered(ctx context.Context, r admission.Request, governing []*v1alpha1.Gate) answer {
+	if !h.compared(r) {
+		return answer{}
+	}
+	object, refusal := decode[map[string]any]("an object", r.Object.Raw)
+	if refusal != nil {
+		return *refusal
+	}
+	release := label(*object, v1alpha1.LabelRelease, "metadata")
+	if release == "" || unchanged(r, *object) {
+		return answer{}
+	}
+	var owner v1alpha1.Release
+	if err := h.Reader.Get(ctx, types.NamespacedName{Namespace: r.Namespace, Name: release}, &owner, client.UnsafeDisableDeepCopy); err != nil {
+		if apierrors.IsNotFound(err) {
+			return answer{}
+		}
+		return fail(fmt.Errorf("reading Release %q: %w", release, err))
+	}
+	want, err := h.wanted(ctx, r, release, *object)
+	if err != nil {
+		return fail(fmt.Errorf("comparing %s %q with what was rendered: %w", r.Resource.Resource, r.Name, err))
+	}
+	var mutators []v1alpha1.Mutator
+	for _, g := range governing {
+		mutators = append(mutators, g.Spec.Mutators...)
+	}
+	differences := rendered.Compare(want, *object, mutators)
+	if len(differences) == 0 {
+		return answer{}
+	}
+	lines := make([]string, 0, len(differences))
+	for _, d := range differences {
+		lines = append(lines, d.Path+": "+d.Text)
+	}
+	a := deny(ReasonMutated, "%s %q of Release %q: wanted what its template rendered, found it changed on its way, as by a mutating webhook:%s\n"+
+		"do: kubectl get mutatingwebhookconfigurations,mutatingadmissionpolicies, and exclude namespace %q there; or, if it is meant, have the platform team list it in spec.mutators of Gate %q",
+		r.Resource.Resource, r.Name, release, itemized(lines), r.Namespace, governing[0].Name)
+	a.facts = map[string]string{"gate": governing[0].Name, "release": release, "path": differences[0].Path}
+	return a
+}
+
+// unchanged says whether a write leaves what runs as it is.
+func unchanged(r admission.Request, object map[string]any) bool {
+	old, refusal := decode[map[string]any]("the object as it was", r.OldObject.Raw)
+	return refusal == nil && len(rendered.Compare(*old, object, nil)) == 0 && len(rendered.Compare(object, *old, nil)) == 0
+}
+
+// wanted renders the workload that the object claims to be.
+func (h *gate) wanted(ctx context.Context, r admission.Request, release string, object map[string]any) (map[string]any, error) {
+	var rollouts v1alpha1.RolloutList
+	if err := h.Reader.List(ctx, &rollouts, client.InNamespace(r.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing Rollouts: %w", err)
+	}
+	revision := label(object, v1alpha1.LabelRevision, "spec", "template", "metadata")
+	if revision == "" {
+		revision = label(object, v1alpha1.LabelRevision, "spec", "jobTemplate", "spec", "template", "metadata")
+	}
+	// The newest first: of Rollouts of one revision it is the one that writes.
+	list := slices.SortedFunc(slices.Values(rollouts.Items), func(a, b v1alpha1.Rollout) int { return int(b.Spec.Number - a.Spec.Number) })
+	for i := range list {
+		if list[i].Spec.Release != release || list[i].Spec.Revision != revision {
+			continue
+		}
+		result, err := h.pinned(ctx, &list[i])
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range result.Set {
+			if o.GetName() == r.Name && o.GetKind() == r.Kind.Kind && strings.HasPrefix(o.GetAPIVersion(), r.Kind.Group+"/") {
+				return o.Object, nil
+			}
+		}
+	}
+	return nil, errNoRollout
+}
+
+func (h *gate) pinned(ctx context.Context, rollout *v1alpha1.Rollout) (*render.Result, error) {
+	var revision v1alpha1.TemplateRevision
+	if err := h.Reader.Get(ctx, types.NamespacedName{Name: rollout.Spec.TemplateRevision}, &revision, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("reading TemplateRevision %s: %w", rollout.Spec.TemplateRevision, err)
+	}
+	result, err := h.Renderer.Render(ctx, Source{Digest: revision.Spec.Digest, Files: revision.Spec.Files}, rawValues(rollout.Spec.Values),
+		render.Context{Name: rollout.Spec.Release, Namespace: rollout.Namespace, Template: revision.Spec.Template})
+	if err != nil {
+		return nil, fmt.Errorf("rendering Rollout %s: %w", rollout.Name, err)
+	}
+	if result.Digest != rollout.Spec.Digest {
+		return nil, fmt.Errorf("rendering Rollout %s: wanted %s, which was judged, found %s", rollout.Name, rollout.Spec.Digest, result.Digest)
+	}
+	return result, nil
+}
+
+// label reads a label of the metadata at a path of an object.
+func label(object map[string]any, key string, path ...string) string {
+	for _, p := range path {
+		object, _ = object[p].(map[string]any)
+	}
+	labels, _ := object["labels"].(map[string]any)
+	value, _ := labels[key].(string)
+	return value
+}
