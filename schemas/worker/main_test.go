@@ -25,7 +25,7 @@ const (
 	asMortal  = "mortal-worker"
 	asEnviron = "environ-worker"
 	asStopped = "stopped-worker"
-	asTelling = "telling-worker"
+	asHung    = "hung-worker"
 	asParent  = "parent-of-worker"
 )
 
@@ -42,8 +42,8 @@ func TestMain(m *testing.M) {
 			os.Exit(environ())
 		case asStopped:
 			os.Exit(stopped(os.Args[2]))
-		case asTelling:
-			os.Exit(telling(os.Args[2]))
+		case asHung:
+			os.Exit(hung(os.Args[2]))
 		case asParent:
 			os.Exit(parent(os.Args[2]))
 		}
@@ -151,27 +151,24 @@ func stopped(folder string) int {
 	return 3
 }
 
-// parent is a program whose only worker works on the template in the folder, for ever. The
-// worker writes its number to the file "child".
+// parent is a program whose only worker is hung.
 func parent(folder string) int {
-	source, err := os.ReadFile(filepath.Join(folder, "t.cue"))
+	p, err := New(Options{Command: []string{os.Args[0], asHung, folder}, Workers: 1, Timeout: patient, unlimited: raceDetector})
 	if err != nil {
 		return 3
 	}
-	p, err := New(Options{Command: []string{os.Args[0], asTelling, folder}, Workers: 1, Timeout: patient, unlimited: raceDetector})
-	if err != nil {
-		return 3
-	}
-	_, _ = p.Render(context.Background(), Source{Files: map[string]string{"t.cue": string(source)}}, []byte(fair), release("bomb"))
+	_ = p.Ping(context.Background())
 	return 3 // it was to be killed before
 }
 
-// telling is a good worker that writes its number to the file "child" first.
-func telling(folder string) int {
+// hung writes its number to the file "child" in the folder and does nothing ever after: it
+// reads nothing, and so notices nothing.
+func hung(folder string) int {
 	if err := os.WriteFile(filepath.Join(folder, "child"), []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
 		return 3
 	}
-	return Main()
+	time.Sleep(time.Hour)
+	return 3
 }
 
 // patient is a deadline that nothing good comes near.
