@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/agnivade/levenshtein"
@@ -130,14 +129,10 @@ func (h *own) lastOf(ctx context.Context, r *v1alpha1.Release, template string) 
 	return last, nil
 }
 
-// ofTemplate says whether a name is one of a revision of the template: its name and a number.
+// ofTemplate says whether a name is one of a revision of the template.
 func ofTemplate(revision, template string) bool {
-	digits, ok := strings.CutPrefix(revision, template+"-")
-	if !ok {
-		return false
-	}
-	_, err := strconv.ParseInt(digits, 10, 64)
-	return err == nil
+	of, _, ok := v1alpha1.ParseRevisionName(revision)
+	return ok && of == template
 }
 
 // sensitive are the values of a Release that its template keeps out of messages.

@@ -91,7 +91,8 @@ func TestADeletedTemplateIsForThoseThatHaveIt(t *testing.T) {
 	}
 }
 
-// brought is a Rollout that brought the Release with the UID to a revision, with values.
+// brought is a Rollout that brought the Release with the UID to a revision such as web-1, with
+// values.
 func brought(number int64, uid types.UID, revision, values string) *v1alpha1.Rollout {
 	yes := true
 	return &v1alpha1.Rollout{
@@ -99,7 +100,7 @@ func brought(number int64, uid types.UID, revision, values string) *v1alpha1.Rol
 			Namespace: "shop", Name: "box-" + string(rune('0'+number)),
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "tidegate.io/v1alpha1", Kind: "Release", Name: "box", UID: uid, Controller: &yes}},
 		},
-		Spec: v1alpha1.RolloutSpec{Release: "box", Number: number, TemplateRevision: revision, Values: &runtime.RawExtension{Raw: []byte(values)}},
+		Spec: v1alpha1.RolloutSpec{Release: "box", Number: number, TemplateRevision: revision + "-0123456789", Values: &runtime.RawExtension{Raw: []byte(values)}},
 	}
 }
 

@@ -19,7 +19,7 @@ func attempt(number int64, word string, phase v1alpha1.RolloutPhase, change ...f
 	r := v1alpha1.Rollout{
 		ObjectMeta: metav1.ObjectMeta{Name: rolloutName("cart", number), Namespace: "shop"},
 		Spec: v1alpha1.RolloutSpec{
-			Release: "cart", Number: number, ReleaseGeneration: number, TemplateRevision: "web-1",
+			Release: "cart", Number: number, ReleaseGeneration: number, TemplateRevision: full("web-1"),
 			Values:   &runtime.RawExtension{Raw: []byte(`{"image":"` + word + `"}`)},
 			Revision: "rev-" + word, Digest: "sha256:" + word, Replicas: 3,
 		},
@@ -47,7 +47,7 @@ func asked(generation int64, word, templateRevision string) wish {
 
 func TestNextRollout(t *testing.T) {
 	t.Parallel()
-	drifted := asked(1, "one", "web-1")
+	drifted := asked(1, "one", full("web-1"))
 	drifted.result = &render.Result{Revision: "rev-drift", Digest: "sha256:drift"}
 	cause := func(code string) func(*v1alpha1.Rollout) {
 		return func(r *v1alpha1.Rollout) { r.Status.AbortCause = &v1alpha1.Cause{Code: code} }
@@ -72,87 +72,87 @@ func TestNextRollout(t *testing.T) {
 		again  bool
 	}{
 		"the first Rollout is over nothing": {
-			wish: asked(1, "one", "web-1"), create: "cart-1 over ",
+			wish: asked(1, "one", full("web-1")), create: "cart-1 over ",
 		},
 		"a spec that serves needs nothing": {
-			wish: asked(1, "one", "web-1"), rollouts: []v1alpha1.Rollout{attempt(1, "one", v1alpha1.RolloutSucceeded)},
+			wish: asked(1, "one", full("web-1")), rollouts: []v1alpha1.Rollout{attempt(1, "one", v1alpha1.RolloutSucceeded)},
 		},
 		"a change that renders to the same needs nothing": {
-			wish: asked(7, "one", "web-2"), rollouts: []v1alpha1.Rollout{attempt(1, "one", v1alpha1.RolloutSucceeded)},
+			wish: asked(7, "one", full("web-2")), rollouts: []v1alpha1.Rollout{attempt(1, "one", v1alpha1.RolloutSucceeded)},
 		},
 		"a new spec is rolled out over what serves": {
-			wish: asked(2, "two", "web-1"), rollouts: []v1alpha1.Rollout{attempt(1, "one", v1alpha1.RolloutSucceeded)},
+			wish: asked(2, "two", full("web-1")), rollouts: []v1alpha1.Rollout{attempt(1, "one", v1alpha1.RolloutSucceeded)},
 			create: "cart-2 over cart-1",
 		},
 		"a new template revision is rolled out without a new generation": {
-			wish: asked(1, "two", "web-2"), rollouts: []v1alpha1.Rollout{attempt(1, "one", v1alpha1.RolloutSucceeded)},
+			wish: asked(1, "two", full("web-2")), rollouts: []v1alpha1.Rollout{attempt(1, "one", v1alpha1.RolloutSucceeded)},
 			create: "cart-2 over cart-1",
 		},
 		"a newer spec does not wait for the older one, and is over the same": {
-			wish: asked(3, "three", "web-1"),
+			wish: asked(3, "three", full("web-1")),
 			rollouts: []v1alpha1.Rollout{
 				attempt(1, "one", v1alpha1.RolloutSucceeded), attempt(2, "two", v1alpha1.RolloutProgressing),
 			},
 			create: "cart-3 over cart-1",
 		},
 		"what was rejected is not tried again by itself": {
-			wish: asked(2, "two", "web-1"),
+			wish: asked(2, "two", full("web-1")),
 			rollouts: []v1alpha1.Rollout{
 				attempt(1, "one", v1alpha1.RolloutSucceeded), attempt(2, "two", v1alpha1.RolloutAborted, cause(plan.ReasonAnalysisFail)),
 			},
 		},
 		"what was rejected is tried again when it is applied anew": {
-			wish: asked(3, "two", "web-1"),
+			wish: asked(3, "two", full("web-1")),
 			rollouts: []v1alpha1.Rollout{
 				attempt(1, "one", v1alpha1.RolloutSucceeded), attempt(2, "two", v1alpha1.RolloutAborted, cause(plan.ReasonAnalysisFail)),
 			},
 			create: "cart-3 over cart-1",
 		},
 		"what never began, since its stable revision had changed, is tried again by itself": {
-			wish: asked(2, "two", "web-1"),
+			wish: asked(2, "two", full("web-1")),
 			rollouts: []v1alpha1.Rollout{
 				attempt(1, "one", v1alpha1.RolloutSucceeded), attempt(2, "two", v1alpha1.RolloutAborted, cause(plan.ReasonAbortOutdated)),
 			},
 			create: "cart-3 over cart-1",
 		},
 		"a template that renders something else around a rejected revision does not expose it again": {
-			wish: rerendered(asked(2, "two", "web-2")), rollouts: rejectedWith(cause(plan.ReasonAnalysisFail)),
+			wish: rerendered(asked(2, "two", full("web-2"))), rollouts: rejectedWith(cause(plan.ReasonAnalysisFail)),
 		},
 		"nor one that was rejected without a cause": {
-			wish: rerendered(asked(2, "two", "web-2")), rollouts: rejectedWith(),
+			wish: rerendered(asked(2, "two", full("web-2"))), rollouts: rejectedWith(),
 		},
 		"a template that changes the rejected revision is rolled out": {
-			wish: asked(2, "mended", "web-2"), rollouts: rejectedWith(cause(plan.ReasonAnalysisFail)),
+			wish: asked(2, "mended", full("web-2")), rollouts: rejectedWith(cause(plan.ReasonAnalysisFail)),
 			create: "cart-3 over cart-1",
 		},
 		"a rejected revision with something else around it is tried again when it is applied anew": {
-			wish: rerendered(asked(3, "two", "web-2")), rollouts: rejectedWith(cause(plan.ReasonAnalysisFail)),
+			wish: rerendered(asked(3, "two", full("web-2"))), rollouts: rejectedWith(cause(plan.ReasonAnalysisFail)),
 			create: "cart-3 over cart-1",
 		},
 		"what never began is not rejected": {
-			wish: rerendered(asked(2, "two", "web-2")), rollouts: rejectedWith(cause(plan.ReasonAbortOutdated)),
+			wish: rerendered(asked(2, "two", full("web-2"))), rollouts: rejectedWith(cause(plan.ReasonAbortOutdated)),
 			create: "cart-3 over cart-1",
 		},
 		"what was superseded is not rejected": {
-			wish: rerendered(asked(2, "two", "web-2")), rollouts: rejectedWith(cause(plan.ReasonAbortSuperseded)),
+			wish: rerendered(asked(2, "two", full("web-2"))), rollouts: rejectedWith(cause(plan.ReasonAbortSuperseded)),
 			create: "cart-3 over cart-1",
 		},
 		"values that were put back after an abort go over themselves": {
-			wish: asked(3, "one", "web-1"),
+			wish: asked(3, "one", full("web-1")),
 			rollouts: []v1alpha1.Rollout{
 				attempt(1, "one", v1alpha1.RolloutSucceeded), attempt(2, "two", v1alpha1.RolloutAborted),
 			},
 			create: "cart-3 over cart-1",
 		},
 		"a promotion under way is waited for": {
-			wish: asked(3, "three", "web-1"),
+			wish: asked(3, "three", full("web-1")),
 			rollouts: []v1alpha1.Rollout{
 				attempt(1, "one", v1alpha1.RolloutSucceeded), attempt(2, "two", v1alpha1.RolloutPromoting, whole),
 			},
 			code: ReasonRolloutQueued,
 		},
 		"a promotion whose route the gateway does not accept is superseded": {
-			wish: asked(3, "three", "web-1"),
+			wish: asked(3, "three", full("web-1")),
 			rollouts: []v1alpha1.Rollout{
 				attempt(1, "one", v1alpha1.RolloutSucceeded),
 				attempt(2, "two", v1alpha1.RolloutPromoting, whole, func(r *v1alpha1.Rollout) { r.Status.Reason = plan.ReasonHoldRoute }),
@@ -160,7 +160,7 @@ func TestNextRollout(t *testing.T) {
 			create: "cart-3 over cart-1",
 		},
 		"a promotion that somebody paused is superseded": {
-			wish: asked(3, "three", "web-1"),
+			wish: asked(3, "three", full("web-1")),
 			rollouts: []v1alpha1.Rollout{
 				attempt(1, "one", v1alpha1.RolloutSucceeded),
 				attempt(2, "two", v1alpha1.RolloutPromoting, whole, func(r *v1alpha1.Rollout) { r.Status.Paused = true }),
@@ -172,7 +172,7 @@ func TestNextRollout(t *testing.T) {
 			code: ReasonEngineDrift,
 		},
 		"a spec that was read before the newest one is read again": {
-			wish: asked(1, "one", "web-1"),
+			wish: asked(1, "one", full("web-1")),
 			rollouts: []v1alpha1.Rollout{
 				attempt(1, "one", v1alpha1.RolloutSucceeded), attempt(2, "two", v1alpha1.RolloutProgressing),
 			},
@@ -261,7 +261,7 @@ func TestPrunable(t *testing.T) {
 		},
 		"the last of a template that the Release had is kept, for what that fixed for life": {
 			append([]v1alpha1.Rollout{
-				attempt(1, "box", v1alpha1.RolloutSucceeded, of("box-1")), attempt(2, "box", v1alpha1.RolloutSucceeded, of("box-2")),
+				attempt(1, "box", v1alpha1.RolloutSucceeded, of("box-1-0123456789")), attempt(2, "box", v1alpha1.RolloutSucceeded, of("box-2-0123456789")),
 			}, many(15, v1alpha1.RolloutSucceeded)[2:]...), []string{"cart-1", "cart-3", "cart-4", "cart-5"},
 		},
 	} {

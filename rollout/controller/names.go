@@ -14,19 +14,11 @@ func rolloutName(release string, n int64) string {
 	return fmt.Sprintf("%s-%d", release, n)
 }
 
-// revisionName is the name of the n-th revision of a template.
-func revisionName(template string, n int64) string {
-	return fmt.Sprintf("%s-%d", template, n)
-}
-
 // templateNamed is the name of the template that a revision of this name is of; empty where
 // it is no name of a revision.
 func templateNamed(revision string) string {
-	i := strings.LastIndexByte(revision, '-')
-	if i < 0 {
-		return ""
-	}
-	return revision[:i]
+	template, _, _ := v1alpha1.ParseRevisionName(revision)
+	return template
 }
 
 // nextNumber is one that no Rollout of the Release has had, given all that bear its name:

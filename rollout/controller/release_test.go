@@ -140,7 +140,7 @@ func TestRolloutsOfAFormerReleaseDoNotCount(t *testing.T) {
 	release := &v1alpha1.Release{ObjectMeta: metav1.ObjectMeta{Name: "cart", Namespace: "shop", UID: "new", Generation: 1}}
 	release.Spec.Template.Name = "web"
 	objects := []client.Object{release, webTemplate("one"), &v1alpha1.TemplateRevision{
-		ObjectMeta: metav1.ObjectMeta{Name: "web-1"}, Spec: v1alpha1.TemplateRevisionSpec{Template: "web", Number: 1},
+		ObjectMeta: metav1.ObjectMeta{Name: full("web-1")}, Spec: v1alpha1.TemplateRevisionSpec{Template: "web", Number: 1},
 	}}
 	// More than are kept; the last two go on, one of them with no owner at all.
 	for n := range int64(14) {
@@ -236,7 +236,7 @@ func TestAReleaseThatTheEngineWouldRenderDifferentlySaysSo(t *testing.T) {
 	t.Parallel()
 	release := serves("cart", "web-1")
 	release.Spec.Values = &runtime.RawExtension{Raw: []byte(`{"image":"one"}`)}
-	release.Status.Assigned = &v1alpha1.AssignedRevision{Name: "web-1", Generation: 1}
+	release.Status.Assigned = &v1alpha1.AssignedRevision{Name: full("web-1"), Generation: 1}
 	rollout := attempt(1, "one", v1alpha1.RolloutSucceeded, ofRelease(release.UID))
 	c := newCluster(t, release, &rollout, snapshot(1, "one"))
 	engine := always{Revision: "rev-one", Digest: "sha256:one"}
@@ -255,7 +255,7 @@ func TestAReleaseThatTheEngineWouldRenderDifferentlySaysSo(t *testing.T) {
 		}
 		return &r
 	}
-	if r := look(); drifted(r) || r.Status.Tried != "web-1" || r.Status.Assigned == nil {
+	if r := look(); drifted(r) || brief(r.Status.Tried) != "web-1" || r.Status.Assigned == nil {
 		t.Errorf("before, it says %+v", r.Status)
 	}
 	engine.Revision, engine.Digest = "rev-other", "sha256:other"

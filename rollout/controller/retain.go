@@ -104,6 +104,11 @@ func surplus(revisions []v1alpha1.TemplateRevision, limit int, inUse func(name s
 	return out, nil
 }
 
+// pointed says whether a channel of the template is the revision of a number.
+func pointed(template *v1alpha1.ReleaseTemplate, number int64) bool {
+	return slices.ContainsFunc(template.Spec.Channels, func(c v1alpha1.TemplateChannel) bool { return c.Revision == number })
+}
+
 // usedBy returns the revisions that the template and its Releases refer to.
 func usedBy(template *v1alpha1.ReleaseTemplate, revisions []v1alpha1.TemplateRevision, releases []v1alpha1.Release) map[string]bool {
 	used := map[string]bool{}
@@ -111,8 +116,8 @@ func usedBy(template *v1alpha1.ReleaseTemplate, revisions []v1alpha1.TemplateRev
 		if s := template.Status.Sync; s != nil {
 			used[s.Target], used[s.From], used[s.RolledBackFrom] = true, true, true
 		}
-		for _, channel := range template.Spec.Channels {
-			used[revisionName(template.Name, channel.Revision)] = true
+		for i := range revisions {
+			used[revisions[i].Name] = used[revisions[i].Name] || pointed(template, revisions[i].Spec.Number)
 		}
 	}
 	for i := range releases {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ import (
 
 // serves is a Release of template web that serves the revision.
 func serves(name, revision string, change ...func(*v1alpha1.Release)) *v1alpha1.Release {
+	revision = full(revision)
 	r := &v1alpha1.Release{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, Generation: 1, UID: types.UID(name), Labels: map[string]string{"app": name}},
 		Spec:       v1alpha1.ReleaseSpec{Template: v1alpha1.TemplateReference{Name: "web"}},
@@ -40,11 +42,33 @@ func serves(name, revision string, change ...func(*v1alpha1.Release)) *v1alpha1.
 func snapshot(n int64, word string) *v1alpha1.TemplateRevision {
 	files := map[string]string{"web.cue": word}
 	return &v1alpha1.TemplateRevision{
-		ObjectMeta: metav1.ObjectMeta{Name: revisionName("web", n), UID: types.UID(word)},
+		ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.RevisionName("web", n, render.Digest(files)), UID: types.UID(word)},
 		Spec: v1alpha1.TemplateRevisionSpec{
 			Template: "web", Number: n, Digest: render.Digest(files), Engine: render.Engine(), Files: files,
 		},
 	}
+}
+
+// words are the sources that tests publish, in their order.
+var words = []string{"one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
+
+// full is the name of a revision such as web-2, whose source is the second word; any other
+// name is left as it is.
+func full(name string) string {
+	n, err := strconv.ParseInt(strings.TrimPrefix(name, "web-"), 10, 64)
+	if err != nil {
+		return name
+	}
+	return snapshot(n, words[n-1]).Name
+}
+
+// brief is the name of a revision without its digest, such as web-2.
+func brief(name string) string {
+	template, n, ok := v1alpha1.ParseRevisionName(name)
+	if !ok {
+		return name
+	}
+	return fmt.Sprintf("%s-%d", template, n)
 }
 
 // assigned returns "name revision/generation" of each Release, in order.
@@ -58,7 +82,7 @@ func (w *templateWorld) assigned() string {
 	for _, r := range list.Items {
 		has := "nothing"
 		if a := r.Status.Assigned; a != nil {
-			has = fmt.Sprintf("%s/%d", a.Name, a.Generation)
+			has = fmt.Sprintf("%s/%d", brief(a.Name), a.Generation)
 		}
 		out = append(out, r.Name+" "+has)
 	}
@@ -114,7 +138,7 @@ func TestAnImmediateSyncAssignsInTheSameLookAsItPublishes(t *testing.T) {
 	if got, want := w.assigned(), "a web-2/1, b web-2/1"; got != want {
 		t.Errorf("assigned: %s; want %s", got, want)
 	}
-	if s := w.template().Status.Sync; s.Target != "web-2" || s.Phase != v1alpha1.SyncSyncing || len(s.Waiting) != 2 {
+	if s := w.template().Status.Sync; brief(s.Target) != "web-2" || s.Phase != v1alpha1.SyncSyncing || len(s.Waiting) != 2 {
 		t.Errorf("the sync stands at %+v", s)
 	}
 	w.serve()
@@ -173,19 +197,19 @@ func TestAFailedRolloutHaltsAndAPersonDecides(t *testing.T) {
 	if err := w.client.Get(t.Context(), client.ObjectKey{Name: "back"}, &command); err != nil {
 		t.Fatal(err)
 	}
-	if command.Status.Outcome != v1alpha1.OutcomeApplied || !strings.Contains(command.Status.Message, "web-2 is not taken up again") {
+	if command.Status.Outcome != v1alpha1.OutcomeApplied || !strings.Contains(command.Status.Message, full("web-2")+" is not taken up again") {
 		t.Errorf("the command says %+v", command.Status)
 	}
 	w.serve()
 	for range 3 {
 		w.settle()
 	}
-	if s := w.template().Status.Sync; s.Target != "web-1" || s.RolledBackFrom != "web-2" || s.Phase != v1alpha1.SyncSynced {
+	if s := w.template().Status.Sync; brief(s.Target) != "web-1" || brief(s.RolledBackFrom) != "web-2" || s.Phase != v1alpha1.SyncSynced {
 		t.Errorf("the sync stands at %+v", s)
 	}
 	w.edit("three")
 	w.settle()
-	if s := w.template().Status.Sync; s.Target != "web-3" || s.From != "web-1" || s.Wave != 1 {
+	if s := w.template().Status.Sync; brief(s.Target) != "web-3" || brief(s.From) != "web-1" || s.Wave != 1 {
 		t.Errorf("the sync stands at %+v", s)
 	}
 }
@@ -235,6 +259,7 @@ func TestAReleaseThatCannotBeWrittenKeepsNoCommandWaiting(t *testing.T) {
 
 // fail gives a Release a Rollout to the revision that was aborted.
 func (w *templateWorld) fail(name, revision string) {
+	revision = full(revision)
 	w.Helper()
 	rollout := &v1alpha1.Rollout{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name + "-2"},
@@ -285,7 +310,7 @@ func TestThePoliciesAreAskedForTheWave(t *testing.T) {
 	if w.assigned() != "a web-2/1, b web-1/1" {
 		t.Errorf("assigned: %s", w.assigned())
 	}
-	if asked = slices.Compact(asked); len(asked) != 1 || asked[0] != "web web-2 pilot" {
+	if asked = slices.Compact(asked); len(asked) != 1 || asked[0] != "web "+full("web-2")+" pilot" {
 		t.Errorf("asked: %q", asked)
 	}
 }
@@ -434,11 +459,11 @@ func TestARollbackSurvivesTheLossOfTheStatus(t *testing.T) {
 				if got, want := w.assigned(), "a web-1/1, b web-1/1"; got != want {
 					t.Errorf("assigned: %s; want %s", got, want)
 				}
-				if s := w.template().Status.Sync; s.Target != "web-1" || s.RolledBackFrom != "web-2" || s.Phase != v1alpha1.SyncSynced {
+				if s := w.template().Status.Sync; brief(s.Target) != "web-1" || brief(s.RolledBackFrom) != "web-2" || s.Phase != v1alpha1.SyncSynced {
 					t.Errorf("the sync stands at %+v", s)
 				}
 				var command v1alpha1.TemplateCommand
-				if err := base.Get(t.Context(), client.ObjectKey{Name: "back"}, &command); err != nil || command.Status.Outcome != v1alpha1.OutcomeApplied || command.Status.RolledBackFrom != "web-2" {
+				if err := base.Get(t.Context(), client.ObjectKey{Name: "back"}, &command); err != nil || command.Status.Outcome != v1alpha1.OutcomeApplied || brief(command.Status.RolledBackFrom) != "web-2" {
 					t.Errorf("the command says %+v, %v", command.Status, err)
 				}
 				w.edit("three")
@@ -479,7 +504,7 @@ func TestWhatATemplateThatWasMadeAnewRemembers(t *testing.T) {
 				}, Spec: spec})
 				w.rest()
 			}
-			if s := w.template().Status.Sync; s.Phase != v1alpha1.SyncPaused || s.Target != "web-1" {
+			if s := w.template().Status.Sync; s.Phase != v1alpha1.SyncPaused || brief(s.Target) != "web-1" {
 				t.Fatalf("the sync stands at %+v", s)
 			}
 			if err := w.client.Delete(t.Context(), w.template()); err != nil {
@@ -512,7 +537,7 @@ func TestAPauseAndWhatASyncComesFromSurviveTheLossOfTheStatus(t *testing.T) {
 	w.edit("two")
 	forget(t, w.client)
 	w.rest()
-	if s := w.template().Status.Sync; s.Phase != v1alpha1.SyncPaused || s.Target != "web-2" || s.From != "web-1" || w.assigned() != "a web-1/1, b web-1/1" {
+	if s := w.template().Status.Sync; s.Phase != v1alpha1.SyncPaused || brief(s.Target) != "web-2" || brief(s.From) != "web-1" || w.assigned() != "a web-1/1, b web-1/1" {
 		t.Errorf("the sync stands at %+v; assigned: %s", s, w.assigned())
 	}
 }
@@ -524,7 +549,7 @@ func (w *templateWorld) give(name, revision string) {
 	if err := w.client.Get(w.Context(), client.ObjectKey{Namespace: "shop", Name: name}, &r); err != nil {
 		w.Fatal(err)
 	}
-	r.Status.Assigned.Name = revision
+	r.Status.Assigned.Name = full(revision)
 	if err := w.client.Status().Update(w.Context(), &r); err != nil {
 		w.Fatal(err)
 	}
@@ -542,7 +567,7 @@ func TestWhatWasOvertakenIsNotCarriedOut(t *testing.T) {
 	stale := w.template()
 	// Somebody else has turned the template back since it was read.
 	fresh := w.template()
-	fresh.Status.Sync.Target, fresh.Status.Sync.RolledBackFrom = "web-1", "web-2"
+	fresh.Status.Sync.Target, fresh.Status.Sync.RolledBackFrom = full("web-1"), full("web-2")
 	if err := base.Status().Update(t.Context(), fresh); err != nil {
 		t.Fatal(err)
 	}
@@ -580,7 +605,7 @@ func TestWhatWasOvertakenIsNotCarriedOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := w.loop.assign(t.Context(), []v1alpha1.Release{old}, []sync.Assignment{{
-		Namespace: "shop", Name: "a", Assigned: &v1alpha1.AssignedRevision{Name: "web-9", Generation: 1},
+		Namespace: "shop", Name: "a", Assigned: &v1alpha1.AssignedRevision{Name: full("web-9"), Generation: 1},
 	}})
 	if !apierrors.IsConflict(err) {
 		t.Errorf("got %v", err)
@@ -612,7 +637,7 @@ func TestACacheThatIsBehindDoesNotTurnTheSyncBack(t *testing.T) {
 	})
 	w.loop.opts.Live = liveReader{base}
 	w.settle()
-	if got := w.template().Status; got.Sync.Target != want || got.LatestRevision != want {
+	if got := w.template().Status; brief(got.Sync.Target) != want || brief(got.LatestRevision) != want {
 		t.Errorf("the target is %s and the latest %s, want %s", got.Sync.Target, got.LatestRevision, want)
 	}
 }
@@ -633,7 +658,7 @@ func TestDriftIsShownOnTheTemplateAndTheRevision(t *testing.T) {
 	}
 	checkStanding(t, template.Status.Conditions, v1alpha1.ConditionReady)
 	var revision v1alpha1.TemplateRevision
-	if err := w.client.Get(t.Context(), client.ObjectKey{Name: "web-1"}, &revision); err != nil {
+	if err := w.client.Get(t.Context(), client.ObjectKey{Name: full("web-1")}, &revision); err != nil {
 		t.Fatal(err)
 	}
 	if c := meta.FindStatusCondition(revision.Status.Conditions, v1alpha1.ConditionReady); c == nil || !strings.Contains(c.Message, "engine v0.0.1") || !strings.Contains(c.Message, render.Engine()) {
@@ -656,7 +681,6 @@ func TestDriftIsShownOnTheTemplateAndTheRevision(t *testing.T) {
 
 func TestWhichRevisionsAreKept(t *testing.T) {
 	t.Parallel()
-	words := []string{"r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9"}
 	zero, two := int32(0), int32(2)
 	for name, c := range map[string]struct {
 		limit   *int32
@@ -672,7 +696,7 @@ func TestWhichRevisionsAreKept(t *testing.T) {
 			limit: &zero, want: "2 4 9",
 			objects: []client.Object{
 				serves("a", "", func(r *v1alpha1.Release) { r.Spec.Template.Revision = 2 }),
-				serves("b", "", func(r *v1alpha1.Release) { r.Spec.Template.Digest = snapshot(4, "r4").Spec.Digest }),
+				serves("b", "", func(r *v1alpha1.Release) { r.Spec.Template.Digest = snapshot(4, "four").Spec.Digest }),
 			},
 		},
 		"what a Release has, and what is assigned to it": {
@@ -680,16 +704,16 @@ func TestWhichRevisionsAreKept(t *testing.T) {
 			objects: []client.Object{serves("a", "web-3", func(r *v1alpha1.Release) {
 				r.Spec.Template.Channel = "none"
 			}), serves("b", "web-9", func(r *v1alpha1.Release) {
-				r.Status.Assigned = &v1alpha1.AssignedRevision{Name: "web-5", Generation: 1}
+				r.Status.Assigned = &v1alpha1.AssignedRevision{Name: full("web-5"), Generation: 1}
 			})},
 			change: func(t *v1alpha1.ReleaseTemplate) {
-				t.Status.Sync = &v1alpha1.TemplateSyncStatus{Target: "web-9", Phase: v1alpha1.SyncPaused}
+				t.Status.Sync = &v1alpha1.TemplateSyncStatus{Target: full("web-9"), Phase: v1alpha1.SyncPaused}
 			},
 		},
 		"what a Rollout pins": {
 			limit: &zero, want: "6 9",
 			objects: []client.Object{&v1alpha1.Rollout{
-				ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "x-1"}, Spec: v1alpha1.RolloutSpec{TemplateRevision: "web-6"},
+				ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "x-1"}, Spec: v1alpha1.RolloutSpec{TemplateRevision: full("web-6")},
 			}},
 		},
 		"what a channel names": {
@@ -701,13 +725,13 @@ func TestWhichRevisionsAreKept(t *testing.T) {
 		"what the sync comes from, and turned away from": {
 			limit: &zero, want: "7 8 9",
 			change: func(t *v1alpha1.ReleaseTemplate) {
-				t.Status.Sync = &v1alpha1.TemplateSyncStatus{Target: "web-7", RolledBackFrom: "web-9", From: "web-8", Phase: v1alpha1.SyncSynced}
+				t.Status.Sync = &v1alpha1.TemplateSyncStatus{Target: full("web-7"), RolledBackFrom: full("web-9"), From: full("web-8"), Phase: v1alpha1.SyncSynced}
 			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			template := webTemplate("r9")
+			template := webTemplate("nine")
 			template.Spec.RevisionHistoryLimit = c.limit
 			if c.change != nil {
 				c.change(template)
@@ -762,6 +786,24 @@ func TestRetentionBelievesTheAPIServerAndNotTheCache(t *testing.T) {
 	}
 }
 
+func TestATemplateMadeAnewTakesNoNumberThatTheCacheHasNotSeen(t *testing.T) {
+	t.Parallel()
+	base := catalogWorld(t, webTemplate("two"), snapshot(1, "one"))
+	w := newTemplateWorld(t, base)
+	w.loop.client = interceptor.NewClient(base, interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			if _, ok := list.(*v1alpha1.TemplateRevisionList); ok {
+				return nil // nothing of it has reached the cache
+			}
+			return c.List(ctx, list, opts...)
+		},
+	})
+	w.settle()
+	if got := w.revisions(); got != "web-1 one, web-2 two" {
+		t.Errorf("there are %s", got)
+	}
+}
+
 func TestANameNeverChangesItsMeaning(t *testing.T) {
 	t.Parallel()
 	w := newTemplateWorld(t, catalogWorld(t, webTemplate("one"), snapshot(1, "one"), snapshot(2, "two"), snapshot(3, "three"), serves("a", "web-2")))
@@ -774,7 +816,7 @@ func TestANameNeverChangesItsMeaning(t *testing.T) {
 	}
 	w.create(webTemplate("four"))
 	w.settle()
-	if got := w.template().Status.LatestRevision; got != "web-4" {
+	if got := w.template().Status.LatestRevision; brief(got) != "web-4" {
 		t.Errorf("the first revision of the template that was made anew is %s", got)
 	}
 }
@@ -803,7 +845,7 @@ func TestNewsOfReleases(t *testing.T) {
 		"a weight is no news":       {func(r *v1alpha1.Release) { r.Status.Weight, r.Status.Step = 50, "2/4" }, false},
 		"a phase is":                {func(r *v1alpha1.Release) { r.Status.Phase = v1alpha1.ReleasePaused }, true},
 		"a label is":                {func(r *v1alpha1.Release) { r.Labels = map[string]string{"app": "b"} }, true},
-		"what it was tried with is": {func(r *v1alpha1.Release) { r.Status.Tried = "web-2" }, true},
+		"what it was tried with is": {func(r *v1alpha1.Release) { r.Status.Tried = full("web-2") }, true},
 		"a changed spec is":         {func(r *v1alpha1.Release) { r.Generation++ }, true},
 		"that the engine has drifted is": {func(r *v1alpha1.Release) {
 			r.Status.Conditions = []metav1.Condition{{Type: conditionDrift, Status: metav1.ConditionTrue}}

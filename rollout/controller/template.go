@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -198,8 +197,8 @@ func (r *templates) publish(ctx context.Context, template *v1alpha1.ReleaseTempl
 		return nil, err
 	}
 	latest := newest(revisions)
-	if nextRevision(template, latest) != nextRevision(&v1alpha1.ReleaseTemplate{}, latest) {
-		// The status knows of a newer one than the cache.
+	if template.Status.LatestRevision == "" || nextRevision(template, latest) != nextRevision(&v1alpha1.ReleaseTemplate{}, latest) {
+		// The status knows of a newer one than the cache, or of none at all.
 		if revisions, err = revisionsOf(ctx, r.opts.Live, template.Name); err != nil {
 			return nil, err
 		}
@@ -265,13 +264,16 @@ func (r *templates) broken(template *v1alpha1.ReleaseTemplate, latest *v1alpha1.
 		serving, strings.Join(source.Lines, "\n"))
 }
 
-// create makes the next revision. Its number is higher than any there is or was.
+// create makes the next revision. Its number is higher than any there is or was, or the one
+// that was reserved for it.
 func (r *templates) create(ctx context.Context, template *v1alpha1.ReleaseTemplate, latest *v1alpha1.TemplateRevision, spec v1alpha1.TemplateRevisionSpec) (*v1alpha1.TemplateRevision, error) {
 	for range maxNumberTries {
-		spec.Number = nextRevision(template, latest)
+		if err := r.reserve(ctx, template, latest, &spec); err != nil {
+			return nil, err
+		}
 		revision := &v1alpha1.TemplateRevision{
 			ObjectMeta: metav1.ObjectMeta{
-				Name: revisionName(template.Name, spec.Number),
+				Name: v1alpha1.RevisionName(template.Name, spec.Number, spec.Digest),
 				Labels: map[string]string{
 					v1alpha1.LabelTemplate:  template.Name,
 					v1alpha1.LabelManagedBy: v1alpha1.ManagedBy,
@@ -300,6 +302,26 @@ func (r *templates) create(ctx context.Context, template *v1alpha1.ReleaseTempla
 	return nil, fmt.Errorf("creating a TemplateRevision of %s: each of %d numbers was taken meanwhile", template.Name, maxNumberTries)
 }
 
+// reserve gives the revision its number, and writes its name into the status of the template
+// on the version that was looked at. Of two managers one is refused there, so that no number
+// is given to two sources. What was reserved and not made, since a manager ended in between,
+// is made by the next that publishes this source; for another source the number is lost.
+func (r *templates) reserve(ctx context.Context, template *v1alpha1.ReleaseTemplate, latest *v1alpha1.TemplateRevision, spec *v1alpha1.TemplateRevisionSpec) error {
+	spec.Number = nextRevision(template, latest)
+	name := v1alpha1.RevisionName(template.Name, spec.Number-1, spec.Digest)
+	if template.Status.LatestRevision == name {
+		spec.Number--
+		return nil
+	}
+	wanted := template.DeepCopy()
+	wanted.Status.LatestRevision = v1alpha1.RevisionName(template.Name, spec.Number, spec.Digest)
+	if err := r.client.Status().Update(ctx, wanted, client.FieldOwner(v1alpha1.FieldManager)); err != nil {
+		return fmt.Errorf("reserving revision %d of ReleaseTemplate %s: %w", spec.Number, template.Name, err)
+	}
+	template.Status.LatestRevision, template.ResourceVersion = wanted.Status.LatestRevision, wanted.ResourceVersion
+	return nil
+}
+
 // nextRevision is a number that no revision of the template has had, as far as the newest
 // one and the status remember.
 func nextRevision(template *v1alpha1.ReleaseTemplate, latest *v1alpha1.TemplateRevision) int64 {
@@ -307,10 +329,8 @@ func nextRevision(template *v1alpha1.ReleaseTemplate, latest *v1alpha1.TemplateR
 	if latest != nil {
 		last = latest.Spec.Number
 	}
-	if digits, ok := strings.CutPrefix(template.Status.LatestRevision, template.Name+"-"); ok {
-		if n, err := strconv.ParseInt(digits, 10, 64); err == nil {
-			last = max(last, n)
-		}
+	if of, n, ok := v1alpha1.ParseRevisionName(template.Status.LatestRevision); ok && of == template.Name {
+		last = max(last, n)
 	}
 	return last + 1
 }

@@ -107,7 +107,7 @@ func (w *templateWorld) revisions() string {
 	}
 	out := make([]string, 0, len(list.Items))
 	for _, r := range list.Items {
-		out = append(out, r.Name+" "+r.Spec.Files["web.cue"])
+		out = append(out, brief(r.Name)+" "+r.Spec.Files["web.cue"])
 	}
 	return strings.Join(out, ", ")
 }
@@ -118,7 +118,7 @@ func (w *templateWorld) want(revisions, latest, standing string) {
 		w.Errorf("revisions: %s; wanted: %s", got, revisions)
 	}
 	t := w.template()
-	if t.Status.LatestRevision != latest {
+	if brief(t.Status.LatestRevision) != latest {
 		w.Errorf("latest revision %q, wanted %q", t.Status.LatestRevision, latest)
 	}
 	if t.Status.ObservedGeneration != t.Generation {
@@ -134,7 +134,7 @@ func TestEveryGoodStateOfATemplateBecomesARevision(t *testing.T) {
 	w.want("web-1 one", "web-1", v1alpha1.ConditionReady)
 
 	var revision v1alpha1.TemplateRevision
-	if err := w.client.Get(t.Context(), types.NamespacedName{Name: "web-1"}, &revision); err != nil {
+	if err := w.client.Get(t.Context(), types.NamespacedName{Name: full("web-1")}, &revision); err != nil {
 		t.Fatal(err)
 	}
 	if revision.Spec.Template != "web" || revision.Spec.Number != 1 || revision.Spec.Engine != render.Engine() ||
@@ -182,7 +182,7 @@ func TestI8ABrokenTemplateLeavesTheLastGoodRevision(t *testing.T) {
 	w.settle()
 	w.want("web-1 one", "web-1", v1alpha1.ConditionStalled)
 	stalled := meta.FindStatusCondition(w.template().Status.Conditions, v1alpha1.ConditionStalled)
-	for _, part := range []string{"web.cue:3:1", "web-1 stays in force"} {
+	for _, part := range []string{"web.cue:3:1", full("web-1") + " stays in force"} {
 		if !strings.Contains(stalled.Message, part) {
 			t.Errorf("message %q lacks %q", stalled.Message, part)
 		}
@@ -221,7 +221,7 @@ func TestATemplateThatTakesTooLongWaitsAndIsTriedAgain(t *testing.T) {
 	}
 	w.want("web-1 one", "web-1", v1alpha1.ConditionReconciling)
 	waits := meta.FindStatusCondition(w.template().Status.Conditions, v1alpha1.ConditionReconciling)
-	for _, part := range []string{"web-1 stays in force", "template source x: wanted it to be rendered within 3s, found that more time was needed; do: "} {
+	for _, part := range []string{full("web-1") + " stays in force", "template source x: wanted it to be rendered within 3s, found that more time was needed; do: "} {
 		if waits.Reason != "RenderBudget" || !strings.Contains(waits.Message, part) {
 			t.Errorf("wanted %q, found %s: %s", part, waits.Reason, waits.Message)
 		}
@@ -252,7 +252,7 @@ func TestI8ASyncGoesOnWhenTheNextSourceIsBroken(t *testing.T) {
 			w.serve()
 			w.edit(word)
 			next, err := w.loop.Reconcile(t.Context(), named("web"))
-			if s := w.template().Status.Sync; s.Phase != v1alpha1.SyncSoaking || s.Target != "web-2" {
+			if s := w.template().Status.Sync; s.Phase != v1alpha1.SyncSoaking || brief(s.Target) != "web-2" {
 				t.Fatalf("the sync stands at %+v", s)
 			}
 			if err != nil || next.RequeueAfter <= 0 || next.RequeueAfter > most {
@@ -262,19 +262,25 @@ func TestI8ASyncGoesOnWhenTheNextSourceIsBroken(t *testing.T) {
 	}
 }
 
-func TestANumberIsNeverUsedTwice(t *testing.T) {
+func TestANumberIsNeverUsedForTwoSources(t *testing.T) {
 	t.Parallel()
 	w := newTemplateWorld(t, catalogWorld(t, webTemplate("one")))
 	w.settle()
 	w.edit("two")
 	w.settle()
 	for _, name := range []string{"web-1", "web-2"} {
-		if err := w.client.Delete(t.Context(), &v1alpha1.TemplateRevision{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+		if err := w.client.Delete(t.Context(), &v1alpha1.TemplateRevision{ObjectMeta: metav1.ObjectMeta{Name: full(name)}}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	w.settle()
-	w.want("web-3 two", "web-3", v1alpha1.ConditionReady)
+	w.want("web-2 two", "web-2", v1alpha1.ConditionReady) // the very same
+	if err := w.client.Delete(t.Context(), snapshot(2, "two")); err != nil {
+		t.Fatal(err)
+	}
+	w.edit("one")
+	w.settle()
+	w.want("web-3 one", "web-3", v1alpha1.ConditionReady)
 }
 
 func TestRevisionsOfOtherTemplatesDoNotCount(t *testing.T) {
@@ -285,16 +291,23 @@ func TestRevisionsOfOtherTemplatesDoNotCount(t *testing.T) {
 	}
 	w := newTemplateWorld(t, catalogWorld(t, webTemplate("one"), other))
 	w.settle()
-	if t := w.template(); t.Status.LatestRevision != "web-1" {
+	if t := w.template(); brief(t.Status.LatestRevision) != "web-1" {
 		w.Errorf("latest %q", t.Status.LatestRevision)
 	}
 }
 
 func TestI6AnotherManagerThatWasQuickerIsJoined(t *testing.T) {
 	t.Parallel()
-	for name, tc := range map[string]struct{ word, want string }{
-		"with the same source, its revision is taken":   {"two", "web-1 one, web-2 two"},
-		"with another source, the next number is taken": {"three", "web-1 one, web-2 three, web-3 two"},
+	for name, tc := range map[string]struct {
+		// word is the source that the other publishes, before our first write or before our second.
+		word   string
+		before int
+		want   string
+	}{
+		"with the same source, before the number is reserved":               {"two", 1, "web-1 one, web-2 two"},
+		"with the same source, once the number is reserved":                 {"two", 2, "web-1 one, web-2 two"},
+		"with another source, to which the number goes that we had in mind": {"three", 1, "web-1 one, web-2 three, web-3 two"},
+		"with another source, once the number is reserved":                  {"three", 2, "web-1 one, web-2 two, web-3 three, web-4 two"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -302,25 +315,33 @@ func TestI6AnotherManagerThatWasQuickerIsJoined(t *testing.T) {
 			w := newTemplateWorld(t, base)
 			w.settle()
 			w.edit("two")
-			// The other's revision comes between our look at the cache and our write.
-			once := false
-			racing := interceptor.NewClient(base, interceptor.Funcs{
-				Create: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
-					if !once {
-						once = true
-						files := map[string]string{"web.cue": tc.word}
-						if err := base.Create(ctx, &v1alpha1.TemplateRevision{
-							ObjectMeta: metav1.ObjectMeta{Name: "web-2"},
-							Spec:       v1alpha1.TemplateRevisionSpec{Template: "web", Number: 2, Digest: render.Digest(files), Files: files},
-						}); err != nil {
-							return err
-						}
+			writes := 0
+			quicker := func() {
+				if writes++; writes == tc.before {
+					other := newTemplateWorld(t, base)
+					template := other.template()
+					template.Spec.Files = map[string]string{"web.cue": tc.word}
+					if _, err := other.loop.publish(t.Context(), template); err != nil {
+						t.Fatal(err)
 					}
+				}
+			}
+			w.loop.client = interceptor.NewClient(base, interceptor.Funcs{
+				Create: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
+					quicker()
 					return c.Create(ctx, obj, opts...)
 				},
+				SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, obj client.Object, opts ...client.SubResourceUpdateOption) error {
+					quicker()
+					return c.SubResource(sub).Update(ctx, obj, opts...)
+				},
 			})
-			w.loop.client = racing
-			w.settle()
+			// Who was overtaken looks again.
+			for range 3 {
+				if err := w.reconcile(); client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
+					t.Fatal(err)
+				}
+			}
 			if got := w.revisions(); got != tc.want {
 				t.Errorf("revisions: %s; wanted: %s", got, tc.want)
 			}
@@ -331,7 +352,7 @@ func TestI6AnotherManagerThatWasQuickerIsJoined(t *testing.T) {
 
 func TestI6ADeathBetweenAnyTwoWritesEndsInTheSameState(t *testing.T) {
 	t.Parallel()
-	for n := 1; n <= 3; n++ {
+	for n := 1; n <= 4; n++ {
 		t.Run(fmt.Sprintf("write %d fails", n), func(t *testing.T) {
 			t.Parallel()
 			base := catalogWorld(t, webTemplate("one"))

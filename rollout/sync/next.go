@@ -167,7 +167,7 @@ func (t *turn) recall() {
 	}
 }
 
-// named is the name of the revision of a number, also of one that is not there.
+// named is the name of the revision of a number; without its digest where it is not there.
 func (t *turn) named(number int64) string {
 	for _, r := range t.o.Revisions {
 		if r.Number == number {
@@ -290,6 +290,9 @@ func (t *turn) last() int32 { return count(len(t.waves)) }
 // number is that of a revision, also of one that is not there (any more); 0 for none.
 func (t *turn) number(revision string) int64 {
 	if n, ok := t.numbers[revision]; ok {
+		return n
+	}
+	if of, n, ok := v1alpha1.ParseRevisionName(revision); ok && of == t.o.Template {
 		return n
 	}
 	n, err := strconv.ParseInt(strings.TrimPrefix(revision, t.o.Template+"-"), 10, 64)

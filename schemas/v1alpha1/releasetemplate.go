@@ -282,8 +282,8 @@ type ReleaseTemplateList struct {
 }
 
 // TemplateRevision is one immutable snapshot of a ReleaseTemplate that compiled and
-// whose tests passed. Its name is the template's name and a number that is never used
-// twice, such as web-3.
+// whose tests passed. Its name is the template's name, a number that is never used
+// twice, and the first ten hex digits of the digest of its source, such as web-3-5f0c1b2a9d.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -293,6 +293,7 @@ type ReleaseTemplateList struct {
 // +kubebuilder:printcolumn:name="Digest",type=string,JSONPath=`.spec.digest`,priority=1
 // +kubebuilder:printcolumn:name="Engine",type=string,JSONPath=`.spec.engine`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.startsWith(self.spec.template + '-') && self.metadata.name.endsWith('-' + self.spec.digest.substring(7, 17)) && int(self.metadata.name.substring(size(self.spec.template) + 1, size(self.metadata.name) - 11)) == self.spec.number",message="the name of a TemplateRevision is its template, its number and the first ten hex digits of its digest"
 type TemplateRevision struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -306,11 +307,14 @@ type TemplateRevision struct {
 // TemplateRevisionSpec is the snapshot.
 type TemplateRevisionSpec struct {
 	// Template is the name of the ReleaseTemplate.
+	// +kubebuilder:validation:MaxLength=253
 	Template string `json:"template"`
 	// Number counts the revisions of one template from 1.
 	// +kubebuilder:validation:Minimum=1
 	Number int64 `json:"number"`
 	// Digest is "sha256:" and the hex digest of the canonical JSON of Files.
+	// +kubebuilder:validation:MaxLength=71
+	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
 	Digest string `json:"digest"`
 	// Engine is the version of the CUE engine that the revision was compiled and tested
 	// with, such as v0.17.1.

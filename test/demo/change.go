@@ -62,7 +62,7 @@ func (d *demo) change(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.expect(rel.Status.Phase == v1alpha1.ReleaseServing && rel.Status.TemplateRevision == "web-2",
+	d.expect(rel.Status.Phase == v1alpha1.ReleaseServing && strings.HasPrefix(rel.Status.TemplateRevision, "web-2-"),
 		"the Release took up the new template revision through a canary of its own", rel.Status.Message)
 	_, err = d.tidegate(ctx, stage.Admin, "template", "status", "web")
 	lost := d.recorder.Since(began).Lost

@@ -98,13 +98,13 @@ func (d *demo) publish(ctx context.Context) error {
 	}
 	err = d.stage.WaitFor(ctx, "TemplateRevision web-1", 30*time.Second, func(ctx context.Context) (bool, error) {
 		out, err := d.stage.Kubectl(ctx, stage.Admin, "", "get", "templaterevisions", "-o", "name")
-		return strings.Contains(out, "web-1"), err
+		return strings.Contains(out, "web-1-"), err
 	})
 	if err != nil {
 		return err
 	}
 	out, err := d.kubectl(ctx, stage.Admin, "", "get", "releasetemplates,templaterevisions,gates,metricsources")
-	d.expect(err == nil && strings.Contains(out, "web-1"), "the template is published as revision web-1", "it is not listed")
+	d.expect(err == nil && strings.Contains(out, "web-1-"), "the template is published as revision web-1", "it is not listed")
 	return err
 }
 

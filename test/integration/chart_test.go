@@ -278,12 +278,19 @@ func (c *chartWorld) turnOnWhatIsShipped() {
 			return meta.IsStatusConditionTrue(of.conditions(of.object), v1alpha1.ConditionReady)
 		}, func() string { return last })
 	}
-	var revision v1alpha1.TemplateRevision
-	if err := c.client.Get(c.Context(), client.ObjectKey{Name: "web-1"}, &revision); err != nil {
-		c.Fatal(err)
+	var revisions v1alpha1.TemplateRevisionList
+	if err := c.client.List(c.Context(), &revisions); err != nil || len(revisions.Items) != 1 {
+		c.Fatalf("found %d revisions, %v", len(revisions.Items), err)
 	}
-	if revision.Spec.Schema == nil || revision.Spec.Digest == "" || revision.Spec.Engine == "" {
-		c.Errorf("web-1 is not whole: %+v", revision.Spec)
+	revision := revisions.Items[0]
+	if s := revision.Spec; s.Schema == nil || s.Engine == "" || revision.Name != v1alpha1.RevisionName("web", 1, s.Digest) {
+		c.Errorf("%s is not whole: %+v", revision.Name, s)
+	}
+	// Whoever may write them cannot give a name to another source.
+	again := &v1alpha1.TemplateRevision{ObjectMeta: metav1.ObjectMeta{Name: "web-2-0123456789"}, Spec: revision.Spec}
+	again.Spec.Number = 2
+	if err := c.client.Create(c.Context(), again, client.DryRunAll); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "digits of its digest") {
+		c.Errorf("a revision under a wrong name: %v", err)
 	}
 }
 

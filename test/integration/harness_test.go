@@ -2,12 +2,14 @@ package integration
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"tidegate.io/tidegate/schemas/v1alpha1"
 	"tidegate.io/tidegate/test/cluster/local"
 	"tidegate.io/tidegate/test/stage"
 )
@@ -51,4 +53,13 @@ func onStage(t *testing.T) *play {
 		}
 	})
 	return p
+}
+
+// brief is the name of a template revision without its digest, such as web-2.
+func brief(name string) string {
+	template, n, ok := v1alpha1.ParseRevisionName(name)
+	if !ok {
+		return name
+	}
+	return fmt.Sprintf("%s-%d", template, n)
 }

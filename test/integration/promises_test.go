@@ -896,7 +896,7 @@ func (e *estate) awaitOn(revision string, names ...string) {
 	for _, name := range names {
 		e.await(fmt.Sprintf("%s serves with %s", name, revision), func() bool {
 			r := e.named(name)
-			return e.has(r, v1alpha1.ReleaseServing) && r.Status.TemplateRevision == revision && r.Status.StableRevision == r.Status.Revision
+			return e.has(r, v1alpha1.ReleaseServing) && brief(r.Status.TemplateRevision) == revision && r.Status.StableRevision == r.Status.Revision
 		})
 	}
 }
@@ -965,7 +965,7 @@ func (e *estate) edit(revision string, pairs []string, more ...func(*v1alpha1.Re
 	e.await(revision+" is published", func() bool {
 		template := webTemplate("web", nil)
 		e.get(template)
-		return template.Status.LatestRevision == revision
+		return brief(template.Status.LatestRevision) == revision
 	})
 }
 
@@ -975,7 +975,7 @@ func (e *estate) awaitSynced(revision string) *v1alpha1.TemplateSyncStatus {
 	e.await("the sync to "+revision+" is through", func() bool {
 		e.get(template)
 		s := template.Status.Sync
-		return s != nil && s.Target == revision && s.Phase == v1alpha1.SyncSynced
+		return s != nil && brief(s.Target) == revision && s.Phase == v1alpha1.SyncSynced
 	})
 	return template.Status.Sync
 }
@@ -1028,7 +1028,7 @@ func (e *estate) revisions() (names []string) {
 		e.t.Fatal(err)
 	}
 	for _, r := range list.Items {
-		names = append(names, r.Name)
+		names = append(names, brief(r.Name))
 	}
 	return names
 }
@@ -1084,7 +1084,7 @@ func (e *estate) manualWaits(*testing.T) {
 }
 
 func (e *estate) revisionsStay(t *testing.T) {
-	revision := &v1alpha1.TemplateRevision{ObjectMeta: metav1.ObjectMeta{Name: "web-1"}}
+	revision := &v1alpha1.TemplateRevision{ObjectMeta: metav1.ObjectMeta{Name: e.named("pinned").Status.TemplateRevision}}
 	e.get(revision)
 	if revision.Spec.Schema == nil || !strings.Contains(string(revision.Spec.Schema.Raw), `"replicas"`) {
 		t.Error("a revision has no form")

@@ -455,14 +455,16 @@ func newWorld(t *testing.T, admin *rest.Config) *world {
 		releaseName: "cart", renderer: &scriptedRenderer{}, measurer: &scriptedMeasurer{}, stop: func() {},
 	}
 	w.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}})
+	files := map[string]string{"a.cue": "package a"}
+	digest := render.Digest(files)
 	w.create(&v1alpha1.ReleaseTemplate{
 		ObjectMeta: metav1.ObjectMeta{Name: w.template},
-		Spec:       v1alpha1.ReleaseTemplateSpec{Files: map[string]string{"a.cue": "package a"}},
+		Spec:       v1alpha1.ReleaseTemplateSpec{Files: files},
 	})
 	w.create(&v1alpha1.TemplateRevision{
-		ObjectMeta: metav1.ObjectMeta{Name: w.template + "-1"},
+		ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.RevisionName(w.template, 1, digest)},
 		Spec: v1alpha1.TemplateRevisionSpec{
-			Template: w.template, Number: 1, Digest: "sha256:x", Engine: "v0", Files: map[string]string{"a.cue": "package a"},
+			Template: w.template, Number: 1, Digest: digest, Engine: "v0", Files: files,
 		},
 	})
 	go w.gateway(t.Context())

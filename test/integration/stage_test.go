@@ -47,7 +47,7 @@ func (p *play) begin() {
 	p.kubectl(stage.Admin, manifest, "apply", "--server-side", "-f", "-")
 	p.await("TemplateRevision web-1", func() (bool, string) {
 		out := p.kubectl(stage.Admin, "", "get", "templaterevisions", "-o", "name")
-		return strings.Contains(out, "web-1"), out
+		return strings.Contains(out, "web-1-"), out
 	})
 	p.apply("1.0.0")
 	p.awaitPhase(v1alpha1.ReleaseServing)

@@ -184,7 +184,7 @@ func (f *fleet) release(name string) *v1alpha1.Release {
 	return r
 }
 
-// revision is the name of the n-th revision.
+// revision is the name of the n-th revision, without its digest.
 func (f *fleet) revision(n int64) string { return fmt.Sprintf("%s-%d", f.world.template, n) }
 
 // awaitSync waits until the sync to the newest revision, or a rollback from it, has the
@@ -195,7 +195,7 @@ func (f *fleet) awaitSync(phase v1alpha1.SyncPhase) *v1alpha1.TemplateSyncStatus
 	f.world.await(fmt.Sprintf("the sync is %s", phase), func() bool {
 		s = f.template().Status.Sync
 		newest := f.revision(f.published)
-		return s != nil && (s.Target == newest || s.RolledBackFrom == newest) && s.Phase == phase
+		return s != nil && (brief(s.Target) == newest || brief(s.RolledBackFrom) == newest) && s.Phase == phase
 	})
 	return s
 }
@@ -205,7 +205,7 @@ func (f *fleet) wantOn(n int64, word string, names ...string) {
 	f.t.Helper()
 	for _, name := range names {
 		r := f.release(name)
-		if r.Status.Phase != v1alpha1.ReleaseServing || r.Status.TemplateRevision != f.revision(n) || r.Status.StableRevision != revisionOf(imageOf(word, name)) {
+		if r.Status.Phase != v1alpha1.ReleaseServing || brief(r.Status.TemplateRevision) != f.revision(n) || r.Status.StableRevision != revisionOf(imageOf(word, name)) {
 			f.t.Errorf("%s is %s on %s with %s, want Serving on %s with %s", name, r.Status.Phase, r.Status.TemplateRevision,
 				r.Status.StableRevision, f.revision(n), revisionOf(imageOf(word, name)))
 		}
@@ -343,7 +343,7 @@ func (f *fleet) killed(t *testing.T) {
 func (f *fleet) succeeded(name, revision string) time.Time {
 	f.t.Helper()
 	for _, r := range f.world.rollouts() {
-		if r.Spec.Release != name || r.Spec.TemplateRevision != revision {
+		if r.Spec.Release != name || brief(r.Spec.TemplateRevision) != revision {
 			continue
 		}
 		for _, h := range r.Status.History {
@@ -373,7 +373,7 @@ func (f *fleet) excused(t *testing.T) {
 		return v1alpha1.VerdictPass
 	})
 	f.publish("three")
-	f.world.await("stage-2 is under way", func() bool { return f.release("stage-2").Status.TemplateRevision == f.revision(3) })
+	f.world.await("stage-2 is under way", func() bool { return brief(f.release("stage-2").Status.TemplateRevision) == f.revision(3) })
 	rollout := f.release("stage-2").Status.Rollout
 	f.world.create(&v1alpha1.RolloutCommand{
 		ObjectMeta: metav1.ObjectMeta{Namespace: f.world.namespace, Name: "hold"},
@@ -440,7 +440,7 @@ func (f *fleet) turnedBack(t *testing.T) {
 		t.Fatalf("the rollback was %s", got)
 	}
 	s := f.awaitSync(v1alpha1.SyncSynced)
-	if s.Target != f.revision(2) || s.RolledBackFrom != f.revision(4) || len(s.Waiting) > 0 {
+	if brief(s.Target) != f.revision(2) || brief(s.RolledBackFrom) != f.revision(4) || len(s.Waiting) > 0 {
 		t.Errorf("the target is %s, turned away from %s; those wait: %q", s.Target, s.RolledBackFrom, waits(s))
 	}
 	f.wantOn(2, "two", f.others()...)

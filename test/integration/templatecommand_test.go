@@ -45,17 +45,17 @@ func (p *people) begin() {
 	p.Helper()
 	p.kubectl(stage.Admin, peopleManifest, "apply", "-f", "-")
 	p.publish("one")
-	p.awaitSync("the first revision", func(s *v1alpha1.TemplateSyncStatus) bool { return s.Target == flow+"-1" })
+	p.awaitSync("the first revision", func(s *v1alpha1.TemplateSyncStatus) bool { return brief(s.Target) == flow+"-1" })
 	p.release("pilot", "1.0.0", `{"name": "flow"}`)
 	p.release("cart", "1.0.0", `{"name": "flow"}`)
 	for _, name := range []string{"pilot", "cart"} {
 		p.awaitRelease(name, func(r *v1alpha1.Release) bool {
-			return r.Status.Phase == v1alpha1.ReleaseServing && r.Status.TemplateRevision == flow+"-1"
+			return r.Status.Phase == v1alpha1.ReleaseServing && brief(r.Status.TemplateRevision) == flow+"-1"
 		})
 	}
 	p.publish("two")
 	p.awaitSync("the first wave to soak", func(s *v1alpha1.TemplateSyncStatus) bool {
-		return s.Target == flow+"-2" && s.Phase == v1alpha1.SyncSoaking
+		return brief(s.Target) == flow+"-2" && s.Phase == v1alpha1.SyncSoaking
 	})
 }
 
@@ -122,15 +122,15 @@ func (p *people) decided(t *testing.T) {
 	say("Paused", "template", "status", flow)
 	say("resume of the sync of flow: Applied", "template", "sync", "resume", flow, "--reason", "seen enough")
 	p.awaitSync("the soak to go on", func(s *v1alpha1.TemplateSyncStatus) bool { return s.Phase == v1alpha1.SyncSoaking })
-	if r := p.theRelease("cart"); r.Status.TemplateRevision != flow+"-1" {
+	if r := p.theRelease("cart"); brief(r.Status.TemplateRevision) != flow+"-1" {
 		t.Errorf("cart, of the wave that has not begun, is on %s", r.Status.TemplateRevision)
 	}
 	say("rollback of flow to 1: Applied", "template", "rollback", flow, "--to", "1", "--reason", "two is worse")
 	p.awaitSync("the rollback", func(s *v1alpha1.TemplateSyncStatus) bool {
-		return s.Phase == v1alpha1.SyncSynced && s.Target == flow+"-1" && s.RolledBackFrom == flow+"-2"
+		return s.Phase == v1alpha1.SyncSynced && brief(s.Target) == flow+"-1" && brief(s.RolledBackFrom) == flow+"-2"
 	})
 	p.awaitRelease("pilot", func(r *v1alpha1.Release) bool {
-		return r.Status.Phase == v1alpha1.ReleaseServing && r.Status.TemplateRevision == flow+"-1"
+		return r.Status.Phase == v1alpha1.ReleaseServing && brief(r.Status.TemplateRevision) == flow+"-1"
 	})
 	say("rollback to 1 by olga", "template", "status", flow)
 	out := p.kubectl(stage.Admin, "", "get", "templatecommands", "-o", `jsonpath={range .items[*]}{.spec.action} {.spec.actor} {.status.outcome}{"\n"}{end}`)
@@ -158,7 +158,7 @@ func (p *people) pinned(t *testing.T) {
 	refused(`{"name": "flow", "channel": "stabel"}`, `did you mean "stable"?`)
 	p.release("other", "1.0.0", `{"name": "flow", "channel": "stable"}`)
 	p.awaitRelease("other", func(r *v1alpha1.Release) bool {
-		return r.Status.Phase == v1alpha1.ReleaseServing && r.Status.TemplateRevision == flow+"-2"
+		return r.Status.Phase == v1alpha1.ReleaseServing && brief(r.Status.TemplateRevision) == flow+"-2"
 	})
 }
 
@@ -200,9 +200,9 @@ func (p *people) frozenSync(t *testing.T) {
 	p.kubectl(stage.Admin, "", "patch", "deploypolicy", freezewindows.Name, "--type=merge", "-p", `{"spec": {"enforcement": "deny"}}`)
 	p.publish("three", channels...)
 	s := p.awaitSync("the sync to be held", func(s *v1alpha1.TemplateSyncStatus) bool {
-		return s.Target == flow+"-3" && strings.Contains(s.Message, "TG-FREEZE-WINDOW")
+		return brief(s.Target) == flow+"-3" && strings.Contains(s.Message, "TG-FREEZE-WINDOW")
 	})
-	if r := p.theRelease("pilot"); r.Status.TemplateRevision != flow+"-1" {
+	if r := p.theRelease("pilot"); brief(r.Status.TemplateRevision) != flow+"-1" {
 		t.Errorf("pilot is on %s in a freeze: %s", r.Status.TemplateRevision, s.Message)
 	}
 	if out, err := p.Tidegate(t.Context(), operator, "template", "status", flow); err != nil || !strings.Contains(out, "TG-FREEZE-WINDOW") {
@@ -210,14 +210,14 @@ func (p *people) frozenSync(t *testing.T) {
 	}
 	p.kubectl(stage.Admin, "", "patch", "deploypolicy", freezewindows.Name, "--type=merge", "-p", `{"spec": {"enforcement": "warn"}}`)
 	p.awaitRelease("pilot", func(r *v1alpha1.Release) bool {
-		return r.Status.Phase == v1alpha1.ReleaseServing && r.Status.TemplateRevision == flow+"-3"
+		return r.Status.Phase == v1alpha1.ReleaseServing && brief(r.Status.TemplateRevision) == flow+"-3"
 	})
 	p.kubectl(stage.Admin, "", "patch", "deploypolicy", freezewindows.Name, "--type=merge", "-p", `{"spec": {"enforcement": "deny"}}`)
 	if out, err := p.Tidegate(t.Context(), operator, "template", "rollback", flow, "--to", "1", "--reason", "three is worse"); err != nil {
 		t.Fatalf("rollback: %v\n%s", err, out)
 	}
 	p.awaitRelease("pilot", func(r *v1alpha1.Release) bool {
-		return r.Status.Phase == v1alpha1.ReleaseServing && r.Status.TemplateRevision == flow+"-1"
+		return r.Status.Phase == v1alpha1.ReleaseServing && brief(r.Status.TemplateRevision) == flow+"-1"
 	})
 }
 
