@@ -13,7 +13,7 @@ CRD_DIR       := charts/tidegate/resources/crds
 NESTED        := tools $(patsubst %/,%,$(sort $(dir $(wildcard test/cluster/binaries/*/go.mod))))
 UNIT_PACKAGES  = $(shell go list ./... | grep -v -e /test/integration -e /test/cluster -e /test/attack$$)
 # What starts real programs; one package after the other, since each takes a machine to itself.
-CLUSTER_PACKAGES := ./test/cluster/... ./test/integration
+CLUSTER_PACKAGES := ./test/cluster/... ./test/integration ./test/attack
 
 .PHONY: help
 help: ## List the targets.
@@ -42,7 +42,7 @@ exhaustive: ## All states of the planner, and random walks of its world with fau
 .PHONY: integration
 integration: binaries ## Tests against local clusters.
 	cd test/cluster/binaries/gateway && go test .
-	go test -count=1 -timeout 30m -p 1 $(CLUSTER_PACKAGES)
+	go test -count=1 -timeout 45m -p 1 $(CLUSTER_PACKAGES)
 
 .PHONY: binaries
 binaries: ## Build the pinned Kubernetes binaries into the user's cache.
@@ -64,6 +64,10 @@ bench: ## Benchmarks; compare two runs with benchstat.
 bench-templates: ## Rendering against the bare engine, the pool, a fleet, and helm template.
 	@go run ./test/bench/templates
 
+.PHONY: bench-admission
+bench-admission: ## Admission reviews over HTTPS beside a webhook that does nothing and a baseline; ARGS="-quick", "-o json".
+	@go run ./test/bench/admission $(ARGS)
+
 .PHONY: soak-templates
 soak-templates: ## 100,000 renders with a million names of fields: nothing may grow.
 	go test -count=1 -v -timeout 60m -run TestSoak ./schemas/worker -soak
@@ -71,6 +75,8 @@ soak-templates: ## 100,000 renders with a million names of fields: nothing may g
 .PHONY: fuzz
 fuzz: ## Fuzz the decoders for a minute each.
 	go test -run '^$$' -fuzz FuzzValues -fuzztime 60s ./schemas/render
+	go test -run '^$$' -fuzz FuzzDecode -fuzztime 60s ./policies/eval/internal/document
+	go test -run '^$$' -fuzz FuzzMembers -fuzztime 60s ./webhook
 
 .PHONY: lint
 lint: ## golangci-lint over the Go code.

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
+	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+	utiljson "sigs.k8s.io/json"
 )
 
 const (
@@ -43,7 +45,7 @@ func (f front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	control := http.NewResponseController(w)
 	// Where a connection cannot have deadlines, as in tests, there is none to hold either.
 	limited := control.SetReadDeadline(f.clock.Now().Add(bodyTimeout)) == nil
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := readAll(http.MaxBytesReader(w, r.Body, maxBody), r.ContentLength)
 	if err != nil {
 		status := http.StatusBadRequest
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -60,51 +62,97 @@ func (f front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, ReasonMalformed+": wanted a review as an API server sends it, found: "+err.Error(), http.StatusBadRequest)
 		return
 	}
+	if f.answered(w, r, body) {
+		return
+	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	r.ContentLength = int64(len(body))
 	f.next.ServeHTTP(w, r)
+}
+
+// largestReview is the most that the handler behind takes, in bytes.
+const largestReview = 7 << 20
+
+// answered answers an ordinary review. The handler behind would go over the bytes four times
+// to find out what it is, which is most of the work where nothing is to be judged. It
+// decodes with the same decoder, once; what it says no to is for the handler to word.
+func (f front) answered(w http.ResponseWriter, r *http.Request, body []byte) bool {
+	handler, ok := f.next.(*admission.Webhook)
+	if !ok || handler.WithContextFunc != nil || len(body) >= largestReview || r.Header.Get("Content-Type") != "application/json" {
+		return false
+	}
+	var request admission.Request
+	review := admissionv1.AdmissionReview{Request: &request.AdmissionRequest}
+	if err := utiljson.UnmarshalCaseSensitivePreserveInts(body, &review); err != nil || review.Request == nil ||
+		review.Kind != "AdmissionReview" || review.APIVersion != reviewVersion {
+		return false
+	}
+	response := handler.Handle(r.Context(), request)
+	answer := admissionv1.AdmissionReview{TypeMeta: review.TypeMeta, Response: &response.AdmissionResponse}
+	if err := json.NewEncoder(w).Encode(answer); err != nil {
+		ctrl.LoggerFrom(r.Context()).V(1).Info("Answer could not be sent", "error", err.Error()) // whoever asked is gone
+	}
+	return true
+}
+
+// firstRead is how much memory a body gets before any of it was sent, in bytes. Who says to
+// send much and sends nothing costs no more.
+const firstRead = 64 << 10
+
+// readAll reads a body that says to be so long; -1 is unknown.
+func readAll(r io.Reader, length int64) ([]byte, error) {
+	var b bytes.Buffer
+	b.Grow(int(min(max(length, 0), firstRead)) + bytes.MinRead)
+	_, err := b.ReadFrom(r)
+	return b.Bytes(), err //nolint:wrapcheck // it tells the caller which error it is
 }
 
 // frame is an object or a list that is open.
 type frame struct {
 	object bool
 	// key is true where the next string is a key.
-	key  bool
-	keys []string
+	key bool
+	// keys are those so far, until there are many.
+	keys [][]byte
 	many map[string]bool
 }
 
-// add says whether the key is new to the object.
-func (f *frame) add(key string, fold bool) bool {
-	if fold {
-		key = strings.ToLower(key)
-	}
-	if f.many == nil {
-		if slices.Contains(f.keys, key) {
+// manyKeys is how many keys of an object are compared one by one. No object of a review
+// itself has so many.
+const manyKeys = 32
+
+// add says whether the key is new to the object. With fold two keys that differ by case
+// alone are one, as they are to the decoder behind.
+func (f *frame) add(key []byte, fold bool) bool {
+	if f.many != nil {
+		if f.many[string(key)] {
 			return false
 		}
-		f.keys = append(f.keys, key)
-		if len(f.keys) == 32 {
-			f.many = make(map[string]bool, 64)
-			for _, k := range f.keys {
-				f.many[k] = true
-			}
-		}
+		f.many[string(key)] = true
 		return true
 	}
-	if f.many[key] {
-		return false
+	for _, k := range f.keys {
+		if bytes.Equal(k, key) || (fold && bytes.EqualFold(k, key)) {
+			return false
+		}
 	}
-	f.many[key] = true
+	f.keys = append(f.keys, key)
+	if len(f.keys) >= manyKeys {
+		f.many = make(map[string]bool, 2*manyKeys)
+		for _, k := range f.keys {
+			f.many[string(k)] = true
+		}
+	}
 	return true
 }
 
 // checkReview goes over the bytes once. It looks for what is ambiguous, not for what is no
 // JSON at all, which the decoder behind it refuses.
 func checkReview(body []byte) error {
-	s := scan{body: body, stack: make([]frame, 0, 32)}
+	s := scan{body: body, stack: make([]frame, 0, 16), spare: make([][]byte, keyDepth*manyKeys)}
 	for i := 0; i < len(body); i++ {
-		if body[i] == '"' {
+		switch b := body[i]; b {
+		case '"':
 			end := closing(body, i+1)
 			if end < 0 {
 				return errors.New("a text without an end")
@@ -113,10 +161,10 @@ func checkReview(body []byte) error {
 				return err
 			}
 			i = end
-			continue
-		}
-		if err := s.mark(body[i]); err != nil {
-			return err
+		case '{', '[', '}', ']', ',', ':':
+			if err := s.mark(b); err != nil {
+				return err
+			}
 		}
 	}
 	if !s.version {
@@ -129,6 +177,8 @@ func checkReview(body []byte) error {
 type scan struct {
 	body  []byte
 	stack []frame
+	// spare is where the keys of open objects are kept, manyKeys for each of keyDepth.
+	spare [][]byte
 	// version is true once the review has said to be of reviewVersion.
 	version bool
 }
@@ -141,7 +191,11 @@ func (s *scan) mark(b byte) error {
 		if n == maxDepth {
 			return fmt.Errorf("more than %d objects in each other", maxDepth)
 		}
-		s.stack = append(s.stack, frame{object: b == '{', key: b == '{'})
+		f := frame{object: b == '{', key: b == '{'}
+		if f.object && n < keyDepth {
+			f.keys = s.spare[n*manyKeys : n*manyKeys : (n+1)*manyKeys]
+		}
+		s.stack = append(s.stack, f)
 	case '}', ']':
 		if n == 0 {
 			return errors.New("no JSON object")
@@ -165,10 +219,14 @@ func (s *scan) text(from, to int) error {
 	if err != nil {
 		return err
 	}
-	if !s.stack[n-1].add(key, n <= envelopeDepth && !inObject(s.stack)) {
+	fold := n <= envelopeDepth && !inObject(s.stack)
+	if !s.stack[n-1].add(key, fold) {
 		return fmt.Errorf("the key %q twice", key)
 	}
-	if n == 1 && key == "apiVersion" {
+	if fold && s.stack[n-1].many != nil {
+		return fmt.Errorf("%d keys in one object of the review itself", manyKeys)
+	}
+	if n == 1 && string(key) == "apiVersion" {
 		s.version = valueIs(s.body[to+1:], reviewVersion)
 	}
 	return nil
@@ -181,32 +239,41 @@ func inObject(stack []frame) bool {
 		return false
 	}
 	keys := stack[1].keys
-	return len(keys) > 0 && (keys[len(keys)-1] == "object" || keys[len(keys)-1] == "oldobject")
+	if len(keys) == 0 {
+		return false
+	}
+	last := keys[len(keys)-1]
+	return bytes.EqualFold(last, []byte("object")) || bytes.EqualFold(last, []byte("oldObject"))
 }
 
-// closing returns where a text ends, or -1.
+// closing returns where a text ends that begins at an index, or -1.
 func closing(body []byte, from int) int {
-	for i := from; i < len(body); i++ {
-		switch body[i] {
-		case '\\':
-			i++
-		case '"':
-			return i
+	for at := from; ; at++ {
+		n := bytes.IndexByte(body[at:], '"')
+		if n < 0 {
+			return -1
+		}
+		at += n
+		escapes := 0
+		for at-1-escapes >= from && body[at-1-escapes] == '\\' {
+			escapes++
+		}
+		if escapes%2 == 0 {
+			return at
 		}
 	}
-	return -1
 }
 
 // text reads a quoted text, in which a letter may be written as an escape.
-func text(quoted []byte) (string, error) {
+func text(quoted []byte) ([]byte, error) {
 	if bytes.IndexByte(quoted, '\\') < 0 {
-		return string(quoted[1 : len(quoted)-1]), nil
+		return quoted[1 : len(quoted)-1], nil
 	}
 	var out string
 	if err := json.Unmarshal(quoted, &out); err != nil {
-		return "", fmt.Errorf("a key that is no text: %w", err)
+		return nil, fmt.Errorf("a key that is no text: %w", err)
 	}
-	return out, nil
+	return []byte(out), nil
 }
 
 func valueIs(rest []byte, want string) bool {

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -38,7 +37,7 @@ func (h *gate) compared(r admission.Request) bool {
 // seen, and so is what somebody writes who has Tidegate's identity. A write that leaves
 // what runs as it is, such as one of the number of replicas, was compared before.
 func (h *gate) asRendered(ctx context.Context, r admission.Request, governing []*v1alpha1.Gate) answer {
-	if !h.compared(r) {
+	if !h.compared(r) || sameSpec(r) {
 		return answer{}
 	}
 	object, refusal := decode[map[string]any]("an object", r.Object.Raw)
@@ -46,37 +45,89 @@ func (h *gate) asRendered(ctx context.Context, r admission.Request, governing []
 		return *refusal
 	}
 	release := label(*object, v1alpha1.LabelRelease, "metadata")
-	if release == "" || unchanged(r, *object) {
+	owner, err := h.releaseOf(ctx, r)
+	switch {
+	case err != nil:
+		return fail(err)
+	case owner != "" && owner != release && release != "" && !h.known(ctx, r.Namespace, release):
+		// It may have been made a moment ago, or be gone: it is asked again.
+		return fail(fmt.Errorf("comparing %s %q with what was rendered: Release %q is not known yet", r.Resource.Resource, r.Name, release))
+	case owner != "" && owner != release:
+		// Without the label nothing would be compared.
+		return h.mutated(r, owner, governing[0], []string{fmt.Sprintf("metadata.labels[%s]: rendered %q, found %q", v1alpha1.LabelRelease, owner, release)})
+	case owner == "" || unchanged(r, *object):
 		return answer{}
-	}
-	var owner v1alpha1.Release
-	if err := h.Reader.Get(ctx, types.NamespacedName{Namespace: r.Namespace, Name: release}, &owner, client.UnsafeDisableDeepCopy); err != nil {
-		if apierrors.IsNotFound(err) {
-			return answer{}
-		}
-		return fail(fmt.Errorf("reading Release %q: %w", release, err))
 	}
 	want, err := h.wanted(ctx, r, release, *object)
 	if err != nil {
 		return fail(fmt.Errorf("comparing %s %q with what was rendered: %w", r.Resource.Resource, r.Name, err))
 	}
-	var mutators []v1alpha1.Mutator
+	return h.beyondMutators(r, release, want, *object, governing)
+}
+
+// beyondMutators asks each Gate by itself: what one declares, another over the same namespace
+// need not allow.
+func (h *gate) beyondMutators(r admission.Request, release string, want, object map[string]any, governing []*v1alpha1.Gate) answer {
 	for _, g := range governing {
-		mutators = append(mutators, g.Spec.Mutators...)
+		differences := rendered.Compare(want, object, g.Spec.Mutators)
+		if len(differences) == 0 {
+			continue
+		}
+		lines := make([]string, 0, len(differences))
+		for _, d := range differences {
+			lines = append(lines, d.Path+": "+d.Text)
+		}
+		a := h.mutated(r, release, g, lines)
+		a.facts["path"] = differences[0].Path
+		return a
 	}
-	differences := rendered.Compare(want, *object, mutators)
-	if len(differences) == 0 {
-		return answer{}
-	}
-	lines := make([]string, 0, len(differences))
-	for _, d := range differences {
-		lines = append(lines, d.Path+": "+d.Text)
-	}
+	return answer{}
+}
+
+// mutated refuses what is not as it was rendered.
+func (h *gate) mutated(r admission.Request, release string, g *v1alpha1.Gate, lines []string) answer {
 	a := deny(ReasonMutated, "%s %q of Release %q: wanted what its template rendered, found it changed on its way, as by a mutating webhook:%s\n"+
 		"do: kubectl get mutatingwebhookconfigurations,mutatingadmissionpolicies, and exclude namespace %q there; or, if it is meant, have the platform team list it in spec.mutators of Gate %q",
-		r.Resource.Resource, r.Name, release, itemized(lines), r.Namespace, governing[0].Name)
-	a.facts = map[string]string{"gate": governing[0].Name, "release": release, "path": differences[0].Path}
+		r.Resource.Resource, r.Name, release, itemized(lines), r.Namespace, g.Name)
+	a.facts = map[string]string{"gate": g.Name, "release": release}
 	return a
+}
+
+// known says whether there is such a Release, as far as this replica has seen.
+func (h *gate) known(ctx context.Context, namespace, release string) bool {
+	var o v1alpha1.Release
+	return h.Reader.Get(ctx, types.NamespacedName{Namespace: namespace, Name: release}, &o, client.UnsafeDisableDeepCopy) == nil
+}
+
+// releaseOf is the Release that a workload is of, or empty where there is none. What its
+// label says counts where there is such a Release; where there is none, or no label, it is
+// the Release that its name is made of, or that the label named before.
+func (h *gate) releaseOf(ctx context.Context, r admission.Request) (string, error) {
+	var list v1alpha1.ReleaseList
+	if err := h.Reader.List(ctx, &list, client.InNamespace(r.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return "", fmt.Errorf("listing Releases of namespace %q: %w", r.Namespace, err)
+	}
+	has := func(name string) bool {
+		return name != "" && slices.ContainsFunc(list.Items, func(o v1alpha1.Release) bool { return o.Name == name })
+	}
+	for _, raw := range [][]byte{r.Object.Raw, r.OldObject.Raw} {
+		object, refusal := decode[map[string]any]("an object", raw)
+		if refusal != nil {
+			continue
+		}
+		if name := label(*object, v1alpha1.LabelRelease, "metadata"); has(name) {
+			return name, nil
+		}
+	}
+	// The longest, since one Release's name may begin with another's.
+	longest := ""
+	for i := range list.Items {
+		name := list.Items[i].Name
+		if (r.Name == name || strings.HasPrefix(r.Name, name+"-")) && len(name) > len(longest) {
+			longest = name
+		}
+	}
+	return longest, nil
 }
 
 // unchanged says whether a write leaves what runs as it is.

@@ -335,6 +335,11 @@ func TestPlatformKinds(t *testing.T) {
 		"a gate over ingresses":             {"gates", `{"spec": {"namespaces": {"names": ["a"]}, "kinds": [{"group": "networking.k8s.io", "resources": ["ingresses"]}]}}`, 200, nil},
 		"a group among the writers":         {"gates", `{"spec": {"namespaces": {"names": ["a"]}, "writers": ["system:masters"]}}`, 403, []string{"spec.writers[0]", "that is a group"}},
 		"service accounts of a namespace":   {"gates", `{"spec": {"namespaces": {"names": ["a"]}, "allow": {"exec": ["system:serviceaccounts:ops"]}}}`, 403, []string{"spec.allow.exec[0]"}},
+		"a group among the gateways":        {"gates", `{"spec": {"namespaces": {"names": ["a"]}, "allow": {"gateways": ["system:authenticated"]}}}`, 403, []string{"spec.allow.gateways[0]", "that is a group"}},
+		"a group among who may be exempted": {"gates", `{"spec": {"namespaces": {"names": ["a"]}, "breakGlass": {"users": ["dora", "system:masters"]}}}`, 403, []string{"spec.breakGlass.users[1]", "that is a group"}},
+		"an exemption for everybody":        {"gates", `{"spec": {"namespaces": {"names": ["a"]}, "breakGlass": {"groups": ["sre", "system:authenticated"]}}}`, 403, []string{"spec.breakGlass.groups[1]", "everybody is in it"}},
+		"a wildcard among groups":           {"gates", `{"spec": {"namespaces": {"names": ["a"]}, "breakGlass": {"groups": ["sre-*"]}}}`, 403, []string{"spec.breakGlass.groups[0]", "list each group"}},
+		"an exemption for who is on call":   {"gates", `{"spec": {"namespaces": {"names": ["a"]}, "breakGlass": {"users": ["dora"], "groups": ["sre"]}}}`, 200, nil},
 		"a wildcard among the autoscalers":  {"gates", `{"spec": {"namespaces": {"names": ["a"]}, "allow": {"autoscalers": ["*"]}}}`, 403, []string{"spec.allow.autoscalers[0]"}},
 		"several mistakes are told at once": {"gates", `{"spec": {"namespaces": {"names": ["kube-a"], "patterns": ["*"]}}}`, 403, []string{"names[0]", "patterns[0]"}},
 
@@ -364,4 +369,22 @@ func TestPlatformKinds(t *testing.T) {
 			t.Errorf("warnings: %v", r.Warnings)
 		}
 	})
+}
+
+func TestAGateThatExemptsNobodySaysSo(t *testing.T) {
+	f := newFixture(t, interceptor.Funcs{})
+	ask := func(rule string) []string {
+		r := request{op: admissionv1.Create, resource: "tidegate.io/gates", name: "x", user: "alice", object: `{"metadata": {"name": "x"}, "spec": {"namespaces": {"names": ["a"]}` + rule + `}}`}
+		a := f.Tidegate.Handle(t.Context(), r.admission())
+		check(t, a, 200)
+		return a.Warnings
+	}
+	if w := ask(`, "breakGlass": {"maxDuration": "1h"}`); len(w) != 1 || !strings.Contains(w[0], "nobody can be exempted") {
+		t.Errorf("a rule that lists nobody: wanted a warning, found %q", w)
+	}
+	for _, rule := range []string{"", `, "breakGlass": {"users": ["dora"]}`, `, "breakGlass": {"groups": ["sre"]}`} {
+		if w := ask(rule); len(w) != 0 {
+			t.Errorf("%s: wanted no warning, found %q", rule, w)
+		}
+	}
 }

@@ -29,7 +29,7 @@ func (h *own) policy(ctx context.Context, r admission.Request) answer {
 	if refusal != nil {
 		return *refusal
 	}
-	_, err := eval.CompileContext(ctx, eval.FromDeployPolicy(p))
+	err := h.Policies.Check(ctx, eval.FromDeployPolicy(p))
 	var mistakes *eval.CompileError
 	switch {
 	case errors.As(err, &mistakes):
@@ -61,7 +61,11 @@ func (h *own) gate(r admission.Request) answer {
 	if problems := gateProblems(g, h.ManagerNamespace); len(problems) > 0 {
 		return deny(ReasonGateSpec, "Gate %q:%s", g.Name, itemized(problems))
 	}
-	return answer{facts: map[string]string{"gate": g.Name}}
+	a := answer{facts: map[string]string{"gate": g.Name}}
+	if b := g.Spec.BreakGlass; b != nil && len(b.Users)+len(b.Groups) == 0 {
+		a.warnings = []string{fmt.Sprintf("Gate %s: spec.breakGlass lists neither users nor groups, so that nobody can be exempted; list who is on call", g.Name)}
+	}
+	return a
 }
 
 // selectorProblem says what is wrong with a selector of namespaces; none is well.
@@ -106,22 +110,52 @@ func gateProblems(g *v1alpha1.Gate, managerNamespace string) []string {
 			}
 		}
 	}
-	for _, users := range []struct {
+	return append(out, peopleProblems(g)...)
+}
+
+// peopleProblems says which names of users and groups in a Gate are none.
+func peopleProblems(g *v1alpha1.Gate) []string {
+	var out []string
+	type users struct {
 		path string
 		list []string
-	}{
+	}
+	lists := []users{
 		{"spec.writers", g.Spec.Writers},
 		{"spec.allow.exec", g.Spec.Allow.Exec},
 		{"spec.allow.debug", g.Spec.Allow.Debug},
 		{"spec.allow.autoscalers", g.Spec.Allow.Autoscalers},
-	} {
-		for i, u := range users.list {
+		{"spec.allow.gateways", g.Spec.Allow.Gateways},
+	}
+	if b := g.Spec.BreakGlass; b != nil {
+		lists = append(lists, users{"spec.breakGlass.users", b.Users})
+		for i, group := range b.Groups {
+			if problem := groupProblem(group); problem != "" {
+				out = append(out, fmt.Sprintf("spec.breakGlass.groups[%d]: wanted a group of people on call, found %q: %s", i, group, problem))
+			}
+		}
+	}
+	for _, l := range lists {
+		for i, u := range l.list {
 			if problem := userProblem(u); problem != "" {
-				add("%s[%d]: wanted an exact user name, found %q: %s", users.path, i, u, problem)
+				out = append(out, fmt.Sprintf("%s[%d]: wanted an exact user name, found %q: %s", l.path, i, u, problem))
 			}
 		}
 	}
 	return out
+}
+
+// groupProblem says why a group is none that may be exempted, or is empty.
+func groupProblem(g string) string {
+	switch {
+	case strings.TrimSpace(g) != g || g == "":
+		return "it is empty or begins or ends with a space"
+	case strings.Contains(g, "*"):
+		return "it would be taken literally; list each group"
+	case slices.Contains([]string{"system:authenticated", "system:unauthenticated", "system:serviceaccounts"}, g):
+		return "everybody is in it"
+	}
+	return ""
 }
 
 // userProblem says why a name is none of a user, or is empty.

@@ -38,16 +38,17 @@ func (h *own) release(ctx context.Context, r admission.Request) answer {
 	if refusal != nil {
 		return *refusal
 	}
-	var old *v1alpha1.Release
-	if string(r.Operation) == govern.Update {
-		if old, refusal = decode[v1alpha1.Release]("the Release as it was", r.OldObject.Raw); refusal != nil {
-			return *refusal
-		}
-		// What was once admitted stays so: a finalizer or a label must be writable though
-		// the template has changed since.
-		if sameReleaseSpec(old.Spec, release.Spec) {
-			return answer{}
-		}
+	old, refusal := formerRelease(r)
+	if refusal != nil {
+		return *refusal
+	}
+	if a := author(r, release, old); a.refuses() {
+		return a
+	}
+	// What was once admitted stays so: a finalizer or a label must be writable though the
+	// template has changed since.
+	if old != nil && sameReleaseSpec(old.Spec, release.Spec) {
+		return answer{}
 	}
 	revision, refusal := h.revision(ctx, release, old)
 	if refusal != nil {

@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"tidegate.io/tidegate/policies/eval"
-	templatepins "tidegate.io/tidegate/policies/library/template-pins"
+	"tidegate.io/tidegate/policies/library"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -207,8 +207,12 @@ func TestReleaseIsJudgedWithTheRevisionItFollows(t *testing.T) {
 
 func TestPoliciesSeeWhatAReleaseFollows(t *testing.T) {
 	f := newFixture(t, interceptor.Funcs{}, staged(v1alpha1.SyncSynced)...)
+	pins, err := library.Source("template-pins", []byte(`{"channels": ["stable"], "rules": [{"releases": ["shop/test"], "allowPins": true}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, source := range []eval.Source{
-		templatepins.Source([]byte(`{"channels": ["stable"], "rules": [{"releases": ["shop/test"], "allowPins": true}]}`)),
+		pins,
 		{Name: "seen", At: []v1alpha1.PolicyMoment{v1alpha1.AtRelease}, Rego: `package p
 warn contains json.marshal({"template": input.template, "namespace": input.namespace, "release": input.release}) if true`},
 	} {

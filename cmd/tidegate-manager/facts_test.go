@@ -14,11 +14,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"tidegate.io/tidegate/policies/eval"
-	"tidegate.io/tidegate/policies/library/approvals"
-	errorbudget "tidegate.io/tidegate/policies/library/error-budget"
-	maxdeployments "tidegate.io/tidegate/policies/library/max-deployments"
-	soakafter "tidegate.io/tidegate/policies/library/soak-after"
-	twoperson "tidegate.io/tidegate/policies/library/two-person"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -60,11 +55,11 @@ func begun(o []client.Object, at time.Time) []client.Object {
 // which what it asks for has come about.
 func TestShippedPoliciesHoldAndGoOn(t *testing.T) {
 	noon := wednesdayNoon
-	sre := approvals.Source([]byte(`{"groups": ["sre"], "count": 1}`))
-	two := twoperson.Source([]byte(`{}`))
-	most := maxdeployments.Source([]byte(`{"max": 1, "window": "4h"}`))
-	soak := soakafter.Source([]byte(`{"soak": "2h", "before": {"shop": "stage"}, "same": ["image"]}`))
-	budget := errorbudget.Source([]byte(`{"measurement": "main/left", "minimum": 0.1}`))
+	sre := shippedPolicy("approvals", `{"groups": ["sre"], "count": 1}`)
+	two := shippedPolicy("two-person", `{}`)
+	most := shippedPolicy("max-deployments", `{"max": 1, "window": "4h"}`)
+	soak := shippedPolicy("soak-after", `{"soak": "2h", "before": {"shop": "stage"}, "same": ["image"]}`)
+	budget := shippedPolicy("error-budget", `{"measurement": "main/left", "minimum": 0.1}`)
 	for name, tc := range map[string]struct {
 		source eval.Source
 		world  []client.Object

@@ -8,6 +8,7 @@ import (
 
 	engine "tidegate.io/tidegate/policies/eval/gatekeeper"
 	"tidegate.io/tidegate/webhook/gatekeeper"
+	"tidegate.io/tidegate/webhook/record"
 )
 
 // gatekeeperConfiguration is the chart's webhook for Gatekeeper's constraints.
@@ -21,17 +22,18 @@ func (o *options) webhookConfigurations() []string {
 	return []string{webhookConfiguration}
 }
 
-// addGatekeeper adds what judges by Gatekeeper's constraints.
-func addGatekeeper(mgr manager.Manager, replica string) (*gatekeeper.Loader, error) {
+// addGatekeeper adds what judges by Gatekeeper's constraints, and returns what has them.
+func addGatekeeper(mgr manager.Manager, namespace string, others *replicas, recorder *record.Recorder) (*gatekeeper.Loader, *engine.Store, error) {
 	store := engine.NewStore()
-	loader, err := gatekeeper.Setup(mgr, gatekeeper.SyncOptions{Store: store, Replica: replica})
+	loader, err := gatekeeper.Setup(mgr, gatekeeper.SyncOptions{Store: store, Replica: others.name, Replicas: others.All, Namespace: namespace})
 	if err != nil {
-		return nil, fmt.Errorf("adding Gatekeeper's constraints: %w", err)
+		return nil, nil, fmt.Errorf("adding Gatekeeper's constraints: %w", err)
 	}
-	handler, err := gatekeeper.New(gatekeeper.Options{Store: store, Reader: mgr.GetClient(), Clock: clock.RealClock{}})
+	handler, err := gatekeeper.New(gatekeeper.Options{Store: store, Reader: recorder.Reader(mgr.GetClient()), Clock: clock.RealClock{}})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	mgr.GetWebhookServer().Register(engine.WebhookPath, handler.HTTP())
-	return loader, nil
+	recorder.Constrain(store)
+	recorder.Server(mgr.GetWebhookServer()).Register(engine.WebhookPath, handler.HTTP())
+	return loader, store, nil
 }

@@ -21,6 +21,9 @@ const (
 type promotionMetrics struct {
 	asked    *prometheus.CounterVec
 	findings *prometheus.CounterVec
+	// overBudget is by policy: there are as many as a platform team writes, and who has to
+	// mend one must know which.
+	overBudget *prometheus.CounterVec
 }
 
 func newPromotionMetrics() *promotionMetrics {
@@ -33,6 +36,10 @@ func newPromotionMetrics() *promotionMetrics {
 			Name: "tidegate_promotion_findings_total",
 			Help: "Violations of policies about promotion that hold nothing, by the policy's enforcement; each counts once until it changes.",
 		}, []string{"enforcement"}),
+		overBudget: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tidegate_promotion_policy_over_budget_total",
+			Help: "Questions about a promotion in which a DeployPolicy took more time or memory than one may, by policy.",
+		}, []string{"policy"}),
 	}
 	for _, outcome := range []string{promotionAllowed, promotionHeld, promotionErrored} {
 		m.asked.WithLabelValues(outcome)
@@ -45,7 +52,7 @@ func newPromotionMetrics() *promotionMetrics {
 
 // register adds the metrics to a registry.
 func (m *promotionMetrics) register(r prometheus.Registerer) error {
-	for _, c := range []prometheus.Collector{m.asked, m.findings} {
+	for _, c := range []prometheus.Collector{m.asked, m.findings, m.overBudget} {
 		if err := r.Register(c); err != nil {
 			return fmt.Errorf("registering the metrics of promotions: %w", err)
 		}
@@ -62,6 +69,13 @@ func (m *promotionMetrics) count(hold *eval.Hold, err error) {
 		outcome = promotionHeld
 	}
 	m.asked.WithLabelValues(outcome).Inc()
+}
+
+// spent counts policies that took more than one may.
+func (m *promotionMetrics) spent(policies []string) {
+	for _, name := range policies {
+		m.overBudget.WithLabelValues(name).Inc()
+	}
 }
 
 func (m *promotionMetrics) quiet(warnings, dryrun int) {

@@ -41,6 +41,9 @@ type options struct {
 	certSecret  string
 	gatekeeper  bool
 
+	audit  auditOptions
+	record recordOptions
+
 	metricsAddr string
 	probeAddr   string
 	pprofAddr   string
@@ -69,6 +72,8 @@ func defaults(getenv func(string) string) *options {
 		namespace:     ownNamespace(getenv),
 		webhookPort:   9443,
 		certSecret:    certs.DefaultSecret,
+		audit:         auditOptions{enabled: true, interval: 10 * time.Minute, qps: 10},
+		record:        recordOptions{maxFiles: 1000, maxSize: "64Mi"},
 		metricsAddr:   ":8443",
 		probeAddr:     ":8081",
 		pprofAddr:     disabled,
@@ -114,6 +119,9 @@ func (o *options) addTo(fs *pflag.FlagSet) {
 
 	fs.BoolVar(&o.gatekeeper, "gatekeeper", o.gatekeeper, "judge by Gatekeeper's ConstraintTemplates and constraints, whose kinds must be served")
 
+	o.audit.addTo(fs)
+	o.record.addTo(fs)
+
 	fs.StringVar(&o.metricsAddr, "metrics-bind-address", o.metricsAddr, "address of /metrics: HTTPS for callers who may get /metrics; plain HTTP on a loopback address; 0 is off")
 	fs.StringVar(&o.probeAddr, "health-probe-bind-address", o.probeAddr, "address of /healthz and /readyz")
 	fs.StringVar(&o.pprofAddr, "pprof-bind-address", o.pprofAddr, "loopback address of /debug/pprof; 0 is off")
@@ -138,7 +146,7 @@ func (o *options) addTo(fs *pflag.FlagSet) {
 
 // validate says everything that is wrong, each with the flag.
 func (o *options) validate() error {
-	return errors.Join(o.validateIdentity(), o.validateListeners(), o.validateRendering(), o.validateRunning())
+	return errors.Join(o.validateIdentity(), o.validateListeners(), o.validateRendering(), o.audit.validate(), o.record.validate(), o.validateRunning())
 }
 
 // wrong is an error about one flag.

@@ -55,6 +55,8 @@ func TestAWrongFlagIsNamed(t *testing.T) {
 		"too many render workers":       {[]string{"--render-workers=65"}, "--render-workers:"},
 		"memory that is none":           {[]string{"--render-memory=much"}, "--render-memory:"},
 		"too little memory":             {[]string{"--render-memory=64Mi"}, "--render-memory:"},
+		"no records":                    {[]string{"--record-dir=/x", "--record-max-files=0"}, "--record-max-files:"},
+		"too little room for records":   {[]string{"--record-dir=/x", "--record-max-size=1Ki"}, "--record-max-size:"},
 		"no time to render":             {[]string{"--render-timeout=0s"}, "--render-timeout:"},
 		"more time than there is":       {[]string{"--render-timeout=4s"}, "--render-timeout:"},
 		"no workers":                    {[]string{"--concurrency=0"}, "--concurrency:"},

@@ -103,6 +103,7 @@ func (p *promotions) ask(ctx context.Context, who string, now time.Time, gather 
 		return nil, err
 	}
 	verdict := set.Judge(ctx, question)
+	p.metrics.spent(verdict.OverBudget)
 	if err := ctx.Err(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return nil, fmt.Errorf("asking the policies about %s: %w", who, err) // the manager stops
 	}

@@ -19,7 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"tidegate.io/tidegate/policies/eval"
-	freezewindows "tidegate.io/tidegate/policies/library/freeze-windows"
+	"tidegate.io/tidegate/policies/library"
 	"tidegate.io/tidegate/rollout/controller"
 	"tidegate.io/tidegate/rollout/observe"
 	"tidegate.io/tidegate/schemas/v1alpha1"
@@ -83,8 +83,16 @@ func second(t *testing.T, p *promotions) *v1alpha1.Rollout {
 	return &r
 }
 
+func shippedPolicy(name, parameters string) eval.Source {
+	s, err := library.Source(name, []byte(parameters))
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
 func freeze(exceptions string) eval.Source {
-	return freezewindows.Source([]byte(`{"windows": [{"name": "weekend", "from": "Fri 16:00", "to": "Mon 08:00"}], "exceptions": [` + exceptions + `]}`))
+	return shippedPolicy("freeze-windows", `{"windows": [{"name": "weekend", "from": "Fri 16:00", "to": "Mon 08:00"}], "exceptions": [`+exceptions+`]}`)
 }
 
 func TestAPolicyHoldsARise(t *testing.T) {
@@ -224,6 +232,21 @@ func TestWithoutAPolicyNothingIsRead(t *testing.T) {
 	p.reader = nil
 	if got, err := p.Allowed(t.Context(), r, "web", 2, 25, saturdayNoon); err != nil || !got.Allowed {
 		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestAPolicyThatTakesTooMuchHoldsAndIsNamed(t *testing.T) {
+	p := newAsked(t, promoted(), interceptor.Funcs{}, logr.Discard(), eval.Source{Name: "bomb", Rego: `package p
+deny contains "x" if count([1 | numbers.range(1, 3000)[_]; numbers.range(1, 3000)[_]; numbers.range(1, 3000)[_]; input.rollout]) < 0`}, freeze(""))
+	got, err := p.Allowed(t.Context(), second(t, p), "web", 2, 25, wednesdayNoon)
+	if err != nil || got.Allowed || got.Code != eval.ReasonPolicyBudget || !strings.Contains(got.Message, "bomb") {
+		t.Errorf("wanted it held with %s, found %+v, %v", eval.ReasonPolicyBudget, got, err)
+	}
+	if n := testutil.ToFloat64(p.metrics.overBudget.WithLabelValues("bomb")); n != 1 {
+		t.Errorf("wanted policy bomb counted once, found %v", n)
+	}
+	if n := testutil.CollectAndCount(p.metrics.overBudget); n != 1 {
+		t.Errorf("wanted nobody else counted, found %d", n)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"tidegate.io/tidegate/rollout/controller"
 	"tidegate.io/tidegate/schemas/render"
@@ -44,6 +45,64 @@ func newPool(o *options, log logr.Logger, numbers *worker.Metrics) (*worker.Pool
 		Log:          log.WithName("render"),
 		Metrics:      numbers,
 	})
+}
+
+// Bounds of the workers that judge by policies in CUE. There are as many as a policy that
+// takes too long needs to leave one for the others.
+const (
+	judges           = 2
+	judgeMemory      = worker.DefaultMemory // a worker without work holds some 90 MiB
+	judgeTimeout     = time.Second
+	judgeCompileTime = 2500 * time.Millisecond // of the 3 s that a policy has to come into force
+)
+
+// newJudges makes the pool in which policies in CUE are asked. It has no process before the
+// first of them.
+func newJudges(log logr.Logger, numbers *worker.Metrics) (*worker.Pool, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding out which program to start as a worker for policies: %w", err)
+	}
+	return worker.New(worker.Options{
+		Command:      []string{self, workerCommand},
+		Workers:      judges,
+		Memory:       judgeMemory,
+		Timeout:      judgeTimeout,
+		CheckTimeout: judgeCompileTime,
+		Log:          log.WithName("policies"),
+		Metrics:      numbers,
+	})
+}
+
+// pools are the processes in which the manager evaluates what others wrote.
+type pools struct {
+	// render is for templates.
+	render *worker.Pool
+	// judge is for policies in CUE.
+	judge *worker.Pool
+}
+
+// newPools makes both, and registers their metrics.
+func newPools(o *options, log logr.Logger, registry ctrlmetrics.RegistererGatherer) (*pools, error) {
+	rendering, judging := worker.NewMetrics(), worker.NewPolicyMetrics()
+	if err := errors.Join(rendering.Register(registry), judging.Register(registry)); err != nil {
+		return nil, err
+	}
+	render, err := newPool(o, log, rendering)
+	if err != nil {
+		return nil, err
+	}
+	judge, err := newJudges(log, judging)
+	if err != nil {
+		render.Close()
+		return nil, err
+	}
+	return &pools{render: render, judge: judge}, nil
+}
+
+func (p *pools) close() {
+	p.render.Close()
+	p.judge.Close()
 }
 
 // rendering is the pool as the webhook asks it.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -44,6 +45,7 @@ import (
 	"tidegate.io/tidegate/webhook/exemption"
 	"tidegate.io/tidegate/webhook/gates"
 	"tidegate.io/tidegate/webhook/policysync"
+	"tidegate.io/tidegate/webhook/record"
 )
 
 // stopLimit bounds everything that happens after the shutdown delay: requests under way
@@ -74,16 +76,12 @@ func run(ctx context.Context, o *options, logTo io.Writer) error {
 
 	var stopping drain
 	ctx = stopping.context(ctx, o.shutdownDelay, log)
-	numbers := worker.NewMetrics()
-	if err := numbers.Register(ctrlmetrics.Registry); err != nil {
-		return err
-	}
-	pool, err := newPool(o, log, numbers)
+	workers, err := newPools(o, log, ctrlmetrics.Registry)
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
-	m, err := build(ctx, o, config, identity, pool, log)
+	defer workers.close()
+	m, err := build(ctx, o, config, identity, workers, log)
 	if err != nil {
 		return err
 	}
@@ -121,7 +119,7 @@ func ownMemory(container int64, o *options) int64 {
 	if err != nil {
 		each = 0
 	}
-	return max((container-each*int64(o.renderWorkers))/10*9, container/4)
+	return max((container-each*int64(o.renderWorkers)-judges*judgeMemory)/10*9, container/4)
 }
 
 func restConfig(o *options) (*rest.Config, error) {
@@ -157,7 +155,8 @@ type built struct {
 }
 
 // build makes the manager.
-func build(ctx context.Context, o *options, config *rest.Config, identity string, pool *worker.Pool, log logr.Logger) (*built, error) {
+func build(ctx context.Context, o *options, config *rest.Config, identity string, workers *pools, log logr.Logger) (*built, error) {
+	pool := workers.render
 	var certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	mgr, err := newManager(o, config, log, func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate(hello) })
 	if err != nil {
@@ -167,6 +166,7 @@ func build(ctx context.Context, o *options, config *rest.Config, identity string
 		Namespace: o.namespace,
 		Secret:    o.certSecret,
 		URL:       o.webhookURL,
+		Chart:     types.NamespacedName{Namespace: o.namespace, Name: gates.DefaultChart},
 		Webhooks:  o.webhookConfigurations(),
 	})
 	if err != nil {
@@ -174,7 +174,7 @@ func build(ctx context.Context, o *options, config *rest.Config, identity string
 	}
 	certificate = served.GetCertificate
 
-	store := eval.NewStore()
+	store := eval.Compiler{CUE: worker.Policies{Pool: workers.judge}}.NewStore()
 	replica, err := os.Hostname() // in a pod, that of the pod
 	if err != nil {
 		return nil, fmt.Errorf("finding out the name of this replica: %w", err)
@@ -195,7 +195,8 @@ func build(ctx context.Context, o *options, config *rest.Config, identity string
 	if err := addLoops(ctx, mgr, o, identity, pool, asked); err != nil {
 		return nil, err
 	}
-	if err := addWebhook(mgr, o, identity, store, pool); err != nil {
+	recorder, err := addWebhook(mgr, o, identity, store, pool, log)
+	if err != nil {
 		return nil, err
 	}
 	// The webhook reads these; asked for here, they are in sync before the first request.
@@ -214,12 +215,18 @@ func build(ctx context.Context, o *options, config *rest.Config, identity string
 		"certificate": served.Ready,
 		"webhook":     mgr.GetWebhookServer().StartedChecker(),
 	}
+	audited := auditParts{policies: store, pool: pool, ready: func() error { return policies.Ready(nil) }}
 	if o.gatekeeper {
-		constraints, err := addGatekeeper(mgr, replica)
+		constraints, rules, err := addGatekeeper(mgr, o.namespace, others, recorder)
 		if err != nil {
 			return nil, err
 		}
 		checks["constraints"] = constraints.Ready
+		audited.constraints = rules
+		audited.ready = func() error { return errors.Join(policies.Ready(nil), constraints.Ready(nil)) }
+	}
+	if err := addAudit(mgr, o, audited, log); err != nil {
+		return nil, err
 	}
 	return &built{Manager: mgr, checks: checks}, nil
 }
@@ -294,13 +301,14 @@ func metricsOptions(o *options) metricsserver.Options {
 	}
 }
 
-// addWebhook adds what answers the API server, on every replica.
-func addWebhook(mgr manager.Manager, o *options, identity string, store *eval.Store, pool *worker.Pool) error {
+// addWebhook adds what answers the API server, on every replica, and returns what records
+// its refusals, if anything does.
+func addWebhook(mgr manager.Manager, o *options, identity string, store *eval.Store, pool *worker.Pool, log logr.Logger) (*record.Recorder, error) {
 	numbers := webhook.NewMetrics()
 	if err := numbers.Register(ctrlmetrics.Registry); err != nil {
-		return err
+		return nil, err
 	}
-	handlers, err := webhook.New(webhook.Config{
+	config := webhook.Config{
 		Reader:           mgr.GetClient(),
 		Policies:         store,
 		Renderer:         rendering{pool},
@@ -310,12 +318,17 @@ func addWebhook(mgr manager.Manager, o *options, identity string, store *eval.St
 		ManagerNamespace: o.namespace,
 		Clock:            clock.RealClock{},
 		Metrics:          numbers,
-	})
-	if err != nil {
-		return err
 	}
-	handlers.Register(mgr.GetWebhookServer())
-	return nil
+	recorder, err := addRecorder(mgr, o.record, config, log)
+	if err != nil {
+		return nil, err
+	}
+	handlers, err := webhook.New(recorder.Webhook(config))
+	if err != nil {
+		return nil, err
+	}
+	handlers.Register(recorder.Server(mgr.GetWebhookServer()))
+	return recorder, nil
 }
 
 // addPromotions makes what the loops ask before exposure rises.

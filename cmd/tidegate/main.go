@@ -20,11 +20,23 @@ import (
 	"tidegate.io/tidegate/cmd/tidegate/internal/bounded"
 	"tidegate.io/tidegate/cmd/tidegate/internal/command"
 	"tidegate.io/tidegate/cmd/tidegate/internal/term"
+	"tidegate.io/tidegate/schemas/worker"
 )
+
+// workerCommand makes this program a worker of another one: it is for itself alone, and no
+// command that the help lists.
+const workerCommand = "policy-worker"
+
+// policyCompileTime is how long compiling a policy may take, of the 3 s that it has to come
+// into force.
+const policyCompileTime = 2500 * time.Millisecond
 
 func main() { os.Exit(run()) }
 
 func run() int {
+	if len(os.Args) == 2 && os.Args[1] == workerCommand {
+		return worker.Main()
+	}
 	log.SetLogger(logr.Discard())
 	messages, child := bounded.Child()
 	if child {
@@ -48,6 +60,13 @@ func run() int {
 	}
 	if !child && bounded.Supported {
 		env.Bounded = func(ctx context.Context) (int, error) { return bounded.Run(ctx, os.Args, os.Stderr) }
+	}
+	// No process is started before there is a policy in CUE.
+	if self, err := os.Executable(); err == nil {
+		if pool, err := worker.New(worker.Options{Command: []string{self, workerCommand}, Workers: 1, CheckTimeout: policyCompileTime}); err == nil {
+			defer pool.Close()
+			env.CUE = worker.Policies{Pool: pool}
+		}
 	}
 	return command.Run(ctx, env, os.Args[1:])
 }

@@ -15,7 +15,8 @@ import (
 const asProgram = "TIDEGATE_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asProgram) != "" {
+	// Its workers have no environment, but these arguments.
+	if os.Getenv(asProgram) != "" || len(os.Args) == 2 && os.Args[1] == workerCommand {
 		os.Exit(run())
 	}
 	os.Exit(m.Run())

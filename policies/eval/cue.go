@@ -15,9 +15,6 @@ type cueEngine struct{ policy *cuepolicy.Policy }
 
 // compileCUE compiles a policy in CUE.
 func compileCUE(s Source) (engine, []string) {
-	if len(s.Libs) > 0 {
-		return nil, []string{"libs: wanted none, since the policy is in CUE, found some"}
-	}
 	p, problems := cuepolicy.Compile(s.Name, s.CUE)
 	if len(problems) > 0 {
 		return nil, problems
@@ -25,37 +22,23 @@ func compileCUE(s Source) (engine, []string) {
 	return cueEngine{p}, nil
 }
 
-// eval implements engine. What is judged is input.object, and the whole input where there
-// is none, as at promotion.
+// eval implements engine.
 func (e cueEngine) eval(s *budget.Step, document ast.Object) (answer, error) {
-	object := at(document, "object")
-	if object == nil {
-		object = document
-	}
-	raw, err := plain(object)
+	q, err := apart(document)
 	if err != nil {
 		return answer{}, err
 	}
-	// What is judged is not also a part of the input: it would be read twice.
-	rest := ast.NewObjectWithCapacity(document.Len())
-	document.Foreach(func(k, v *ast.Term) {
-		switch text(k.Value) {
-		case "object":
-		case "request":
-			rest.Insert(k, ast.NewTerm(without(v.Value, "object")))
-		default:
-			rest.Insert(k, v)
+	var parameters []byte
+	if found := at(document, "parameters"); found != nil {
+		if parameters, err = plain(found); err != nil {
+			return answer{}, err
 		}
-	})
-	input, err := plain(rest)
-	if err != nil {
-		return answer{}, err
 	}
-	denials, warnings, err := e.policy.Judge(s.Done(), raw, input)
+	denials, warnings, err := e.policy.Judge(s.Done(), q.Object, cuepolicy.WithParameters(q.Input, parameters))
 	if err != nil {
 		return answer{}, err //nolint:wrapcheck // the caller says what it did
 	}
-	return answer{denials: said(denials), warnings: said(warnings)}, nil
+	return answer{denials: said(document, denials), warnings: said(document, warnings)}, nil
 }
 
 // plain is a value as JSON.
@@ -86,12 +69,28 @@ func without(v ast.Value, key string) ast.Value {
 	return out
 }
 
+// subject is what is judged, as messages name it, such as Deployment "web".
+func subject(document ast.Object) string {
+	kind := text(at(document, "object", "kind"))
+	if kind == "" {
+		return ""
+	}
+	name := text(at(document, "object", "metadata", "name"))
+	if prefix := text(at(document, "object", "metadata", "generateName")); name == "" && prefix != "" {
+		name = prefix + "*"
+	}
+	if name == "" {
+		return kind
+	}
+	return fmt.Sprintf("%s %q", kind, name)
+}
+
 // said are findings as a rule in Rego would give them.
-func said(list []cuepolicy.Finding) []any {
+func said(document ast.Object, list []cuepolicy.Finding) []any {
 	out := make([]any, 0, len(list))
 	for _, f := range list {
 		out = append(out, map[string]any{
-			"msg": f.String(), "fix": f.Fix, "code": f.Code,
+			"msg": f.About(subject(document)), "fix": f.Fix, "code": f.Code,
 			"details": map[string]any{"path": f.Path, "wanted": f.Wanted, "found": f.Found},
 		})
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
+	"tidegate.io/tidegate/policies/eval/internal/document"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -110,7 +111,7 @@ func convert(v any) (ast.Value, error) {
 		if len(v) == 0 {
 			return nil, nil
 		}
-		return decode(v)
+		return document.Decode(v)
 	case Request:
 		return v.value()
 	default:
@@ -137,7 +138,7 @@ func (r Request) value() (ast.Object, error) {
 		if len(part.raw) == 0 {
 			continue
 		}
-		v, err := decode(part.raw)
+		v, err := document.Decode(part.raw)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", part.key, err)
 		}

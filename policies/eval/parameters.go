@@ -14,6 +14,8 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
 	kjson "sigs.k8s.io/json"
+
+	"tidegate.io/tidegate/policies/eval/internal/document"
 )
 
 // fit is what parameters must fit. The zero value takes everything.
@@ -62,7 +64,7 @@ func (f fit) parameters(raw []byte) (*ast.Term, []string) {
 	if len(bytes.TrimSpace(raw)) == 0 || string(bytes.TrimSpace(raw)) == "null" {
 		raw = []byte("{}")
 	}
-	v, err := decode(raw)
+	v, err := document.Decode(raw)
 	if err != nil {
 		return nil, []string{fmt.Sprintf("parameters: wanted a JSON object, found: %v", err)}
 	}
@@ -84,7 +86,7 @@ func (f fit) parameters(raw []byte) (*ast.Term, []string) {
 		defaulting.Default(tree, f.structural)
 		raw, err = json.Marshal(tree)
 		if err == nil {
-			v, err = decode(raw)
+			v, err = document.Decode(raw)
 		}
 		if err != nil {
 			return nil, []string{fmt.Sprintf("parameters: completing them: %v", err)}

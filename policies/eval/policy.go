@@ -23,6 +23,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"tidegate.io/tidegate/policies/eval/budget"
+	"tidegate.io/tidegate/policies/eval/cuepolicy"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -96,6 +97,9 @@ func FromDeployPolicy(p *v1alpha1.DeployPolicy) Source {
 type CompileError struct {
 	Policy string
 	Lines  []string
+	// Again is true where the policy may be sound and only could not be looked at: another
+	// try may go well.
+	Again bool
 }
 
 // Error joins the mistakes by newlines.
@@ -199,8 +203,23 @@ func Compile(s Source) (*Policy, error) { return CompileContext(context.Backgrou
 
 // CompileContext is Compile for as long as ctx lives, and no longer than 3 seconds.
 func CompileContext(ctx context.Context, s Source) (*Policy, error) {
+	return Compiler{}.Compile(ctx, s)
+}
+
+// Compiler compiles policies. The zero value does all in this process, where CUE can be
+// left behind but not ended.
+type Compiler struct {
+	// CUE, if set, compiles and judges by policies in CUE, where they can be ended.
+	CUE cuepolicy.Runner
+}
+
+// Compile is Compile for as long as ctx lives, and no longer than 3 seconds.
+func (c Compiler) Compile(ctx context.Context, s Source) (*Policy, error) {
 	p, err := budget.Once(ctx, compileTime, nil, func(step *budget.Step) (*Policy, error) {
-		p, problems := compile(ctx, step, withDefaults(s))
+		p, problems, err := c.compile(ctx, step, withDefaults(s))
+		if err != nil {
+			return nil, err
+		}
 		if len(problems) > 0 {
 			return nil, &CompileError{Policy: s.Name, Lines: problems}
 		}
@@ -212,41 +231,51 @@ func CompileContext(ctx context.Context, s Source) (*Policy, error) {
 	if mistakes, ok := errors.AsType[*CompileError](err); ok {
 		return nil, mistakes
 	}
-	return nil, &CompileError{Policy: s.Name, Lines: []string{
-		fmt.Sprintf("wanted it to be compiled and tested within %s, found: %v; make it shorter, or its tests fewer", compileTime, err),
+	ended, isEnded := errors.AsType[*budget.Error](err)
+	return nil, &CompileError{Policy: s.Name, Again: !isEnded || ended.Cause == budget.CauseCaller, Lines: []string{
+		fmt.Sprintf("wanted it to be compiled and tested within %s and the memory of one policy, found: %v; make it shorter, or its tests fewer", compileTime, err),
 	}}
 }
 
 // compile does what Compile says, and returns every mistake of the first part that has some.
-func compile(ctx context.Context, step *budget.Step, s Source) (*Policy, []string) {
-	p := &Policy{source: s, account: &budget.Account{}}
-	var problems []string
+// The error is why nobody can say whether there are mistakes.
+func (c Compiler) compile(ctx context.Context, step *budget.Step, s Source) (p *Policy, problems []string, err error) {
+	p = &Policy{source: s, account: &budget.Account{}}
 	if p.match, problems = newMatcher(s.Match); len(problems) > 0 {
-		return nil, problems
+		return nil, problems, nil
 	}
-	fit, err := newFit(s.ParametersSchema)
-	if err != nil {
-		return nil, []string{err.Error()}
+	fit, mistake := newFit(s.ParametersSchema)
+	if mistake != nil {
+		return nil, []string{mistake.Error()}, nil //nolint:nilerr // a mistake of the policy, which is an answer
 	}
 	if p.parameters, problems = fit.parameters(s.Parameters); len(problems) > 0 {
-		return nil, problems
+		return nil, problems, nil
 	}
-	switch {
-	case s.CUE != "" && strings.TrimSpace(s.Rego) != "":
-		return nil, []string{"wanted exactly one of rego and cue, found both"}
-	case s.CUE != "":
-		p.engine, problems = compileCUE(s)
-	default:
-		p.engine, problems = compileRego(s)
-	}
-	if len(problems) > 0 {
-		return nil, problems
+	if p.engine, problems, err = c.engine(ctx, s); err != nil || len(problems) > 0 {
+		return nil, problems, err
 	}
 	if problems = p.test(ctx, step, fit); len(problems) > 0 {
-		return nil, problems
+		return nil, problems, nil
 	}
 	p.digest = digest(s)
-	return p, nil
+	return p, nil, nil
+}
+
+// engine compiles the source itself.
+func (c Compiler) engine(ctx context.Context, s Source) (e engine, problems []string, err error) {
+	switch {
+	case s.CUE != "" && strings.TrimSpace(s.Rego) != "":
+		return nil, []string{"wanted exactly one of rego and cue, found both"}, nil
+	case s.CUE != "" && len(s.Libs) > 0:
+		return nil, []string{"libs: wanted none, since the policy is in CUE, found some"}, nil
+	case s.CUE != "" && c.CUE != nil:
+		return compileAway(ctx, c.CUE, s)
+	case s.CUE != "":
+		e, problems = compileCUE(s)
+	default:
+		e, problems = compileRego(s)
+	}
+	return e, problems, nil
 }
 
 // digest is that of everything that a policy is made of.

@@ -35,6 +35,9 @@ type regoEngine struct {
 	// strict is true where a function that fails is an error of the policy. In Rego v0 it is
 	// undefined, as it was when such policies were written.
 	strict bool
+	// libs is sharedBy; cache is set where the policy shares what they say.
+	libs  string
+	cache topdown.VirtualCache
 }
 
 // nothing is the data that policies have besides their rules. Nobody writes it, so one
@@ -137,13 +140,17 @@ func compileRego(s Source) (*regoEngine, []string) {
 	if err != nil {
 		return nil, lines(err)
 	}
-	e.query = query
+	e.query, e.libs = query, sharedBy(s, compiler.Modules)
 	return e, nil
 }
 
 // ask runs a query and gives each of its results to found.
 func (e *regoEngine) ask(s *budget.Step, query ast.Body, document ast.Object, found func(topdown.QueryResult) error) error {
-	err := topdown.NewQuery(query).
+	q := topdown.NewQuery(query)
+	if e.cache != nil {
+		q = q.WithVirtualCache(e.cache)
+	}
+	err := q.
 		WithQueryCompiler(e.queries).
 		WithCompiler(e.compiler).
 		WithStore(nothing.store).

@@ -214,18 +214,21 @@ func (s *Set) judge(ctx context.Context, q *Question, over map[*Policy]error) Ve
 
 	outcomes := make([]budget.Outcome[Findings], len(policies))
 	if err == nil {
+		var known shared
 		bare := sync.OnceValue(func() ast.Object { return in.with("parameters", ast.ObjectTerm()) })
-		outcomes = budget.Each(ctx, len(policies), 0, func(i int) *budget.Account { return policies[i].account },
-			func(i int, step *budget.Step) (Findings, error) {
-				p := policies[i]
-				if err := over[p]; err != nil {
-					return Findings{}, err
-				}
-				if p.broken == nil && isEmpty(p.parameters) {
-					return p.eval(step, bare())
-				}
-				return p.eval(step, in.with("parameters", p.parameters))
-			})
+		outcomes = judgeAll(ctx, q.Namespace, in, policies, over, func(policies []*Policy) []budget.Outcome[Findings] {
+			return budget.Each(ctx, len(policies), 0, func(i int) *budget.Account { return policies[i].account },
+				func(i int, step *budget.Step) (Findings, error) {
+					p := policies[i]
+					if err := over[p]; err != nil {
+						return Findings{}, err
+					}
+					if p.broken == nil && isEmpty(p.parameters) {
+						return p.evalSharing(step, bare(), &known)
+					}
+					return p.evalSharing(step, in.with("parameters", p.parameters), &known)
+				})
+		})
 	}
 	var v Verdict
 	for i, p := range policies {
@@ -304,17 +307,27 @@ type Store struct {
 	mu       sync.Mutex
 	policies map[string]*Policy
 	set      atomic.Pointer[Set]
+	compiler Compiler
 }
 
 // NewStore returns a store without policies.
-func NewStore() *Store {
-	s := &Store{policies: map[string]*Policy{}}
+func NewStore() *Store { return Compiler{}.NewStore() }
+
+// NewStore returns a store without policies, whose policies c compiles.
+func (c Compiler) NewStore() *Store {
+	s := &Store{policies: map[string]*Policy{}, compiler: c}
 	s.set.Store(NewSet())
 	return s
 }
 
 // Set is the collection now in force.
 func (s *Store) Set() *Set { return s.set.Load() }
+
+// Check finds out whether a policy could be put into force; see Compile.
+func (s *Store) Check(ctx context.Context, source Source) error {
+	_, err := s.compiler.Compile(ctx, source)
+	return err
+}
 
 // Put compiles a policy, runs its tests, and puts it into force. When that fails the error
 // is returned and the last good version stays in force; where there is none, a stand-in
@@ -327,7 +340,7 @@ func (s *Store) Put(source Source) error { return s.put(source, true) }
 func (s *Store) PutNew(source Source) error { return s.put(source, false) }
 
 func (s *Store) put(source Source, keep bool) error {
-	p, err := Compile(source)
+	p, err := s.compiler.Compile(context.Background(), source)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"tidegate.io/tidegate/policies/eval"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -58,4 +59,16 @@ func Get(name string) (*v1alpha1.DeployPolicy, error) {
 		return nil, fmt.Errorf("reading the shipped policy %s: %w", name, err)
 	}
 	return &p, nil
+}
+
+// Source is the policy of a name with these parameters, a JSON object, instead of those that
+// it is shipped with.
+func Source(name string, parameters []byte) (eval.Source, error) {
+	p, err := Get(name)
+	if err != nil {
+		return eval.Source{}, err
+	}
+	s := eval.FromDeployPolicy(p)
+	s.Parameters = parameters
+	return s, nil
 }

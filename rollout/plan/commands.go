@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
@@ -52,6 +53,14 @@ func (t *turn) tooLate(c Command) (code, why string) {
 	return "", ""
 }
 
+// maxApprovals bounds how many approvals are kept beside the first of each step.
+const maxApprovals = 25
+
+// approvedBy says whether a person has approved a step.
+func (t *turn) approvedBy(step int32, actor string) bool {
+	return slices.ContainsFunc(t.st.Approvals, func(a v1alpha1.Approval) bool { return a.Step == step && a.Actor == actor })
+}
+
 func (t *turn) approveStep(c Command) (v1alpha1.CommandOutcome, string) {
 	for _, a := range t.st.Approvals {
 		if a.Command == c.Name {
@@ -71,7 +80,8 @@ func (t *turn) approveStep(c Command) (v1alpha1.CommandOutcome, string) {
 	case !t.steps[k-1].Approval:
 		return refuse(ReasonCommandUnfit, "step %d asks for no approval", k)
 	}
-	if a := t.approval(k); a != nil {
+	// A policy may want more people than one, or another than the first: each counts once.
+	if a := t.approval(k); a != nil && (t.approvedBy(k, c.Actor) || len(t.st.Approvals) >= maxApprovals) {
 		return obeyed("step %d was approved by %s already", k, a.Actor)
 	}
 	t.st.Approvals = append(t.st.Approvals, v1alpha1.Approval{Step: k, Actor: c.Actor, Command: c.Name})

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -402,9 +403,25 @@ func TestCommandsAreAnswered(t *testing.T) {
 				o.Status.Approvals = []v1alpha1.Approval{{Step: 2, Actor: "alice", Command: "c"}}
 			}), approve(2), applied, "step 2 is approved", func(st v1alpha1.RolloutStatus) bool { return len(st.Approvals) == 1 },
 		},
-		"a second approval counts once": {
+		"a second approval of one person counts once": {
+			in2.with(func(o *Observation) {
+				o.Status.Approvals = []v1alpha1.Approval{{Step: 2, Actor: "alice", Command: "b"}}
+			}),
+			approve(2), applied, "by alice already", func(st v1alpha1.RolloutStatus) bool { return len(st.Approvals) == 1 },
+		},
+		"an approval of a second person counts too, as policies may ask": {
 			in2.with(func(o *Observation) { o.Status.Approvals = []v1alpha1.Approval{{Step: 2, Actor: "bob", Command: "b"}} }),
-			approve(2), applied, "by bob already", func(st v1alpha1.RolloutStatus) bool { return len(st.Approvals) == 1 },
+			approve(2), applied, "step 2 is approved", func(st v1alpha1.RolloutStatus) bool {
+				return slices.Equal(st.Approvals, []v1alpha1.Approval{{Step: 2, Actor: "bob", Command: "b"}, {Step: 2, Actor: "alice", Command: "c"}})
+			},
+		},
+		"approvals of a crowd are bounded": {
+			in2.with(func(o *Observation) {
+				for i := range maxApprovals {
+					o.Status.Approvals = append(o.Status.Approvals, v1alpha1.Approval{Step: 2, Actor: fmt.Sprint("p", i), Command: fmt.Sprint("b", i)})
+				}
+			}),
+			approve(2), applied, "by p0 already", func(st v1alpha1.RolloutStatus) bool { return len(st.Approvals) == maxApprovals },
 		},
 		"an approval of another step is refused":              {in2, approve(3), refused, "TG-COMMAND-UNFIT: step 3 was approved and the Rollout is in step 2", nil},
 		"an approval of a step that asks for none is refused": {inStep(1, 0), approve(1), refused, "step 1 asks for no approval", nil},

@@ -149,6 +149,14 @@ func TestCompareNeverCallsABreakSafe(t *testing.T) {
 		{"a variable is removed that only large numbers suited", `a?: int & math.MultipleOf(9973) & >9973`, `b?: int`, `{"a":19946}`, Breaking},
 		{"a let is within a struct that is added", `m: *1 | int`, `m: *1 | int; s: {let z = m, q: (*1 | int) & <=(4000 - z)}`, `{"m":5000}`, Unknown},
 		{"a map is removed whose values only large numbers suited", `o?: [=~"^a"]: int & math.MultipleOf(9973) & >9973`, `o?: {}`, `{"o":{"ab":19946}}`, Breaking},
+		{"one number is missing from a range that is now spelled out", `a?: int & >=1000 & <=1005`, `a?: 1000 | 1001 | 1002 | 1004 | 1005`, `{"a":1003}`, Breaking},
+		{"the end of a range is outside of it now", `a?: number & >=0 & <=4000000.5`, `a?: number & >=0 & <4000000.5`, `{"a":4000000.5}`, Breaking},
+		{"a default deep in the entries of a list changes, which bounds another variable there", `o?: [...{s?: {m: *1 | int}, n?: int & >=s.m}]`, `o?: [...{s?: {m: *20 | int}, n?: int & >=s.m}]`, `{"o":[{"s":{},"n":5}]}`, Unknown},
+		{"a variable in the entries of a list is always there, which a rule asks about", `o?: [...{y?: 5, n?: int, _c: {if y != _|_ {x: n & >4000}}}]`, `o?: [...{y: 5, n?: int, _c: {if y != _|_ {x: n & >4000}}}]`, `{"o":[{"n":1}]}`, Breaking},
+		{"a default changes by little, which bounds another variable", `m: *11 | int; n?: int & >=m`, `m: *20 | int; n?: int & >=m`, `{"n":15}`, Unknown},
+		{"a default changes, which another variable may not be", `m: *11 | int; n?: int & !=m`, `m: *4242 | int; n?: int & !=m`, `{"n":4242}`, Unknown},
+		{"one number is refused in a range of more than 64 bits", `a?: int & >=0 & <=18446744073709551620`, `a?: int & >=0 & !=4242 & <=18446744073709551620`, `{"a":4242}`, Unknown},
+		{"the mark of a default spreads to the other alternative", `p?: *{k: "a"} | {k: "b"}`, `p?: *({k: "a"} | {k: "b"}) | {k: "c"}`, `{"p":{}}`, Breaking},
 	} {
 		t.Run(tc.what, func(t *testing.T) {
 			before, after := hostile(t, tc.before), hostile(t, tc.after)

@@ -12,10 +12,16 @@ import (
 // edit is the template plain.cue with pairs of texts replaced; each has to be there.
 func edit(t testing.TB, pairs ...string) string {
 	t.Helper()
-	source := testdata(t, "plain.cue")
+	return edited(t, "plain.cue", pairs)
+}
+
+// edited is a template of testdata with pairs of texts replaced; each has to be there.
+func edited(t testing.TB, name string, pairs []string) string {
+	t.Helper()
+	source := testdata(t, name)
 	for i := 0; i < len(pairs); i += 2 {
 		if !strings.Contains(source, pairs[i]) {
-			t.Fatalf("plain.cue does not have %q", pairs[i])
+			t.Fatalf("%s does not have %q", name, pairs[i])
 		}
 		source = strings.Replace(source, pairs[i], pairs[i+1], 1)
 	}

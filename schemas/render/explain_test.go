@@ -216,3 +216,37 @@ func BenchmarkExplain(b *testing.B) {
 		}
 	}
 }
+
+// Where variables bound each other one of them is named, once, with what it has to be beside
+// the others as they are set.
+func TestBoundsOnEachOtherAreOneLine(t *testing.T) {
+	for what, c := range map[string]struct{ variables, values, want string }{
+		"both are set": {
+			`lo!: int & <=hi, hi!: int & >=lo`, `{"lo": 5, "hi": 3}`,
+			"values.lo: wanted an integer of at most 3, found 5",
+		},
+		"both are set in a struct": {
+			`s?: {lo!: int & <=hi, hi!: int & >=lo}`, `{"s": {"lo": 5, "hi": 3}}`,
+			"values.s.lo: wanted an integer of at most 3, found 5",
+		},
+		"both are set in an entry of a list": {
+			`l?: [...{lo!: int & <=hi, hi!: int & >=lo}]`, `{"l": [{"lo": 1, "hi": 3}, {"lo": 5, "hi": 3}]}`,
+			"values.l[1].lo: wanted an integer of at most 3, found 5",
+		},
+		"one of them is sensitive": {
+			`lo!: int & <=hi, hi!: int & >=lo @sensitive()`, `{"lo": 5, "hi": 3}`,
+			"values.lo: wanted what goes with the other variables, found 5",
+		},
+		"one of them is the end of a chain": {
+			`a!: int & >=b, b: (*3 | int) & <c, c!: int & >d, d!: int & >=b`, `{"a": 0, "b": 4, "c": 5, "d": 4}`,
+			"values.a: wanted an integer of at least 4, found 0",
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			_, err := withVariables(t, c.variables).Render([]byte(c.values), cart)
+			if err == nil || err.Error() != c.want {
+				t.Errorf("wanted %s, found %v", c.want, err)
+			}
+		})
+	}
+}

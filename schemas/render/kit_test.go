@@ -17,14 +17,7 @@ import (
 // kitted is a template that is made of the kit, with pairs of texts replaced.
 func kitted(t testing.TB, pairs ...string) string {
 	t.Helper()
-	source := testdata(t, "kitted.cue")
-	for i := 0; i < len(pairs); i += 2 {
-		if !strings.Contains(source, pairs[i]) {
-			t.Fatalf("kitted.cue does not have %q", pairs[i])
-		}
-		source = strings.Replace(source, pairs[i], pairs[i+1], 1)
-	}
-	return source
+	return edited(t, "kitted.cue", pairs)
 }
 
 func TestAMistakeInWhatTheKitIsGivenIsShownInTheTemplate(t *testing.T) {
@@ -160,4 +153,50 @@ func TestTemplatesOfTheKitCompileAtTheSameTime(t *testing.T) {
 		})
 	}
 	wait.Wait()
+}
+
+// docs/kit.md has a table of what Kubernetes takes and the kit's types refuse, with what to
+// write instead.
+func TestTheKitIsAsNarrowAsItsPageSays(t *testing.T) {
+	tpl := compile(t, `package t
+
+import "tidegate.io/kit"
+
+#Variables: {
+	memory?: kit.#Memory, disk?: kit.#Disk, cpu?: kit.#CPU
+	schedule?: kit.#Schedule, zone?: kit.#TimeZone
+	name?: kit.#EnvName, image?: kit.#Image, time?: kit.#Duration
+	folder?: kit.#Folder, file?: kit.#FileName
+}
+#Context: kit.#Context
+values:   #Variables
+context:  #Context
+objects: {}
+rollout: {}
+`)
+	for name, c := range map[string]struct{ refused, accepted []string }{
+		"memory":   {[]string{"512M", "1.5Gi", "1048576", "1e9", "0Mi"}, []string{"512Mi", "1536Mi"}},
+		"disk":     {[]string{"500G", "1.5Gi", "1048576", "1e9", "0Gi", "500Ki"}, []string{"500Gi"}},
+		"cpu":      {[]string{"0.0001", "1000", "0"}, []string{"250m", "1.5"}},
+		"schedule": {[]string{"@every 5m", "*/5  * * * *", " */5 * * * *", "*/5 * * * * "}, []string{"*/5 * * * *"}},
+		"zone":     {[]string{"Mars/Olympus"}, []string{"Etc/UTC"}},
+		"name":     {[]string{"log.level", "log-level", "1ST"}, []string{"LOG_LEVEL"}},
+		"image":    {[]string{"shop/cart"}, []string{"shop/cart:1.4.2"}},
+		"time":     {[]string{"1.5h", "-1s", "1us"}, []string{"1h30m"}},
+		"folder":   {[]string{"/var/a b", "/var/a+b"}, []string{"/var/cache"}},
+		"file":     {[]string{"a b", "a+b"}, []string{"app.yaml"}},
+	} {
+		check := func(text string, wanted bool) {
+			err := tpl.checkValues(parsed(map[string]any{name: text}))
+			if (err == nil) != wanted {
+				t.Errorf("%s %q: wanted accepted to be %v, found %v", name, text, wanted, err)
+			}
+		}
+		for _, text := range c.refused {
+			check(text, false)
+		}
+		for _, text := range c.accepted {
+			check(text, true)
+		}
+	}
 }

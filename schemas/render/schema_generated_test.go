@@ -7,8 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"testing"
-
-	"tidegate.io/tidegate/schemas/templates"
 )
 
 // words are texts and names, for each of the patterns of the shipped templates some that fit.
@@ -86,86 +84,65 @@ func (w wild) object(s map[string]any, depth int) map[string]any {
 }
 
 func TestSchemaAgreesOnGeneratedValues(t *testing.T) {
-	for _, name := range templates.Names() {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			files, err := templates.Files(name)
+	eachShipped(t, func(t *testing.T, _ string, tpl *Template) {
+		schema, doc := validator(t, tpl)
+		text, err := tpl.Schema()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var whole map[string]any
+		if err := json.Unmarshal(text, &whole); err != nil {
+			t.Fatal(err)
+		}
+		w, right := wild{rand.New(rand.NewPCG(1, 2))}, 0
+		for range 60 {
+			generated, err := json.Marshal(w.object(whole, 0))
 			if err != nil {
 				t.Fatal(err)
 			}
-			tpl, err := Compile(files)
-			if err != nil {
-				t.Fatal(err)
+			compareVerdicts(t, tpl, schema, doc, string(generated))
+			if admits(t, schema, string(generated)) {
+				right++
 			}
-			schema, doc := validator(t, tpl)
-			text, err := tpl.Schema()
-			if err != nil {
-				t.Fatal(err)
-			}
-			var whole map[string]any
-			if err := json.Unmarshal(text, &whole); err != nil {
-				t.Fatal(err)
-			}
-			w, right := wild{rand.New(rand.NewPCG(1, 2))}, 0
-			for range 60 {
-				generated, err := json.Marshal(w.object(whole, 0))
-				if err != nil {
-					t.Fatal(err)
-				}
-				compareVerdicts(t, tpl, schema, doc, string(generated))
-				if admits(t, schema, string(generated)) {
-					right++
-				}
-			}
-			if right < 2 || right > 58 {
-				t.Errorf("wanted values of both kinds, found %d of 60 that the schema accepts", right)
-			}
-		})
-	}
+		}
+		if right < 2 || right > 58 {
+			t.Errorf("wanted values of both kinds, found %d of 60 that the schema accepts", right)
+		}
+	})
 }
 
 // Maps of objects are where a schema is easily more lenient than the template.
 func TestSchemaRefusesNamesThatNobodyDeclared(t *testing.T) {
 	const secrets = `"secrets": {"env": {"A": {"secret": "s", "key": "k"}}, "files": {"/a": "s"}, "external": {"store": "s", "env": {"B": {"key": "k"}}}, "vault": {"role": "r", "files": {"f": "p"}}}`
-	for _, name := range templates.Names() {
-		t.Run(name, func(t *testing.T) {
-			files, err := templates.Files(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			tpl, err := Compile(files)
-			if err != nil {
-				t.Fatal(err)
-			}
-			schema, doc := validator(t, tpl)
-			least := `"image": "a:1"`
-			if name == "job" {
-				least += `, "schedule": "@daily"`
-			}
-			var whole map[string]any
-			if err := json.Unmarshal([]byte("{"+least+", "+secrets+"}"), &whole); err != nil {
-				t.Fatal(err)
-			}
-			if !admits(t, schema, textOf(t, whole)) {
-				t.Fatal("wanted what is right to be accepted")
-			}
-			places := 0
-			eachObject(whole, func(o map[string]any) {
-				for _, name := range []string{"strange", "\u2603"} {
-					o[name] = true
-					compareVerdicts(t, tpl, schema, doc, textOf(t, whole))
-					if admits(t, schema, textOf(t, whole)) {
-						t.Errorf("wanted the schema to refuse %s", textOf(t, whole))
-					}
-					delete(o, name)
+	eachShipped(t, func(t *testing.T, name string, tpl *Template) {
+		schema, doc := validator(t, tpl)
+		least := `"image": "a:1"`
+		if name == "job" {
+			least += `, "schedule": "@daily"`
+		}
+		var whole map[string]any
+		if err := json.Unmarshal([]byte("{"+least+", "+secrets+"}"), &whole); err != nil {
+			t.Fatal(err)
+		}
+		if !admits(t, schema, textOf(t, whole)) {
+			t.Fatal("wanted what is right to be accepted")
+		}
+		places := 0
+		eachObject(whole, func(o map[string]any) {
+			for _, name := range []string{"strange", "\u2603"} {
+				o[name] = true
+				compareVerdicts(t, tpl, schema, doc, textOf(t, whole))
+				if admits(t, schema, textOf(t, whole)) {
+					t.Errorf("wanted the schema to refuse %s", textOf(t, whole))
 				}
-				places++
-			})
-			if places < 9 {
-				t.Errorf("wanted every object to be tried, found %d", places)
+				delete(o, name)
 			}
+			places++
 		})
-	}
+		if places < 9 {
+			t.Errorf("wanted every object to be tried, found %d", places)
+		}
+	})
 }
 
 func textOf(t *testing.T, v any) string {

@@ -147,8 +147,37 @@ func TestSchemaAndTemplateAgree(t *testing.T) {
 }
 
 func TestSchemaAgreesWithShippedTemplates(t *testing.T) {
+	eachShipped(t, func(t *testing.T, _ string, tpl *Template) {
+		schema, doc := validator(t, tpl)
+		tests, err := tpl.tests()
+		if err != nil {
+			t.Fatal(err)
+		}
+		it, err := tests.Fields()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cases := 0
+		for it.Next() {
+			text, err := it.Value().LookupPath(valuesPath).MarshalJSON()
+			if err != nil {
+				t.Fatal(err)
+			}
+			compareVerdicts(t, tpl, schema, doc, string(text))
+			cases++
+		}
+		if cases == 0 {
+			t.Error("wanted the template to have tests")
+		}
+	})
+}
+
+// eachShipped runs check for each shipped template.
+func eachShipped(t *testing.T, check func(t *testing.T, name string, tpl *Template)) {
+	t.Helper()
 	for _, name := range templates.Names() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			files, err := templates.Files(name)
 			if err != nil {
 				t.Fatal(err)
@@ -157,27 +186,7 @@ func TestSchemaAgreesWithShippedTemplates(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			schema, doc := validator(t, tpl)
-			tests, err := tpl.tests()
-			if err != nil {
-				t.Fatal(err)
-			}
-			it, err := tests.Fields()
-			if err != nil {
-				t.Fatal(err)
-			}
-			cases := 0
-			for it.Next() {
-				text, err := it.Value().LookupPath(valuesPath).MarshalJSON()
-				if err != nil {
-					t.Fatal(err)
-				}
-				compareVerdicts(t, tpl, schema, doc, string(text))
-				cases++
-			}
-			if cases == 0 {
-				t.Error("wanted the template to have tests")
-			}
+			check(t, name, tpl)
 		})
 	}
 }

@@ -126,6 +126,13 @@ const short = `package t
 	hidden?:   int & <=_held
 	let?:      int & <=kept
 	defined?:  int & #Most
+	#Twice:    <=(pin * 2)
+	#Most2:    #Twice
+	twice?:    int & #Twice
+	chosen2?:  int & (<0 | #Twice)
+	farther?:  int & #Most2
+	spread?:   {deep?: int & #Twice}
+	listed?:   [...int & #Twice]
 	counted?:  int & <=len([for i in [1, 2, 3, 4, 5, 6, 7, 8, 9] if i <= pin {i}])
 	matched?:  =~"^\(token)-"
 	within?:   {deep?: int & <=pin}
@@ -170,9 +177,10 @@ func TestAShortSecretIsNotToldByWhatOthersWant(t *testing.T) {
 	tpl := compile(t, short)
 	for _, set := range []string{
 		`"beside": 9`, `"hidden": 9`, `"let": 9`, `"defined": 9`, `"counted": 9`, `"within": {"deep": 9}`, `"entries": {"x": 9}`, `"items": [9]`, `"chosen": 9`, `"looped": 9`, `"matched": "x"`,
+		`"twice": 15`, `"chosen2": 15`, `"farther": 15`, `"spread": {"deep": 15}`, `"listed": [15]`,
 	} {
 		_, err := tpl.Render([]byte(`{"pin": 7, "token": "q", `+set+`}`), cart)
-		if err == nil || strings.ContainsAny(err.Error(), "7") || repeats(err.Error(), []string{"q"}) || strings.Contains(err.Error(), "^q") {
+		if err == nil || strings.Contains(err.Error(), "7") || strings.Contains(err.Error(), "14") || repeats(err.Error(), []string{"q"}) || strings.Contains(err.Error(), "^q") {
 			t.Errorf("%s: wanted an error without the sensitive values, got %v", set, err)
 		}
 	}

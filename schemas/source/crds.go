@@ -1,11 +1,8 @@
 package source
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -21,7 +18,6 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 )
 
@@ -60,37 +56,45 @@ func CRDs(name string) ([]*apiextensionsv1.CustomResourceDefinition, error) {
 func parseCRDs(files map[string][]byte, where string) ([]*apiextensionsv1.CustomResourceDefinition, error) {
 	var crds []*apiextensionsv1.CustomResourceDefinition
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		in := func(err error) error { return fmt.Errorf("%s: %w", filepath.Join(where, name), err) }
-		documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(files[name])))
-		for {
-			document, err := documents.Read()
-			if errors.Is(err, io.EOF) {
-				break
-			}
+		at := filepath.Join(where, name)
+		all, err := documents(files[name])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", at, err)
+		}
+		for _, d := range all {
+			crd, err := parseCRD(d, at)
 			if err != nil {
-				return nil, in(err)
+				return nil, err
 			}
-			var kind struct {
-				Kind       string `json:"kind"`
-				APIVersion string `json:"apiVersion"`
+			if crd != nil {
+				crds = append(crds, crd)
 			}
-			if err := yaml.Unmarshal(document, &kind); err != nil {
-				return nil, in(err)
-			}
-			if kind.Kind != "CustomResourceDefinition" {
-				continue
-			}
-			if kind.APIVersion != apiextensionsv1.SchemeGroupVersion.String() {
-				return nil, in(fmt.Errorf("wanted a CustomResourceDefinition of %s, found one of %s", apiextensionsv1.SchemeGroupVersion, kind.APIVersion))
-			}
-			crd := &apiextensionsv1.CustomResourceDefinition{}
-			if err := yaml.Unmarshal(document, crd); err != nil {
-				return nil, in(err)
-			}
-			crds = append(crds, crd)
 		}
 	}
 	return crds, nil
+}
+
+// parseCRD reads one document of the file called at; nil where it is something else.
+func parseCRD(d document, at string) (*apiextensionsv1.CustomResourceDefinition, error) {
+	const wanted = "a CustomResourceDefinition as YAML or JSON"
+	var kind struct {
+		Kind       string `json:"kind"`
+		APIVersion string `json:"apiVersion"`
+	}
+	if err := yaml.Unmarshal(d.text, &kind); err != nil {
+		return nil, misread(at, d.line, wanted, err)
+	}
+	if kind.Kind != "CustomResourceDefinition" {
+		return nil, nil
+	}
+	if kind.APIVersion != apiextensionsv1.SchemeGroupVersion.String() {
+		return nil, fmt.Errorf("%s:%d: wanted a CustomResourceDefinition of %s, found one of %s", at, d.line, apiextensionsv1.SchemeGroupVersion, kind.APIVersion)
+	}
+	crd := &apiextensionsv1.CustomResourceDefinition{}
+	if err := yaml.Unmarshal(d.text, crd); err != nil {
+		return nil, misread(at, d.line, wanted, err)
+	}
+	return crd, nil
 }
 
 // Schemas judges objects by the CustomResourceDefinitions of their kinds, the way the API

@@ -128,8 +128,8 @@ func ReadFS(fsys fs.FS, name, where string) (*Template, error) {
 	}
 	for file, data := range examples {
 		at := path.Join(ExamplesDir, file)
-		if t.Examples[at], err = Values(data); err != nil {
-			return nil, fmt.Errorf("%s: %w", r.path(at), err)
+		if t.Examples[at], err = values(r.path(at), data); err != nil {
+			return nil, err
 		}
 	}
 	if t.Golden, err = r.folder(GoldenDir, ".yaml"); err != nil {
@@ -213,17 +213,18 @@ func escaped(err error) error {
 	return err
 }
 
-// Values is the JSON of the values in a YAML or JSON document; an empty one sets none.
-func Values(document []byte) ([]byte, error) {
+// values is the JSON of the values in the YAML or JSON document of a file; an empty one sets
+// none.
+func values(name string, document []byte) ([]byte, error) {
 	data, err := yaml.YAMLToJSONStrict(document)
 	if err != nil {
-		return nil, fmt.Errorf("wanted values as YAML or JSON: %w", err)
+		return nil, misread(name, 1, "values as YAML or JSON", err)
 	}
 	switch trimmed := bytes.TrimSpace(data); {
 	case bytes.Equal(trimmed, []byte("null")):
 		return []byte("{}"), nil
 	case len(trimmed) == 0 || trimmed[0] != '{':
-		return nil, fmt.Errorf("wanted a mapping of names to values, found %.40s", trimmed)
+		return nil, fmt.Errorf("%s: wanted a mapping of names to values, found %.40s", name, trimmed)
 	}
 	return data, nil
 }

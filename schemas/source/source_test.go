@@ -1,6 +1,7 @@
 package source
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -100,18 +101,22 @@ func TestReadRefuses(t *testing.T) {
 		link, to string
 		want     string
 	}{
-		"an empty directory":             {map[string]string{"README.md": ""}, "", "", "wanted CUE files (*.cue) in "},
-		"a link out of the directory":    {good, "x.cue", filepath.Join(outside, "secret.cue"), "found a link that leads out of it"},
-		"a folder that is such a link":   {good, "examples", outside, "found a link that leads out of it"},
-		"an example that is such a link": {with("examples/a.yaml", ""), "examples/b.yaml", filepath.Join(outside, "secret.yaml"), "found a link that leads out of it"},
-		"a link to nothing":              {good, "x.cue", "nowhere.cue", "x.cue: no such file"},
-		"a directory called like a file": {with("dir.cue/x", ""), "y.cue", "dir.cue", "y.cue: wanted a file, found a d"},
-		"an example that is a list":      {with("examples/a.yaml", "[1]"), "", "", "examples/a.yaml: wanted a mapping of names to values, found [1]"},
-		"an example that does not parse": {with("examples/a.yaml", "a: [1"), "", "", "examples/a.yaml: wanted values as YAML or JSON"},
-		"an example with a key twice":    {with("examples/a.yaml", "a: 1\na: 2\n"), "", "", `"a" already set`},
-		"a huge file":                    {with("examples/a.yaml", strings.Repeat("#", MaxFileBytes+1)), "", "", "wanted at most 4194304 bytes"},
-		"a CRD of an old version":        {with("crds/a.yaml", strings.Replace(crd, "k8s.io/v1", "k8s.io/v1beta1", 1)), "", "", "wanted a CustomResourceDefinition of apiextensions.k8s.io/v1, found one of apiextensions.k8s.io/v1beta1"},
-		"a CRD that does not parse":      {with("crds/a.yaml", "kind: [\n"), "", "", "crds/a.yaml: "},
+		"an empty directory":                                 {map[string]string{"README.md": ""}, "", "", "wanted CUE files (*.cue) in "},
+		"a link out of the directory":                        {good, "x.cue", filepath.Join(outside, "secret.cue"), "found a link that leads out of it"},
+		"a folder that is such a link":                       {good, "examples", outside, "found a link that leads out of it"},
+		"an example that is such a link":                     {with("examples/a.yaml", ""), "examples/b.yaml", filepath.Join(outside, "secret.yaml"), "found a link that leads out of it"},
+		"a link to nothing":                                  {good, "x.cue", "nowhere.cue", "x.cue: no such file"},
+		"a directory called like a file":                     {with("dir.cue/x", ""), "y.cue", "dir.cue", "y.cue: wanted a file, found a d"},
+		"an example that is a list":                          {with("examples/a.yaml", "[1]"), "", "", "examples/a.yaml: wanted a mapping of names to values, found [1]"},
+		"an example that does not parse":                     {with("examples/a.yaml", "a: [1"), "", "", "examples/a.yaml:1: wanted values as YAML or JSON, found: did not find expected"},
+		"an example that does not parse in its third line":   {with("examples/a.yaml", "a: 1\nb: 2\nc: d: 3\n"), "", "", "examples/a.yaml:3: wanted values as YAML or JSON, found: mapping values are not allowed"},
+		"an example with a key twice":                        {with("examples/a.yaml", "a: 1\na: 2\n"), "", "", `examples/a.yaml:2: wanted values as YAML or JSON, found: key "a" already set`},
+		"a huge file":                                        {with("examples/a.yaml", strings.Repeat("#", MaxFileBytes+1)), "", "", "wanted at most 4194304 bytes"},
+		"a CRD of an old version":                            {with("crds/a.yaml", strings.Replace(crd, "k8s.io/v1", "k8s.io/v1beta1", 1)), "", "", "wanted a CustomResourceDefinition of apiextensions.k8s.io/v1, found one of apiextensions.k8s.io/v1beta1"},
+		"a CRD that does not parse":                          {with("crds/a.yaml", "kind: [\n"), "", "", "crds/a.yaml:1: wanted a CustomResourceDefinition as YAML or JSON, found: "},
+		"a CRD that does not parse, behind another":          {with("crds/a.yaml", crd+"\n---\n# One more.\nkind: A\nb: c: d\n"), "", "", fmt.Sprintf("crds/a.yaml:%d: wanted a CustomResourceDefinition as YAML or JSON, found: mapping values", strings.Count(crd, "\n")+5)},
+		"the same with line ends of another system":          {with("crds/a.yaml", strings.ReplaceAll(crd+"\n---\n# One more.\nkind: A\nb: c: d\n", "\n", "\r\n")), "", "", fmt.Sprintf("crds/a.yaml:%d: wanted", strings.Count(crd, "\n")+5)},
+		"a CRD with a field of another type, behind another": {with("crds/a.yaml", crd+"\n---\n"+strings.Replace(crd, "spec:", "spec: [1]\nother:", 1)), "", "", fmt.Sprintf("crds/a.yaml:%d: wanted a CustomResourceDefinition as YAML or JSON, found: json: cannot unmarshal", strings.Count(crd, "\n")+3)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := tree(t, c.files)

@@ -154,7 +154,7 @@ type RolloutStatus struct {
 	// from here: an abort comes too late.
 	// +optional
 	Retiring bool `json:"retiring,omitempty"`
-	// Approvals are the approve commands that count, at most one for each step.
+	// Approvals are the approve commands that count, one for each step and person.
 	// +kubebuilder:validation:MaxItems=50
 	// +listType=atomic
 	// +optional

@@ -65,6 +65,9 @@ func (g *grudges) hold(j *job, err *BombError) {
 	now := g.clock.Now()
 	g.inputs.Add(j.key(), &grudge{err: err, times: times, until: now.Add(wait)})
 	for _, name := range []string{j.owner.group, j.request.Digest} {
+		if name == "" {
+			continue // what has no digest has nothing in common with others without one
+		}
 		g.names.Add(name, now.Add(maxBackOff))
 	}
 }
@@ -75,6 +78,13 @@ func (g *grudges) doubt(group string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.names.Add(group, g.clock.Now().Add(maxBackOff))
+}
+
+// any reports whether anything is remembered at all.
+func (g *grudges) any() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.inputs.Len() > 0
 }
 
 // against returns the error to answer a job with, nil when it may be tried.

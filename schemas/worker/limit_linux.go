@@ -86,6 +86,15 @@ func peak(state *os.ProcessState) int64 {
 	return usage.Maxrss << 10
 }
 
+// ownPeak is the most memory that this process ever held, in bytes.
+func ownPeak() int64 {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return usage.Maxrss << 10
+}
+
 // attributes make the system kill the child when the thread that started it ends, and keep
 // the signals of a terminal from it: the parent answers what is under way before it ends.
 func attributes() *syscall.SysProcAttr {

@@ -21,6 +21,9 @@ func processorTime(int) (time.Duration, bool) { return 0, false }
 // peak is unknown.
 func peak(*os.ProcessState) int64 { return 0 }
 
+// ownPeak is unknown.
+func ownPeak() int64 { return 0 }
+
 // attributes are the defaults: a child ends when its input does.
 func attributes() *syscall.SysProcAttr { return nil }
 

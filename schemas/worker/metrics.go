@@ -40,34 +40,47 @@ type Metrics struct {
 
 // NewMetrics returns metrics that are 0 for every operation and outcome.
 func NewMetrics() *Metrics {
+	return newMetrics("tidegate_render_", "render workers", func(op Op) bool { return op == OpPing || ofTemplates(op) })
+}
+
+// NewPolicyMetrics are those of a pool for policies alone.
+func NewPolicyMetrics() *Metrics {
+	return newMetrics("tidegate_policy_cue_", "workers for policies in CUE", func(op Op) bool { return !ofTemplates(op) })
+}
+
+// newMetrics names the metrics with a prefix; does says which operations the workers do.
+func newMetrics(prefix, workers string, does func(Op) bool) *Metrics {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tidegate_render_requests_total",
-			Help: "Requests to the render workers, by operation and outcome.",
+			Name: prefix + "requests_total",
+			Help: "Requests to the " + workers + ", by operation and outcome.",
 		}, []string{"op", "outcome"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "tidegate_render_request_duration_seconds",
-			Help:    "Time from a request to the render workers to its answer, waiting for a worker included.",
+			Name:    prefix + "request_duration_seconds",
+			Help:    "Time from a request to the " + workers + " to its answer, waiting for one included.",
 			Buckets: []float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5},
 		}, []string{"op"}),
 		workers: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "tidegate_render_workers",
-			Help: "Render workers that run.",
+			Name: prefix + "workers",
+			Help: "How many of the " + workers + " run.",
 		}),
 		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "tidegate_render_waiting_requests",
-			Help: "Requests that wait for a render worker.",
+			Name: prefix + "waiting_requests",
+			Help: "Requests that wait for one of the " + workers + ".",
 		}),
 		kills: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tidegate_render_worker_deaths_total",
-			Help: "Render workers lost during a request, by cause.",
+			Name: prefix + "worker_deaths_total",
+			Help: "How many of the " + workers + " were lost during a request, by cause.",
 		}, []string{"cause"}),
 		recycled: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tidegate_render_worker_recycled_total",
-			Help: "Render workers replaced between two requests, by reason.",
+			Name: prefix + "worker_recycled_total",
+			Help: "How many of the " + workers + " were replaced between two requests, by reason.",
 		}, []string{"why"}),
 	}
 	for _, op := range ops {
+		if !does(op) {
+			continue
+		}
 		for _, outcome := range outcomes {
 			m.requests.WithLabelValues(string(op), outcome)
 		}

@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -110,7 +112,9 @@ type Pool struct {
 	// slots are done when their processes have ended.
 	slots sync.WaitGroup
 	ended chan struct{}
-	close sync.Once
+	// questions counts what policies were asked.
+	questions atomic.Uint64
+	close     sync.Once
 }
 
 // New returns a pool. Children are started when they are needed, and end with Close.
@@ -264,11 +268,16 @@ func (p *Pool) doIn(ctx context.Context, slot int, who owner, q request, extra s
 	return r, err
 }
 
+// ofTemplates says whether an operation needs a template.
+func ofTemplates(op Op) bool {
+	return !slices.Contains([]Op{OpPing, OpPolicyCompile, OpPolicyJudge}, op)
+}
+
 func (p *Pool) try(ctx context.Context, slot int, who owner, q request, extra string) (*reply, string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, outcomeCanceled, fmt.Errorf("rendering in a worker: %w", err)
 	}
-	if len(q.Files) == 0 && q.Op != OpPing {
+	if len(q.Files) == 0 && ofTemplates(q.Op) {
 		_, err := render.Compile(q.Files) // which says what is missing, without any work
 		return nil, outcomeSource, err
 	}

@@ -9,10 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"tidegate.io/tidegate/policies/eval/cuepolicy"
 )
 
 const (
@@ -37,11 +40,16 @@ type process struct {
 	// exited is closed when the child has ended and cmd.ProcessState says how.
 	exited chan struct{}
 	said   *head
-	// known are the digests of the templates that the child was sent. It may have
+	// known are the digests of the templates, and policies, that the child was sent. It may have
 	// forgotten some, and says so.
 	known map[string]bool
 	// served is how many requests it has answered.
 	served int
+	// inherited is the most memory that the parent had held when it started the child: the
+	// system counts it as the child's own, since the child begins as a copy.
+	inherited int64
+	// seen is the most memory that the child was seen to hold.
+	seen int64
 	// worked is the processor time that it had used up by the last of them.
 	worked time.Duration
 }
@@ -61,7 +69,7 @@ func start(command []string, memory int64) (*process, error) {
 	cmd := exec.CommandContext(context.Background(), command[0], command[1:]...) //nolint:gosec // our own binary
 	p := &process{
 		stdin: inWrite, stdout: outRead, reader: bufio.NewReader(outRead), cmd: cmd,
-		exited: make(chan struct{}), said: &head{}, known: map[string]bool{},
+		exited: make(chan struct{}), said: &head{}, known: map[string]bool{}, inherited: ownPeak(),
 	}
 	cmd.Env = []string{fmt.Sprintf("GOMAXPROCS=%d", procs), "GOTRACEBACK=none"}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = inRead, outWrite, p.said
@@ -94,34 +102,72 @@ func start(command []string, memory int64) (*process, error) {
 // ask sends a request and waits for its reply. A child that has not seen the template is
 // sent its files.
 func (p *process) ask(q request) (*reply, error) {
-	files := q.Files
+	whole := q
 	if q.Digest != "" && p.known[q.Digest] {
 		q.Files = nil
 	}
+	if q.Op == OpPolicyJudge { // what is only compiled is not kept
+		q.Asked = p.unseen(q.Asked)
+	}
 	for resent := false; ; resent = true {
-		var answer reply
 		if err := writeFrame(p.stdin, q); err != nil {
 			return nil, err
 		}
+		answer, err := p.reply(q.parts)
+		if err != nil {
+			return nil, err
+		}
+		if answer.Unknown {
+			if resent {
+				return nil, errors.New("waiting for a render worker: it asked for files that it was sent")
+			}
+			q.Files, q.Asked = whole.Files, whole.Asked
+			continue
+		}
+		if q.Digest != "" {
+			p.known[q.Digest] = true
+		}
+		if q.Op == OpPolicyJudge {
+			for _, a := range q.Asked {
+				p.known[a.Digest] = true
+			}
+		}
+		p.served++
+		return answer, nil
+	}
+}
+
+// reply reads the next reply, and the parts that come before it.
+func (p *process) reply(follow *parts) (*reply, error) {
+	for {
+		var answer reply
 		if err := readFrame(p.reader, &answer); err != nil {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
 			return nil, fmt.Errorf("waiting for a render worker: %w", err)
 		}
-		if answer.Unknown {
-			if resent {
-				return nil, errors.New("waiting for a render worker: it asked for files that it was sent")
-			}
-			q.Files = files
-			continue
+		if answer.Part == nil {
+			return &answer, nil
 		}
-		if q.Digest != "" {
-			p.known[q.Digest] = true
+		if follow == nil {
+			return nil, errors.New("waiting for a render worker: it answered in parts what was asked as a whole")
 		}
-		p.served++
-		return &answer, nil
+		if err := follow.take(answer.Part); err != nil {
+			return nil, err
+		}
 	}
+}
+
+// unseen are the policies without the sources of those that the child was sent before.
+func (p *process) unseen(all []cuepolicy.Asked) []cuepolicy.Asked {
+	out := slices.Clone(all)
+	for i := range out {
+		if p.known[out[i].Digest] {
+			out[i].Source = ""
+		}
+	}
+	return out
 }
 
 // kill ends the child at once and waits until it has gone.
@@ -157,7 +203,7 @@ func (p *process) wentWrong(memory int64) (cause Cause, byItself bool) {
 		return CauseCrash, false
 	}
 	// Out of memory, the runtime ends in many ways, and the system may be quicker.
-	if memory > 0 && peak(p.cmd.ProcessState) > memory/2 {
+	if memory > 0 && p.held() > memory/2 {
 		return CauseMemory, true
 	}
 	if p.cmd.ProcessState.ExitCode() != fatal {
@@ -168,6 +214,14 @@ func (p *process) wentWrong(memory int64) (cause Cause, byItself bool) {
 		return CauseMemory, true
 	}
 	return CauseCrash, true
+}
+
+// held is the most memory that the child, which has ended, held as far as is known.
+func (p *process) held() int64 {
+	if most := peak(p.cmd.ProcessState); most > p.inherited {
+		return most
+	}
+	return p.seen
 }
 
 // killed says whether the child, which has ended, was killed.

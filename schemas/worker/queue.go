@@ -26,6 +26,14 @@ type job struct {
 	done chan outcome
 }
 
+// moved tells that a part of the job has ended; never where it has none.
+func (j *job) moved() <-chan struct{} {
+	if j.request.parts == nil {
+		return nil
+	}
+	return j.request.parts.moved
+}
+
 type outcome struct {
 	reply *reply
 	err   error

@@ -9,8 +9,10 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	lru "github.com/hashicorp/golang-lru/v2/simplelru"
 	"k8s.io/utils/clock"
 
+	"tidegate.io/tidegate/policies/eval/cuepolicy"
 	"tidegate.io/tidegate/schemas/render"
 )
 
@@ -51,7 +53,7 @@ func serve(in io.Reader, out io.Writer) error {
 	if err := limitProcess(first.Memory); err != nil {
 		return err
 	}
-	child := &child{compiled: new(render.Cache)}
+	child := &child{compiled: new(render.Cache), send: func(r *reply) error { return writeFrame(out, r) }}
 	for {
 		var q request
 		if err := readFrame(r, &q); err != nil {
@@ -90,6 +92,10 @@ func limitProcess(memory int64) error {
 // child is what a worker keeps between requests.
 type child struct {
 	compiled *render.Cache
+	// policies are those in CUE, by digest.
+	policies *lru.LRU[string, *cuepolicy.Policy]
+	// send gives the parent a part of an answer.
+	send func(*reply) error
 	// resident is the memory in bytes that it held after the last one.
 	resident int64
 }
@@ -126,6 +132,10 @@ func (c *child) work(q request) (*reply, error) {
 		return &reply{Comparison: comparison}, err
 	case OpCompile, OpRender, OpImmutable:
 		return c.withTemplate(q)
+	case OpPolicyCompile:
+		return compilePolicy(q)
+	case OpPolicyJudge:
+		return c.judge(q)
 	}
 	return nil, fmt.Errorf("wanted one of %v, found the operation %q", ops, q.Op)
 }

@@ -22,7 +22,8 @@ func (s *slot) run() {
 			return
 		}
 		out := s.work(j)
-		if bomb, ok := out.err.(*BombError); ok { //nolint:errorlint // made below, never wrapped
+		// Where there are parts, one of them is to blame, and whoever asked knows which.
+		if bomb, ok := out.err.(*BombError); ok && j.request.parts == nil { //nolint:errorlint // made below, never wrapped
 			s.pool.grudges.hold(j, bomb)
 		}
 		s.pool.queue.finished(j)
@@ -164,6 +165,10 @@ func (s *slot) attempt(j *job) (r *reply, cause Cause, byItself bool) {
 	}
 	for {
 		select {
+		case <-j.moved():
+			timeout, start = s.pool.timeout(j), watch.Now()
+			deadline.Reset(timeout)
+			p.worked, _ = s.pool.options.worked(p.cmd.Process.Pid)
 		case a := <-answers:
 			if a.err == nil {
 				return a.reply, "", false
@@ -177,7 +182,9 @@ func (s *slot) attempt(j *job) (r *reply, cause Cause, byItself bool) {
 			}
 			deadline.Reset(max(timeout/lookAgain, time.Nanosecond))
 		case <-look.C():
-			if limit := s.pool.options.Memory; limit > 0 && resident(p.cmd.Process.Pid) > limit {
+			held := resident(p.cmd.Process.Pid)
+			p.seen = max(p.seen, held)
+			if limit := s.pool.options.Memory; limit > 0 && held > limit {
 				return kill(CauseMemory)
 			}
 		case <-s.pool.ended:
@@ -240,8 +247,10 @@ func (p *Pool) isClosed() bool {
 
 func (p *Pool) timeout(j *job) time.Duration {
 	switch j.request.Op {
-	case OpCheck, OpVet, OpCompare:
+	case OpCheck, OpVet, OpCompare, OpPolicyCompile:
 		return p.options.CheckTimeout
+	case OpPolicyJudge:
+		return j.request.parts.timeout()
 	case OpRender, OpCompile, OpImmutable, OpPing:
 	}
 	return p.options.Timeout

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	kjson "sigs.k8s.io/json"
 
+	"tidegate.io/tidegate/policies/eval/cuepolicy"
 	"tidegate.io/tidegate/schemas/render"
 )
 
@@ -37,9 +38,12 @@ const (
 	OpCompare   Op = "compare"
 	OpImmutable Op = "immutable"
 	OpPing      Op = "ping"
+	// OpPolicyCompile and OpPolicyJudge are about policies; see Policies.
+	OpPolicyCompile Op = "policy-compile"
+	OpPolicyJudge   Op = "policy-judge"
 )
 
-var ops = []Op{OpRender, OpCheck, OpVet, OpCompile, OpCompare, OpImmutable, OpPing}
+var ops = []Op{OpRender, OpCheck, OpVet, OpCompile, OpCompare, OpImmutable, OpPing, OpPolicyCompile, OpPolicyJudge}
 
 type request struct {
 	Op Op `json:"op"`
@@ -52,6 +56,13 @@ type request struct {
 	Was     []byte         `json:"was,omitempty"`
 	Values  []byte         `json:"values,omitempty"`
 	Context render.Context `json:"context"`
+	// Object and Input are what policies are asked about, as JSON. The source of one is left
+	// out when the child has seen it.
+	Object []byte            `json:"object,omitempty"`
+	Input  []byte            `json:"input,omitempty"`
+	Asked  []cuepolicy.Asked `json:"asked,omitempty"`
+	// parts, if set, take the replies before the last.
+	parts *parts
 }
 
 // reply is the outcome of a request. At most one of Problems, Lines and Error is set.
@@ -69,6 +80,11 @@ type reply struct {
 	Comparison *render.Comparison `json:"comparison,omitempty"`
 	Checked    *Checked           `json:"checked,omitempty"`
 	Findings   []render.Finding   `json:"findings,omitempty"`
+
+	// Part is that of a request that is answered in parts. A reply without one ends them.
+	Part *part `json:"part,omitempty"`
+	// Mistakes are those of a policy.
+	Mistakes []string `json:"mistakes,omitempty"`
 
 	// Problems are those of a *render.ValuesError, Lines of a *render.SourceError; Error is
 	// the text of any other.

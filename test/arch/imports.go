@@ -12,7 +12,7 @@ var layers = [][]string{
 	{"schemas/v1alpha1", "schemas/templates", "schemas/cue"},
 	{"schemas/follow", "schemas/secret", "schemas/exempt"},
 	{"schemas/render", "policies/eval", "rollout/plan", "rollout/analysis", "rollout/sync"},
-	{"schemas/impact", "schemas/source", "schemas/worker", "policies/library", "rollout/manifest"},
+	{"schemas/impact", "schemas/source", "schemas/worker", "policies/library", "policies/audit", "rollout/manifest"},
 	{"rollout/observe", "rollout/prom"},
 	{"rollout/apply"},
 	{"webhook", "rollout/controller"},
@@ -22,7 +22,7 @@ var layers = [][]string{
 
 // pure are the packages that compute: no client, no clock, no process, no network.
 var pure = []string{
-	"schemas/follow", "schemas/secret", "schemas/exempt", "schemas/render", "schemas/impact", "policies/eval", "policies/eval/cuepolicy", "policies/eval/sandbox", "policies/eval/gatekeeper", "rollout/plan", "rollout/analysis", "rollout/sync",
+	"schemas/follow", "schemas/secret", "schemas/exempt", "schemas/render", "schemas/impact", "policies/eval", "policies/eval/cuepolicy", "policies/eval/sandbox", "policies/eval/gatekeeper", "policies/audit", "rollout/plan", "rollout/analysis", "rollout/sync",
 }
 
 // impure is what pure packages may not rest on, through whatever they import.

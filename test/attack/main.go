@@ -44,6 +44,8 @@ type options struct {
 	output   string
 	only     *regexp.Regexp
 	parallel int
+	seed     uint64
+	patience float64
 	list     bool
 	keep     bool
 }
@@ -81,6 +83,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.output, "o", "table", "table or json")
 	flags.StringVar(&only, "run", "", "play only what has a file or name that matches this regular expression")
 	flags.IntVar(&o.parallel, "parallel", 8, "how many attempts are played side by side")
+	flags.Uint64Var(&o.seed, "seed", 0, "play in another order: the same seed, the same order; 0 is the order of the files")
+	flags.Float64Var(&o.patience, "patience", 1, "multiply every time limit, for a machine that has much else to do")
 	flags.BoolVar(&o.list, "list", false, "read the files, print their names and play nothing")
 	flags.BoolVar(&o.keep, "keep", false, "leave everything running afterwards, until an interrupt")
 	if err := flags.Parse(args); err != nil {
@@ -94,6 +98,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	}
 	if o.parallel < 1 {
 		return o, fmt.Errorf("--parallel: wanted at least 1, found %d", o.parallel)
+	}
+	if o.patience < 1 || o.patience > 20 {
+		return o, fmt.Errorf("--patience: wanted 1 to 20, found %v", o.patience)
 	}
 	var err error
 	if o.only, err = regexp.Compile(only); err != nil {
@@ -144,6 +151,9 @@ func perform(ctx context.Context, o options, stdout, stderr io.Writer) ([]play.O
 	return outcomes, report.Table(stdout, outcomes)
 }
 
+// every is after how many files it is said how far the run is.
+const every = 25
+
 func playAll(ctx context.Context, o options, root string, attempts []*attempt.Attempt, progress io.Writer) (outcomes []play.Outcome, err error) {
 	w, err := world.Up(ctx, world.Options{Root: root, Progress: progress})
 	if err != nil {
@@ -163,11 +173,13 @@ func playAll(ctx context.Context, o options, root string, attempts []*attempt.At
 	}
 	began, n := time.Now(), 0
 	outcomes, err = play.Play(ctx, w, attempts, play.Options{
-		Parallel: o.parallel,
+		Parallel: o.parallel, Seed: o.seed, Patience: o.patience,
 		Done: func(out play.Outcome) {
-			n++
-			if !out.Pass() {
+			if n++; !out.Pass() {
 				_, _ = fmt.Fprintf(progress, "  not as expected: %s\n", out.Attempt.File)
+			}
+			if n%every == 0 {
+				_, _ = fmt.Fprintf(progress, "  %3d of %d played\n", n, len(attempts))
 			}
 		},
 		Down: func() {

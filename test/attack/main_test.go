@@ -38,7 +38,7 @@ func TestArguments(t *testing.T) {
 	}{
 		"a list needs no cluster":            {[]string{"--dir", good, "--list"}, 0, "good.yaml\tgood"},
 		"help is no mistake":                 {[]string{"-h"}, 0, "-dir"},
-		"a mistake in a file":                {[]string{"--dir", good, "--dir", bad, "--list"}, 2, "bad.yaml:6: field expects not found"},
+		"a mistake in a file":                {[]string{"--dir", good, "--dir", bad, "--list"}, 2, "bad.yaml:6: wanted one of the keys about"},
 		"a directory without files":          {[]string{"--dir", t.TempDir(), "--list"}, 2, "found none"},
 		"a directory that is not there":      {[]string{"--dir", "/nowhere", "--list"}, 2, "reading attempts"},
 		"a flag that there is not":           {[]string{"--directory", good}, 2, "flag provided but not defined"},
@@ -46,6 +46,8 @@ func TestArguments(t *testing.T) {
 		"an output that there is not":        {[]string{"--dir", good, "-o", "yaml"}, 2, `wanted table or json, found "yaml"`},
 		"nothing that --run matches":         {[]string{"--dir", good, "--list", "--run", "nothing"}, 2, "nothing that --run matches"},
 		"a pattern that is none":             {[]string{"--dir", good, "--run", "["}, 2, "--run"},
+		"no patience at all":                 {[]string{"--dir", good, "--patience", "0"}, 2, "--patience: wanted 1 to 20"},
+		"a seed that is no number":           {[]string{"--dir", good, "--seed", "x"}, 2, "invalid value"},
 		"nobody plays":                       {[]string{"--dir", good, "--parallel", "0"}, 2, "--parallel: wanted at least 1"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
@@ -69,7 +71,7 @@ func TestAttack(t *testing.T) {
 		"wrong-setup.yaml":      passing + "setup: [{request: {method: GET, path: /nowhere}}]\n",
 	})
 	var out, progress bytes.Buffer
-	code := run(t.Context(), []string{"--dir", "attempts", "--dir", "legitimate", "--dir", wrong, "-o", "json"}, &out, &progress)
+	code := run(t.Context(), []string{"--dir", "attempts", "--dir", "legitimate", "--dir", wrong, "-o", "json", "--patience", "4", "--seed", "7"}, &out, &progress)
 	var got struct {
 		Results []struct {
 			File, Name, Found, Error string

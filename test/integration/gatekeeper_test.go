@@ -66,7 +66,7 @@ func TestGatekeepersObjectsApplyAsTheyAre(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	loader, err := gatekeeper.Setup(mgr, gatekeeper.SyncOptions{Store: store, Replica: "one", SkipNameValidation: true})
+	loader, err := gatekeeper.Setup(mgr, gatekeeper.SyncOptions{Store: store, Replica: "one", Namespace: "tidegate-system", SkipNameValidation: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,6 +114,31 @@ func TestGatekeepersObjectsApplyAsTheyAre(t *testing.T) {
 			t.Errorf("wanted %q in: %s", want, message)
 		}
 	}
+	eventually("the status of the constraint", func() bool {
+		return kubectl("get", "teamlabels", "owners", "-o", "jsonpath={.status.byPod[0].id} {.status.byPod[0].enforced} {.status.byPod[0].observedGeneration}") == "one true 1"
+	})
+	// A template that breaks keeps its last good version, and says so.
+	kubectl("patch", "constrainttemplate", "teamlabels", "--type=json", "-p", `[{"op": "add", "path": "/spec/targets/0/rego", "value": "package p\nviolation[x] { nonsense }"}]`)
+	eventually("the problem of the template", func() bool {
+		return strings.Contains(kubectl("get", "constrainttemplate", "teamlabels", "-o", "jsonpath={.status.created} {.status.byPod[0].errors[0].message}"), "The last version that worked stays in force.")
+	})
+	if ask(bare, "", "ConfigMap").Allowed {
+		t.Error("wanted the last good version to stay in force")
+	}
+	kubectl("apply", "-f", suites+"labels/template.yaml")
+	// A Config counts where Gatekeeper reads it, and nowhere else.
+	config := func(namespace string) string {
+		return `{apiVersion: config.gatekeeper.sh/v1alpha1, kind: Config, metadata: {name: config, namespace: ` + namespace + `}, spec: {match: [{excludedNamespaces: ["def*"], processes: ["*"]}]}}`
+	}
+	apply(config("default"))
+	kubectl("create", "namespace", "gatekeeper-system")
+	if ask(bare, "", "ConfigMap").Allowed {
+		t.Error("wanted a Config of another namespace to leave nothing out")
+	}
+	apply(config("gatekeeper-system"))
+	eventually("that the namespace is left out", func() bool { return ask(bare, "", "ConfigMap").Allowed })
+	kubectl("delete", "config", "config", "-n", "gatekeeper-system")
+	eventually("that it is not any more", func() bool { return !ask(bare, "", "ConfigMap").Allowed })
 	kubectl("patch", "teamlabels", "owners", "--type=merge", "-p", `{"spec": {"enforcementAction": "warn"}}`)
 	eventually("a warning", func() bool {
 		r := ask(bare, "", "ConfigMap")

@@ -9,8 +9,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
-	freezewindows "tidegate.io/tidegate/policies/library/freeze-windows"
-	templatepins "tidegate.io/tidegate/policies/library/template-pins"
+	"tidegate.io/tidegate/policies/library"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 	"tidegate.io/tidegate/test/stage"
 )
@@ -143,9 +142,25 @@ func (p *people) decided(t *testing.T) {
 
 var channels = []v1alpha1.TemplateChannel{{Name: "stable", Revision: 2}, {Name: "edge", Revision: 2}}
 
+// Shipped policies.
+const (
+	templatePins  = "template-pins"
+	freezeWindows = "freeze-windows"
+)
+
+// regoOf is the Rego of a shipped policy.
+func regoOf(t *testing.T, name string) string {
+	t.Helper()
+	p, err := library.Get(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.Spec.Rego
+}
+
 func (p *people) pinned(t *testing.T) {
 	p.publish("two", channels...)
-	p.policy(t, templatepins.Name, templatepins.Source(nil).Rego, "release", `{"channels": ["stable"]}`)
+	p.policy(t, templatePins, regoOf(t, templatePins), "release", `{"channels": ["stable"]}`)
 	refused := func(template, want string) {
 		t.Helper()
 		out, err := p.Kubectl(t.Context(), stage.Team, releaseManifest("other", "1.0.0", template), "apply", "-f", "-")
@@ -166,7 +181,7 @@ func (p *people) pinned(t *testing.T) {
 const forEver = `{"windows": [{"name": "for ever", "from": "2020-01-01T00:00:00Z", "to": "2199-01-01T00:00:00Z"}]}`
 
 func (p *people) frozen(t *testing.T) {
-	p.policy(t, freezewindows.Name, freezewindows.Source(nil).Rego, "promotion", forEver)
+	p.policy(t, freezeWindows, regoOf(t, freezeWindows), "promotion", forEver)
 	before := p.theRelease("cart").Status
 	p.release("cart", "1.1.0", `{"name": "flow"}`)
 	held := func(r *v1alpha1.Release) bool {
@@ -192,12 +207,12 @@ func (p *people) frozen(t *testing.T) {
 	// A policy that only warns, or is gone, holds nothing.
 	p.release("cart", "1.2.0", `{"name": "flow"}`)
 	p.awaitRelease("cart", func(r *v1alpha1.Release) bool { return strings.Contains(r.Status.Message, "TG-FREEZE-WINDOW") })
-	p.kubectl(stage.Admin, "", "patch", "deploypolicy", freezewindows.Name, "--type=merge", "-p", `{"spec": {"enforcement": "warn"}}`)
+	p.kubectl(stage.Admin, "", "patch", "deploypolicy", freezeWindows, "--type=merge", "-p", `{"spec": {"enforcement": "warn"}}`)
 	p.awaitRelease("cart", func(r *v1alpha1.Release) bool { return r.Status.Phase == v1alpha1.ReleaseServing })
 }
 
 func (p *people) frozenSync(t *testing.T) {
-	p.kubectl(stage.Admin, "", "patch", "deploypolicy", freezewindows.Name, "--type=merge", "-p", `{"spec": {"enforcement": "deny"}}`)
+	p.kubectl(stage.Admin, "", "patch", "deploypolicy", freezeWindows, "--type=merge", "-p", `{"spec": {"enforcement": "deny"}}`)
 	p.publish("three", channels...)
 	s := p.awaitSync("the sync to be held", func(s *v1alpha1.TemplateSyncStatus) bool {
 		return brief(s.Target) == flow+"-3" && strings.Contains(s.Message, "TG-FREEZE-WINDOW")
@@ -208,11 +223,11 @@ func (p *people) frozenSync(t *testing.T) {
 	if out, err := p.Tidegate(t.Context(), operator, "template", "status", flow); err != nil || !strings.Contains(out, "TG-FREEZE-WINDOW") {
 		t.Errorf("template status: %v\n%s", err, out)
 	}
-	p.kubectl(stage.Admin, "", "patch", "deploypolicy", freezewindows.Name, "--type=merge", "-p", `{"spec": {"enforcement": "warn"}}`)
+	p.kubectl(stage.Admin, "", "patch", "deploypolicy", freezeWindows, "--type=merge", "-p", `{"spec": {"enforcement": "warn"}}`)
 	p.awaitRelease("pilot", func(r *v1alpha1.Release) bool {
 		return r.Status.Phase == v1alpha1.ReleaseServing && brief(r.Status.TemplateRevision) == flow+"-3"
 	})
-	p.kubectl(stage.Admin, "", "patch", "deploypolicy", freezewindows.Name, "--type=merge", "-p", `{"spec": {"enforcement": "deny"}}`)
+	p.kubectl(stage.Admin, "", "patch", "deploypolicy", freezeWindows, "--type=merge", "-p", `{"spec": {"enforcement": "deny"}}`)
 	if out, err := p.Tidegate(t.Context(), operator, "template", "rollback", flow, "--to", "1", "--reason", "three is worse"); err != nil {
 		t.Fatalf("rollback: %v\n%s", err, out)
 	}

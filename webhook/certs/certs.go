@@ -58,6 +58,9 @@ type Options struct {
 	Service string
 	// URL is where the API server reaches the webhook, when it is not by the Service.
 	URL string
+	// Chart is a ConfigMap that goes before the Secret when the chart is uninstalled. A
+	// Secret that somebody deleted is made anew only while it is there; empty: always.
+	Chart types.NamespacedName
 	// Webhooks are the ValidatingWebhookConfigurations whose caBundle is kept.
 	Webhooks []string
 	// Clock tells whether the certificate has expired. The real one if nil; the rotation
@@ -193,6 +196,14 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) (*Certs, error) 
 		return nil, fmt.Errorf("adding the rotation of the webhook certificate: %w", err)
 	}
 	c := newCerts(mgr.GetLogger().WithName("certs"), key, injected, o.Clock)
+	keeper := newKeeper(mgr.GetAPIReader(), mgr.GetClient(), key, o.Chart, c.log)
+	// Before anything starts: the rotation gives up where there is no Secret.
+	if err := keeper.ensure(ctx); err != nil {
+		return nil, err
+	}
+	if err := mgr.Add(keeper); err != nil {
+		return nil, fmt.Errorf("having Secret %s kept: %w", key, err)
+	}
 	informer, err := mgr.GetCache().GetInformer(ctx, &corev1.Secret{})
 	if err != nil {
 		return nil, fmt.Errorf("watching Secret %s: %w", key, err)
@@ -200,6 +211,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) (*Certs, error) 
 	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
 		AddFunc:    c.observe,
 		UpdateFunc: func(_, obj any) { c.observe(obj) },
+		DeleteFunc: keeper.observe,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("watching Secret %s: %w", key, err)

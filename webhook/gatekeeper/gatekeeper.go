@@ -72,6 +72,9 @@ func (h *Handler) Handle(ctx context.Context, r admission.Request) admission.Res
 	if !set.Asks(schema.GroupKind{Group: r.Kind.Group, Kind: r.Kind.Kind}) {
 		return admission.Allowed("")
 	}
+	if h.excluded(r) {
+		return admission.Allowed("")
+	}
 	ctx, cancel := context.WithTimeout(ctx, h.Timeout)
 	defer cancel()
 	review, err := gatekeeper.NewReview(&r.AdmissionRequest)
@@ -84,6 +87,15 @@ func (h *Handler) Handle(ctx context.Context, r admission.Request) admission.Res
 		return admission.Errored(http.StatusInternalServerError, fmt.Errorf("%s: wanted to know the namespace, found: %w; do: try again", ReasonError, err))
 	}
 	return respond(set.Judge(ctx, review))
+}
+
+// excluded says whether a Config leaves the namespace out.
+func (h *Handler) excluded(r admission.Request) bool {
+	namespace := r.Namespace
+	if r.Kind.Group == "" && r.Kind.Kind == "Namespace" {
+		namespace = r.Name
+	}
+	return h.Store.Excluded(gatekeeper.ProcessWebhook, namespace)
 }
 
 // namespace reads the namespace of the object. One that is not known is none: a constraint

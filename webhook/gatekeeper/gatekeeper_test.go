@@ -120,3 +120,21 @@ func TestTheAnswerFollowsTheAction(t *testing.T) {
 		})
 	}
 }
+
+func TestAConfigLeavesNamespacesOut(t *testing.T) {
+	h := handler(t, "deny", 1, func() error { return nil })
+	list, err := engine.Exclusions(parse(t, `{apiVersion: config.gatekeeper.sh/v1alpha1, kind: Config, metadata: {name: config, namespace: gatekeeper-system}, spec: {match: [{excludedNamespaces: ["sh*"], processes: [webhook]}]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.Handle(t.Context(), request("ConfigMap", "shop", "CREATE")).Allowed {
+		t.Error("wanted a denial before")
+	}
+	h.Store.Exclude(list)
+	if got := h.Handle(t.Context(), request("ConfigMap", "shop", "CREATE")); !got.Allowed {
+		t.Errorf("wanted the namespace to be left out, found %+v", got.Result)
+	}
+	if h.Handle(t.Context(), request("ConfigMap", "gone", "CREATE")).Allowed {
+		t.Error("wanted other namespaces to be asked about")
+	}
+}

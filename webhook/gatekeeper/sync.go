@@ -52,8 +52,16 @@ func constraintKind(kind string) schema.GroupVersionKind {
 type SyncOptions struct {
 	// Store is what templates, constraints and the inventory are put into. Required.
 	Store *gatekeeper.Store
-	// Replica is the name of this process in the status of templates. Required.
+	// Replica is the name of this process in the status of templates and constraints.
+	// Required.
 	Replica string
+	// Replicas returns the names of all replicas that there are. Those of others are taken
+	// out of the status. It may be nil, or return nil where it is not known; then nothing is
+	// taken out.
+	Replicas func(ctx context.Context) ([]string, error)
+	// Namespace is the manager's. A Config leaves namespaces out only there, or where
+	// Gatekeeper reads it.
+	Namespace string
 	// SkipNameValidation lets several managers run in one process, as tests do.
 	SkipNameValidation bool
 }
@@ -74,8 +82,9 @@ func Setup(mgr manager.Manager, o SyncOptions) (*Loader, error) {
 		return nil, fmt.Errorf("setting up the cache of what constraints read: %w", err)
 	}
 	l := &Loader{
+		statuses: newStatuses(mgr.GetClient(), o), namespace: o.Namespace,
 		client: mgr.GetClient(), templates: mgr.GetCache(), cache: all, store: o.Store, replica: o.Replica, leads: mgr.Elected(),
-		kinds: map[string]string{}, watched: map[schema.GroupVersionKind]bool{}, synced: map[string][]schema.GroupVersionKind{},
+		kinds: map[string]string{}, watched: map[schema.GroupVersionKind]bool{}, synced: map[string][]schema.GroupVersionKind{}, excluded: map[string][]gatekeeper.Exclusion{},
 	}
 	everywhere := false
 	options := controller.Options{NeedLeaderElection: &everywhere, SkipNameValidation: &o.SkipNameValidation}
@@ -93,6 +102,7 @@ func Setup(mgr manager.Manager, o SyncOptions) (*Loader, error) {
 		add("gatekeeper-template", templateKind, l.template),
 		add("gatekeeper-config", configKind, l.config),
 		add("gatekeeper-syncset", syncSetKind, l.syncSet),
+		mgr.Add(l.statuses),
 		mgr.Add(&firstLoad{l}),
 		mgr.Add(&firstLead{l}),
 	)
@@ -114,11 +124,14 @@ type Loader struct {
 	// templates is the manager's cache, which the loops run by.
 	templates cache.Cache
 	// cache is of constraints and of what the inventory has.
-	cache   cache.Cache
-	store   *gatekeeper.Store
-	replica string
-	leads   <-chan struct{}
-	ready   atomic.Bool
+	cache    cache.Cache
+	store    *gatekeeper.Store
+	statuses *statuses
+	// namespace is the manager's.
+	namespace string
+	replica   string
+	leads     <-chan struct{}
+	ready     atomic.Bool
 
 	// mu is held from reading an object until it is in the store, so that what was read
 	// earlier is never put later.
@@ -129,6 +142,8 @@ type Loader struct {
 	watched map[schema.GroupVersionKind]bool
 	// synced are the kinds that each Config and SyncSet names.
 	synced map[string][]schema.GroupVersionKind
+	// excluded are what Configs leave out, by namespace.
+	excluded map[string][]gatekeeper.Exclusion
 }
 
 // Ready is a healthz.Checker: nil once everything that there was at the start has been put
@@ -148,11 +163,17 @@ func (l *Loader) template(ctx context.Context, r reconcile.Request) (reconcile.R
 	switch err := l.client.Get(ctx, r.NamespacedName, u); {
 	case apierrors.IsNotFound(err):
 		l.store.DeleteTemplate(r.Name)
+		l.statuses.forget(target{templateKind, r.Name})
 		kind, ok := l.kinds[r.Name]
-		if delete(l.kinds, r.Name); ok {
-			return reconcile.Result{}, l.forget(ctx, constraintKind(kind))
+		if delete(l.kinds, r.Name); !ok {
+			return reconcile.Result{}, nil
 		}
-		return reconcile.Result{}, nil
+		err := l.forget(ctx, constraintKind(kind))
+		// The store has forgotten them; should the template come back, so must they.
+		for _, c := range l.statuses.ofKind(constraintKind(kind)) {
+			l.statuses.forget(c)
+		}
+		return reconcile.Result{}, err
 	case err != nil:
 		return reconcile.Result{}, fmt.Errorf("reading ConstraintTemplate %s: %w", r.Name, err)
 	}
@@ -161,7 +182,8 @@ func (l *Loader) template(ctx context.Context, r reconcile.Request) (reconcile.R
 		// The status says it to the author; here it is for whoever reads this replica's log.
 		ctrl.LoggerFrom(ctx).Error(err, "ConstraintTemplate or a constraint of it does not work", "template", r.Name)
 	}
-	if statusErr := l.lead(ctx, u, t, err); statusErr != nil {
+	l.sayTemplate(u, t, err)
+	if statusErr := l.lead(ctx, u, t); statusErr != nil {
 		return reconcile.Result{}, statusErr
 	}
 	if t == nil {
@@ -178,7 +200,7 @@ func (l *Loader) template(ctx context.Context, r reconcile.Request) (reconcile.R
 }
 
 // lead does what only the leader does.
-func (l *Loader) lead(ctx context.Context, u *unstructured.Unstructured, t *gatekeeper.Template, problem error) error {
+func (l *Loader) lead(ctx context.Context, u *unstructured.Unstructured, t *gatekeeper.Template) error {
 	select {
 	case <-l.leads:
 	default:
@@ -189,13 +211,10 @@ func (l *Loader) lead(ctx context.Context, u *unstructured.Unstructured, t *gate
 			return err
 		}
 	}
-	pod := map[string]any{"id": l.replica, "observedGeneration": u.GetGeneration()}
-	if problem != nil && t == nil {
-		pod["errors"] = []any{map[string]any{"code": "create_error", "message": problem.Error()}}
-	}
 	status := object(templateKind)
 	status.SetName(u.GetName())
-	status.Object["status"] = map[string]any{"created": t != nil, "byPod": []any{pod}}
+	kind, _, _ := unstructured.NestedString(u.Object, "spec", "crd", "spec", "names", "kind")
+	status.Object["status"] = map[string]any{"created": t != nil || l.store.TemplateInForce(kind)}
 	if err := l.client.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(status), client.FieldOwner(fieldOwner), client.ForceOwnership); err != nil {
 		return fmt.Errorf("recording the status of ConstraintTemplate %s: %w", u.GetName(), err)
 	}
@@ -219,6 +238,9 @@ func (l *Loader) applyCRD(ctx context.Context, u *unstructured.Unstructured, t *
 }
 
 func (l *Loader) config(ctx context.Context, r reconcile.Request) (reconcile.Result, error) {
+	if err := l.exclude(ctx, r.NamespacedName); err != nil {
+		return reconcile.Result{}, err
+	}
 	return l.inventory(ctx, configKind, r.NamespacedName, "spec", "sync", "syncOnly")
 }
 
@@ -336,12 +358,17 @@ func (l *Loader) constraints() toolscache.ResourceEventHandler {
 		if !ok {
 			return
 		}
-		if err := l.store.PutConstraint(u); err != nil {
-			ctrl.Log.WithName("gatekeeper").Error(err, "Constraint is not in force as it is written", "kind", u.GetKind(), "name", u.GetName())
+		// A change of the status is no change of the constraint.
+		if l.statuses.fresh(u) {
+			if err := l.store.PutConstraint(u); err != nil {
+				ctrl.Log.WithName("gatekeeper").Error(err, "Constraint is not in force as it is written", "kind", u.GetKind(), "name", u.GetName())
+			}
 		}
+		l.sayConstraint(u)
 	}
 	return handlers(put, func(u *unstructured.Unstructured) {
 		l.store.DeleteConstraint(gatekeeper.Key{Kind: u.GetKind(), Name: u.GetName()})
+		l.statuses.forget(target{u.GroupVersionKind(), u.GetName()})
 	})
 }
 
@@ -350,6 +377,13 @@ func (l *Loader) objects() toolscache.ResourceEventHandler {
 	put := func(o any) {
 		u, ok := o.(*unstructured.Unstructured)
 		if !ok {
+			return
+		}
+		namespace := u.GetNamespace()
+		if u.GroupVersionKind().GroupKind() == (schema.GroupKind{Kind: "Namespace"}) {
+			namespace = u.GetName()
+		}
+		if l.store.Excluded(gatekeeper.ProcessSync, namespace) {
 			return
 		}
 		if err := l.store.Inventory().Put(u); err != nil {

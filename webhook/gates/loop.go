@@ -85,6 +85,8 @@ type Loop struct {
 	// the API server. What stood before this process began has settled long ago.
 	since   map[string]time.Time
 	started bool
+	// told is when ring 1 was told to leave its kinds to ring 2, by namespace and age.
+	told map[string]time.Time
 	// gone is when each namespace that ring 2 lists was first seen to be no more.
 	gone map[string]time.Time
 	// shared is what was found at sharedAt.
@@ -196,15 +198,16 @@ func (l *Loop) align(ctx context.Context) (reconcile.Result, error) {
 	if err := l.lookForShared(ctx); err != nil {
 		return reconcile.Result{}, err
 	}
+	effective, later := l.inEffect(settled, namespaces)
 	for i := range gates.Items {
-		if err := l.report(ctx, &gates.Items[i], standing, settled, options); err != nil {
+		if err := l.report(ctx, &gates.Items[i], standing, effective, options); err != nil {
 			return reconcile.Result{}, err
 		}
 	}
 	if l.unsettled(standing, settled) && wait == 0 {
 		wait = l.settle()
 	}
-	return reconcile.Result{RequeueAfter: sooner(wait, again)}, nil
+	return reconcile.Result{RequeueAfter: sooner(sooner(wait, again), later)}, nil
 }
 
 func (l *Loop) settle() time.Duration {
@@ -239,25 +242,30 @@ func (l *Loop) namespaces(ctx context.Context) ([]govern.Namespace, error) {
 	return out, nil
 }
 
-// authority reads the bundle. A Secret that is not there, or is not filled yet, is no
-// error: there is no ring 2 then, and ring 1 refuses its kinds.
+// authority reads the bundle. A Secret that is not there, or is not filled, is no error:
+// what stands goes on with the authority that it has, and fails closed where that is of no
+// use. Were ring 2 taken away meanwhile, an API server could see that before it sees that
+// ring 1 refuses in its place. Where nothing stands yet there is no ring 2, and ring 1
+// refuses its kinds.
 func (l *Loop) authority(ctx context.Context) ([]byte, error) {
 	if l.CASecret.Name == "" {
 		return l.Options.CABundle, nil
 	}
 	var secret corev1.Secret
-	err := l.Client.Get(ctx, l.CASecret, &secret)
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
+	if err := l.Client.Get(ctx, l.CASecret, &secret); client.IgnoreNotFound(err) != nil {
 		return nil, fmt.Errorf("reading the webhook's authority: %w", err)
 	}
 	ca := bytes.TrimSpace(secret.Data["ca.crt"])
-	if block, _ := pem.Decode(ca); block == nil {
-		return nil, nil
+	if block, _ := pem.Decode(ca); block != nil {
+		return ca, nil
 	}
-	return ca, nil
+	var w admissionregistrationv1.ValidatingWebhookConfiguration
+	if err := l.Live.Get(ctx, types.NamespacedName{Name: WebhookName}, &w); client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("reading the webhook configuration: %w", err)
+	}
+	var standing Options
+	standing.From(&w)
+	return standing.CABundle, nil
 }
 
 // lingering is how long ring 2 lists a namespace that was deleted: much longer than an API
@@ -350,93 +358,6 @@ func (l *Loop) remember(ctx context.Context, gates []v1alpha1.Gate, s Standing) 
 		}
 	}
 	return nil
-}
-
-// stand writes ring 1, then ring 2, then takes away what no Gate asks for.
-func (l *Loop) stand(ctx context.Context, gates []v1alpha1.Gate, s Standing) error {
-	for i := range s.Policies {
-		if err := l.ensure(ctx, s.Policies[i], &admissionregistrationv1.ValidatingAdmissionPolicy{}); err != nil {
-			return err
-		}
-		if err := l.ensure(ctx, s.Bindings[i], &admissionregistrationv1.ValidatingAdmissionPolicyBinding{}); err != nil {
-			return err
-		}
-	}
-	if err := l.ensure(ctx, s.Webhook, &admissionregistrationv1.ValidatingWebhookConfiguration{}); err != nil {
-		return err
-	}
-	names := make([]string, 0, len(gates))
-	for i := range gates {
-		names = append(names, PolicyName(gates[i].Name))
-	}
-	var bindings admissionregistrationv1.ValidatingAdmissionPolicyBindingList
-	var policies admissionregistrationv1.ValidatingAdmissionPolicyList
-	for _, list := range []client.ObjectList{&bindings, &policies} {
-		if err := l.Live.List(ctx, list, client.HasLabels{LabelGate}); err != nil {
-			return fmt.Errorf("listing admission objects: %w", err)
-		}
-		objects, err := meta.ExtractList(list)
-		if err != nil {
-			return fmt.Errorf("listing admission objects: %w", err)
-		}
-		for _, o := range objects {
-			object, ok := o.(client.Object)
-			if !ok || slices.Contains(names, object.GetName()) {
-				continue
-			}
-			if err := l.Client.Delete(ctx, object); client.IgnoreNotFound(err) != nil {
-				return fmt.Errorf("deleting %s of a Gate that is gone: %w", object.GetName(), err)
-			}
-			ctrl.LoggerFrom(ctx).Info("admission object of a deleted Gate removed", "name", object.GetName())
-		}
-	}
-	return nil
-}
-
-// ensure makes an object be exactly as wanted. It is replaced as a whole and not applied:
-// what somebody else added to it, such as a condition that lets requests through, must
-// go.
-func (l *Loop) ensure(ctx context.Context, want, live client.Object) error {
-	kind := want.GetObjectKind().GroupVersionKind().Kind
-	err := l.Live.Get(ctx, client.ObjectKeyFromObject(want), live)
-	if apierrors.IsNotFound(err) {
-		if err := l.Client.Create(ctx, want, client.FieldOwner(v1alpha1.FieldManager)); err != nil {
-			return fmt.Errorf("creating %s %q: %w", kind, want.GetName(), err)
-		}
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("reading %s %q: %w", kind, want.GetName(), err)
-	}
-	if same(want, live) {
-		return nil
-	}
-	want.SetResourceVersion(live.GetResourceVersion())
-	want.SetUID(live.GetUID())
-	if err := l.Client.Update(ctx, want, client.FieldOwner(v1alpha1.FieldManager)); err != nil {
-		return fmt.Errorf("updating %s %q: %w", kind, want.GetName(), err)
-	}
-	ctrl.LoggerFrom(ctx).Info("admission object brought up to date", "kind", kind, "name", want.GetName())
-	return nil
-}
-
-func same(want, live client.Object) bool {
-	if !equality.Semantic.DeepEqual(want.GetLabels(), live.GetLabels()) ||
-		!equality.Semantic.DeepEqual(want.GetOwnerReferences(), live.GetOwnerReferences()) {
-		return false
-	}
-	switch w := want.(type) {
-	case *admissionregistrationv1.ValidatingAdmissionPolicy:
-		l, ok := live.(*admissionregistrationv1.ValidatingAdmissionPolicy)
-		return ok && equality.Semantic.DeepEqual(w.Spec, l.Spec)
-	case *admissionregistrationv1.ValidatingAdmissionPolicyBinding:
-		l, ok := live.(*admissionregistrationv1.ValidatingAdmissionPolicyBinding)
-		return ok && equality.Semantic.DeepEqual(w.Spec, l.Spec)
-	case *admissionregistrationv1.ValidatingWebhookConfiguration:
-		l, ok := live.(*admissionregistrationv1.ValidatingWebhookConfiguration)
-		return ok && equality.Semantic.DeepEqual(w.Webhooks, l.Webhooks)
-	}
-	return false
 }
 
 // sharedEvery is how often it is looked whether controllers share an identity, which

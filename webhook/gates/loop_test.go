@@ -10,6 +10,7 @@ import (
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -163,10 +164,15 @@ func TestRing1StandsInForRing2UntilItHasSettled(t *testing.T) {
 	}
 	w.want("a second too early", w.settled(), "[]")
 	w.pass(time.Second)
+	if after := w.reconcile(); after != 2*time.Second {
+		t.Errorf("wanted to come back when the API servers have taken it up, after 2s, got %s", after)
+	}
+	w.want("in time", w.settled(), `["shop", "web"]`)
+	w.want("while the API servers take it up", w.ready(), "Settling")
+	w.pass(2 * time.Second)
 	if after := w.reconcile(); after != 0 {
 		t.Errorf("wanted rest, got %s", after)
 	}
-	w.want("in time", w.settled(), `["shop", "web"]`)
 	w.want("at the end", w.ready(), "Enforced")
 
 	w.must(w.Create(t.Context(), namespace("late", map[string]string{"env": "prod"})))
@@ -178,10 +184,16 @@ func TestRing1StandsInForRing2UntilItHasSettled(t *testing.T) {
 	w.reconcile()
 	w.want("after a restart, what stood before counts", w.settled(), `["late", "shop", "web"]`)
 
+	// An API server may see a changed webhook configuration before a changed policy: were
+	// ring 2 taken away with the certificate, nothing would stand for a moment.
+	stood := w.webhooks()
 	w.must(w.Delete(t.Context(), secret()))
 	w.reconcile()
 	w.reconcile()
-	w.want("when the certificate is gone", w.settled(), "[]")
+	w.want("when the certificate is gone", w.settled(), `["late", "shop", "web"]`)
+	if !equality.Semantic.DeepEqual(stood, w.webhooks()) {
+		t.Errorf("when the certificate is gone: wanted ring 2 as it stood, found %+v", w.webhooks())
+	}
 }
 
 func TestANamespaceThatIsMadeAnewSettlesAnew(t *testing.T) {
@@ -303,6 +315,9 @@ func TestAGateThatBreaksKeepsWhatStood(t *testing.T) {
 func TestADeletedGateIsPruned(t *testing.T) {
 	w := newLoopWorld(t, production(), secret())
 	w.reconcile()
+	if len(w.webhooks()) == 0 {
+		t.Fatal("wanted webhooks while there is a Gate, found none")
+	}
 	w.must(w.Delete(t.Context(), production()))
 	w.reconcile()
 	for _, o := range []client.Object{&admissionregistrationv1.ValidatingAdmissionPolicy{}, &admissionregistrationv1.ValidatingAdmissionPolicyBinding{}} {
@@ -310,8 +325,10 @@ func TestADeletedGateIsPruned(t *testing.T) {
 			t.Errorf("%T: wanted it gone, got %v", o, err)
 		}
 	}
-	if n := len(w.webhooks()); n != 0 {
-		t.Errorf("%d webhooks are left", n)
+	w.reconcile() // and again, with nothing to do
+	var c admissionregistrationv1.ValidatingWebhookConfiguration
+	if err := w.Get(t.Context(), types.NamespacedName{Name: gates.WebhookName}, &c); !apierrors.IsNotFound(err) {
+		t.Errorf("wanted no webhook configuration without a Gate, since an uninstall leaves nothing behind, found %v, %v", c.Webhooks, err)
 	}
 }
 
@@ -354,8 +371,10 @@ func TestInvariantI5RestCostsNoWrites(t *testing.T) {
 	}
 	w.reconcile()
 	w.reconcile()
-	w.pass(time.Minute)
-	w.reconcile()
+	for range 2 { // Ring 2 has settled, then the API servers have taken up that ring 1 relies on it.
+		w.pass(time.Minute)
+		w.reconcile()
+	}
 	before := versions()
 	for range 5 {
 		w.pass(time.Hour)

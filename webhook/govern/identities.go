@@ -39,6 +39,8 @@ var (
 	cloud              = "system:cloud-controller-manager"
 	scheduler          = "system:kube-scheduler"
 	apiServer          = "system:apiserver"
+	// controllerManager asks for the tokens of the controllers.
+	controllerManager = "system:kube-controller-manager"
 )
 
 // Operations, as admission names them.
@@ -162,4 +164,10 @@ func Accounts() []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// Programs are the user names of the control plane that are no ServiceAccounts, and that the
+// gate, or its guards, let write.
+func Programs() []string {
+	return []string{apiServer, cloud, controllerManager, scheduler}
 }

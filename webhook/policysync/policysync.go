@@ -123,7 +123,12 @@ type outcome struct {
 	// served is the generation in force, and digest that of its source; zero where none is.
 	served int64
 	digest string
+	// again is true where it could not be looked at, and another try may go well.
+	again bool
 }
+
+// tryAgain is after how long that is.
+const tryAgain = 5 * time.Second
 
 func newLoader(c client.Reader, store *eval.Store) *Loader {
 	return &Loader{client: c, store: store, loaded: map[string]outcome{}}
@@ -156,6 +161,9 @@ func (l *Loader) Reconcile(ctx context.Context, req reconcile.Request) (reconcil
 		// The leader tells the author; here it is for whoever reads this replica's log.
 		ctrl.LoggerFrom(ctx).Error(err, "Policy does not compile", "code", ReasonPolicyBroken)
 	}
+	if l.loaded[req.Name].again {
+		return reconcile.Result{RequeueAfter: tryAgain}, nil
+	}
 	return reconcile.Result{}, nil
 }
 
@@ -180,7 +188,7 @@ func (l *Loader) all(ctx context.Context) error {
 // put brings the policy into force unless this state of it was already put. l.mu is held.
 func (l *Loader) put(policy *v1alpha1.DeployPolicy) error {
 	now, last := version{policy.UID, policy.Generation}, l.loaded[policy.Name]
-	if last.seen == now {
+	if last.seen == now && !last.again {
 		return nil
 	}
 	o, put := outcome{seen: now}, l.store.Put
@@ -192,6 +200,9 @@ func (l *Loader) put(policy *v1alpha1.DeployPolicy) error {
 		o.served = policy.Generation
 	} else {
 		o.served = last.served
+	}
+	if broken, ok := errors.AsType[*eval.CompileError](o.err); ok {
+		o.again = broken.Again
 	}
 	o.digest = l.store.Digest(policy.Name)
 	l.loaded[policy.Name] = o

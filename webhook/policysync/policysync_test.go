@@ -2,8 +2,10 @@ package policysync
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"tidegate.io/tidegate/policies/eval"
+	"tidegate.io/tidegate/policies/eval/cuepolicy"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -246,5 +249,36 @@ func TestAPolicyMadeAnewHasNoFormerVersion(t *testing.T) {
 	}
 	if n := store.Set().Len(); n != 1 {
 		t.Errorf("%d policies in force: what never took effect refuses what it matches", n)
+	}
+}
+
+// busy compiles nothing the first time, since nobody had time for it.
+type busy struct{ tries int }
+
+func (b *busy) Compile(context.Context, string, string) ([]string, error) {
+	if b.tries++; b.tries == 1 {
+		return nil, errors.New("too many requests wait")
+	}
+	return nil, nil
+}
+
+func (b *busy) Judge(_ context.Context, q cuepolicy.Question) []cuepolicy.Outcome {
+	return make([]cuepolicy.Outcome, len(q.Policies))
+}
+
+func TestAPolicyThatCouldNotBeLookedAtIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	p := policy("a", "", 1)
+	p.Spec.Cue = "object: kind?: string"
+	store := eval.Compiler{CUE: &busy{}}.NewStore()
+	l := newLoader(world(t, p), store)
+	for _, want := range []time.Duration{tryAgain, 0, 0} {
+		got, err := l.Reconcile(t.Context(), request("a"))
+		if err != nil || got.RequeueAfter != want {
+			t.Errorf("wanted another try after %s, found %s and %v", want, got.RequeueAfter, err)
+		}
+	}
+	if store.Digest("a") == "" {
+		t.Error("it is not in force")
 	}
 }

@@ -63,9 +63,11 @@ spec:
 {{- end }}
 
 {{/* What the manager puts back when somebody removes or edits it: the guards, and the
-policy that stamps who decided. */}}
+policies that stamp who decided and who changed. */}}
 {{- define "tidegate.standing" -}}
 {{ include "tidegate.actor" . }}
+---
+{{ include "tidegate.author" . }}
 {{- if .Values.guard.enabled }}
 ---
 {{ include "tidegate.guards" . }}
@@ -96,12 +98,12 @@ spec:
       - apiGroups: [apiextensions.k8s.io]
         apiVersions: ["*"]
         operations: [UPDATE, DELETE]
-        resources: [customresourcedefinitions]
+        resources: [customresourcedefinitions, customresourcedefinitions/status]
         scope: "*"
       - apiGroups: [apiregistration.k8s.io]
         apiVersions: ["*"]
         operations: [CREATE, UPDATE, DELETE]
-        resources: [apiservices]
+        resources: [apiservices, apiservices/status]
         scope: "*"
       - apiGroups: [rbac.authorization.k8s.io]
         apiVersions: ["*"]
@@ -121,7 +123,7 @@ spec:
       - apiGroups: [tidegate.io]
         apiVersions: ["*"]
         operations: [UPDATE, DELETE]
-        resources: [deploypolicies, gates]
+        resources: [deploypolicies, gates, metricsources]
         scope: "*"
   matchConditions: []
   variables:
@@ -134,10 +136,11 @@ spec:
         ["tidegate-manager", {{ include "tidegate.identity" . | quote }}] + {{ include "tidegate.builtinAccounts" . }} +
         {{ include "tidegate.celList" .Values.guard.admins.users }} + {{ include "tidegate.celList" .Values.guard.admins.groups }} +
         {{ include "tidegate.builtinUsers" . }}
+    # A role without rules has null there.
     - name: rules
-      expression: "object != null && variables.kind == 'clusterroles' && has(object.rules) ? object.rules : []"
+      expression: "object != null && variables.kind == 'clusterroles' && has(object.rules) && object.rules != null ? object.rules : []"
     - name: oldRules
-      expression: "oldObject != null && variables.kind == 'clusterroles' && has(oldObject.rules) ? oldObject.rules : []"
+      expression: "oldObject != null && variables.kind == 'clusterroles' && has(oldObject.rules) && oldObject.rules != null ? oldObject.rules : []"
     # A rule that lets somebody act as, or get a token of, a protected identity.
     - name: grants
       expression: >-
@@ -148,18 +151,28 @@ spec:
         (r.verbs.exists(v, v in ["*", "create"]) && r.resources.exists(x, x in ["*", "*/token", "serviceaccounts/token"]) && has(r.apiGroups) && r.apiGroups.exists(g, g in ["*", ""]))))
     - name: roleRef
       expression: "object != null && has(object.roleRef) ? object.roleRef.name : ''"
+    # With a kind go all of its objects, and a conversion rewrites each, without one of them
+    # being asked about. Of the kinds of others it is those that Gates govern.
+    - name: routes
+      expression: >-
+        [".autoscaling.k8s.io", ".gateway.networking.k8s.io", ".networking.istio.io", ".projectcontour.io", ".split.smi-spec.io", ".traefik.io"].exists(g, variables.name.endsWith(g)) &&
+        variables.sub == "" && (request.operation == "DELETE" || object.spec.conversion != oldObject.spec.conversion)
+    # What the API server registers for itself, such as v1.apps.
+    - name: automatic
+      expression: >-
+        [object, oldObject].exists(o, o != null && has(o.metadata.labels) && "kube-aggregator.kubernetes.io/automanaged" in o.metadata.labels)
     # Nothing else is here what Tidegate rests on.
     - name: matters
       expression: >-
-        variables.kind == "validatingwebhookconfigurations" ? variables.name in ["tidegate", "tidegate-gates"] :
-        variables.kind == "customresourcedefinitions" ? variables.name.endsWith(".tidegate.io") :
-        variables.kind == "apiservices" ? variables.name.endsWith(".tidegate.io") :
-        variables.kind == "clusterroles" ? variables.name in ["tidegate-manager", "tidegate-view", "tidegate-catalog-view", "tidegate-edit", "tidegate-approve", "tidegate-template-operate", "tidegate-bypass", "tidegate-platform"] || variables.grants :
-        variables.kind in ["clusterrolebindings", "rolebindings"] ? variables.name == "tidegate-manager" || variables.roleRef == "tidegate-manager" :
+        variables.kind == "validatingwebhookconfigurations" ? variables.name in ["tidegate", "tidegate-gates", "tidegate-gatekeeper"] :
+        variables.kind == "customresourcedefinitions" ? variables.name.endsWith(".tidegate.io") || variables.routes :
+        variables.kind == "apiservices" ? variables.name.endsWith(".tidegate.io") || variables.automatic :
+        variables.kind == "clusterroles" ? variables.name in ["tidegate-manager", "tidegate-view", "tidegate-catalog-view", "tidegate-edit", "tidegate-approve", "tidegate-template-operate", "tidegate-bypass", "tidegate-bypass-approve", "tidegate-platform", "tidegate-gatekeeper"] || variables.grants :
+        variables.kind in ["clusterrolebindings", "rolebindings"] ? variables.name in ["tidegate-manager", "tidegate-gatekeeper"] || variables.roleRef in ["tidegate-manager", "tidegate-gatekeeper"] :
         variables.kind == "namespaces" ? variables.name == {{ .Release.Namespace | quote }} && (request.operation == "DELETE" || variables.sub == "finalize" ||
         (has(object.metadata.labels) ? object.metadata.labels : {}) != (has(oldObject.metadata.labels) ? oldObject.metadata.labels : {})) :
         variables.kind == "nodes" ? !(object != null && has(object.path) && object.path in ["metrics", "metrics/cadvisor", "metrics/probes", "metrics/resource", "stats/summary", "healthz", "configz", "/metrics", "/metrics/cadvisor", "/metrics/probes", "/metrics/resource", "/stats/summary", "/healthz", "/configz"]) :
-        variables.kind in ["deploypolicies", "gates"] ? request.operation == "DELETE" || object.spec != oldObject.spec : true
+        variables.kind in ["deploypolicies", "gates", "metricsources"] ? request.operation == "DELETE" || object.spec != oldObject.spec : true
     # tidegate-gates is the manager's alone: it makes it of the Gates.
     - name: may
       expression: >-
@@ -167,7 +180,7 @@ spec:
         variables.trusted ||
         (variables.kind == "namespaces" && variables.sub == "finalize" && variables.user == "system:serviceaccount:kube-system:namespace-controller") ||
         (variables.kind == "clusterroles" && variables.user == "system:serviceaccount:kube-system:clusterrole-aggregation-controller") ||
-        (variables.kind in ["deploypolicies", "gates"] && (variables.user in {{ include "tidegate.celList" .Values.guard.platform.users }} ||
+        (variables.kind in ["deploypolicies", "gates", "metricsources"] && (variables.user in {{ include "tidegate.celList" .Values.guard.platform.users }} ||
         variables.groups.exists(g, g in {{ include "tidegate.celList" .Values.guard.platform.groups }})))
   validations:
     - expression: "!variables.matters || variables.may"
@@ -236,6 +249,11 @@ spec:
         operations: [CREATE, UPDATE, DELETE]
         resources: [rolebindings, roles]
         scope: Namespaced
+      - apiGroups: [tidegate.io]
+        apiVersions: ["*"]
+        operations: [CREATE, UPDATE]
+        resources: [releases, rollouts]
+        scope: Namespaced
   matchConditions: []
   variables:
     {{- include "tidegate.guardVariables" . | nindent 4 }}
@@ -257,6 +275,7 @@ spec:
         (has(t.spec) && has(t.spec.serviceAccountName) && t.spec.serviceAccountName == "tidegate-manager") ||
         (has(t.metadata) && has(t.metadata.labels) && "app.kubernetes.io/component" in t.metadata.labels && t.metadata.labels["app.kubernetes.io/component"] == "manager" &&
         "app.kubernetes.io/name" in t.metadata.labels && t.metadata.labels["app.kubernetes.io/name"] == "tidegate"))
+    # What a Release asks for, the manager writes: here it could be a pod with its own account.
     # Credentials of MetricSources, and other objects of people's own, are left to RBAC.
     - name: matters
       expression: >-
@@ -269,7 +288,7 @@ spec:
         variables.what == "endpointslices" ? [object, oldObject].exists(o, o != null && has(o.metadata.labels) &&
         "kubernetes.io/service-name" in o.metadata.labels && o.metadata.labels["kubernetes.io/service-name"] == "tidegate-webhook") :
         variables.what == "horizontalpodautoscalers" ? object.spec.scaleTargetRef.name == "tidegate-manager" :
-        variables.what in ["networkpolicies", "rolebindings", "roles"] ? true : variables.managers
+        variables.what in ["networkpolicies", "releases", "rolebindings", "roles", "rollouts"] ? true : variables.managers
     # A node asks for the tokens of, and deletes, the pods that are bound to it; the
     # authorizer and NodeRestriction see to which those are.
     - name: node
@@ -285,8 +304,17 @@ spec:
     # A pod as such, with the manager's account, is nobody's to make by hand.
     - name: byHand
       expression: variables.what == "pods" && request.operation == "CREATE" && has(object.spec.serviceAccountName) && object.spec.serviceAccountName == "tidegate-manager"
+    # Nor is one with an image of somebody else's, who had it turned into the manager's on the
+    # way, by a mutating policy; no policy is shown the writes of those. Any version will do:
+    # when an upgrade is stuck, the pods of the one before must start again.
+    - name: stranger
+      expression: >-
+        variables.what == "pods" && request.operation == "CREATE" && has(object.spec.serviceAccountName) && object.spec.serviceAccountName == "tidegate-manager" &&
+        !(object.spec.containers + (has(object.spec.initContainers) ? object.spec.initContainers : [])).all(c,
+        c.image.startsWith({{ printf "%s:" .Values.manager.image.repository | quote }}) || c.image.startsWith({{ printf "%s@" .Values.manager.image.repository | quote }}) ||
+        c.image in {{ include "tidegate.celList" .Values.guard.images }})
   validations:
-    - expression: "!variables.matters || (variables.trusted && !variables.byHand) || variables.controller || variables.node || variables.default"
+    - expression: "!variables.matters || (variables.trusted && !variables.byHand) || (variables.controller && !variables.stranger) || variables.node || variables.default"
       message: "TG-GUARD: this is part of what keeps Tidegate's gate standing; ask one of the identities in guard.admins of the chart"
       messageExpression: {{ include "tidegate.guardMessage" . }}
       reason: Forbidden
@@ -330,9 +358,9 @@ spec:
     - name: accounts
       expression: {{ include "tidegate.builtinAccounts" . | quote }}
     - name: rules
-      expression: "variables.what == 'roles' && has(object.rules) ? object.rules : []"
+      expression: "variables.what == 'roles' && has(object.rules) && object.rules != null ? object.rules : []"
     - name: oldRules
-      expression: "variables.what == 'roles' && oldObject != null && has(oldObject.rules) ? oldObject.rules : []"
+      expression: "variables.what == 'roles' && oldObject != null && has(oldObject.rules) && oldObject.rules != null ? oldObject.rules : []"
     - name: matters
       expression: >-
         variables.what == "serviceaccounts/token" ? variables.name in variables.accounts :
@@ -386,4 +414,50 @@ spec:
       reason: Forbidden
 ---
 {{ include "tidegate.guardBinding" (dict "root" . "name" "tidegate-guard-identity") }}
+{{- end }}
+
+{{- define "tidegate.author" -}}
+# Who last changed what a Release asks for. What was stamped before stays where the spec does.
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicy
+metadata:
+  name: tidegate-author
+  labels:
+    {{- include "tidegate.labels" . | nindent 4 }}
+spec:
+  failurePolicy: Fail
+  reinvocationPolicy: Never
+  matchConstraints:
+    matchPolicy: Equivalent
+    namespaceSelector: {}
+    objectSelector: {}
+    resourceRules:
+      - apiGroups: [tidegate.io]
+        apiVersions: [v1alpha1]
+        operations: [CREATE, UPDATE]
+        scope: "*"
+        resources: [releases]
+  variables:
+    - name: was
+      expression: >-
+        oldObject != null && has(oldObject.metadata.annotations) && "tidegate.io/author" in oldObject.metadata.annotations
+          ? oldObject.metadata.annotations["tidegate.io/author"] : ""
+    - name: author
+      expression: >-
+        oldObject == null || object.spec != oldObject.spec ? request.userInfo.username : variables.was
+  mutations:
+    - patchType: JSONPatch
+      jsonPatch:
+        expression: >-
+          (has(object.metadata.annotations) ? [] : [JSONPatch{op: "add", path: "/metadata/annotations", value: {}}]) +
+          [JSONPatch{op: "add", path: "/metadata/annotations/" + jsonpatch.escapeKey("tidegate.io/author"), value: variables.author}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicyBinding
+metadata:
+  name: tidegate-author
+  labels:
+    {{- include "tidegate.labels" . | nindent 4 }}
+spec:
+  policyName: tidegate-author
 {{- end }}

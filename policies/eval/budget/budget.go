@@ -116,6 +116,9 @@ func (s *Step) Done() <-chan struct{} {
 	return s.done
 }
 
+// Share is the time that the step has.
+func (s *Step) Share() time.Duration { return s.share }
+
 // Cancel ends the step.
 func (s *Step) Cancel() { s.end(CauseCaller) }
 

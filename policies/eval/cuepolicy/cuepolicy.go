@@ -3,10 +3,9 @@
 // wanted there and what was found.
 //
 // The engine can be neither interrupted nor bounded from inside. Source and objects are
-// bounded in size, functions that make long values out of short ones are refused, and
-// whoever calls must be ready to leave an evaluation behind (package budget is). So a
-// policy can neither hold up a request nor, in number, its evaluations; what a runaway
-// evaluation takes until it ends by itself, it takes from the process.
+// bounded in size, and functions that make long values out of short ones are refused; for
+// the rest there is Runner, which judges in a process that can be ended. Whoever judges in
+// his own process must be ready to leave an evaluation behind (package budget is).
 package cuepolicy
 
 import (
@@ -62,16 +61,27 @@ type Finding struct {
 }
 
 // String is the finding in one line.
-func (f Finding) String() string {
+func (f Finding) String() string { return f.About("") }
+
+// About is the finding in one line that begins with what was judged, such as
+// Deployment "web"; it may be empty.
+func (f Finding) About(subject string) string {
 	path := f.Path
 	if path == "" {
 		path = "the object"
 	}
-	text := fmt.Sprintf("%s: wanted %s, found %s", path, f.Wanted, f.Found)
-	if f.Message != "" {
-		return f.Message + " (" + text + ")"
+	text := fmt.Sprintf("wanted %s, found %s", f.Wanted, f.Found)
+	switch {
+	case f.Message != "" && subject != "":
+		return fmt.Sprintf("%s: %s (%s: %s)", subject, f.Message, path, text)
+	case f.Message != "":
+		return fmt.Sprintf("%s (%s: %s)", f.Message, path, text)
+	case subject == "":
+		return path + ": " + text
+	case f.Path == "":
+		return subject + ": " + text
 	}
-	return text
+	return subject + ", " + path + ": " + text
 }
 
 // Policy is a compiled policy. It may be used by many at once.
@@ -245,8 +255,8 @@ func (i *instance) judge(raw, input []byte) (denials, warnings []Finding, err er
 			return nil, nil, fmt.Errorf("the policy's field input does not take the input: %s", strings.Join(lines(err), "; "))
 		}
 	}
-	return conflicts(policy.LookupPath(cue.ParsePath(fieldObject)), object),
-		conflicts(policy.LookupPath(cue.ParsePath(fieldWarn)), object), nil
+	return i.conflicts(policy.LookupPath(cue.ParsePath(fieldObject)), object, raw),
+		i.conflicts(policy.LookupPath(cue.ParsePath(fieldWarn)), object, raw), nil
 }
 
 func (i *instance) read(raw []byte) (cue.Value, error) {
@@ -261,8 +271,8 @@ func (i *instance) read(raw []byte) (cue.Value, error) {
 	return v, nil
 }
 
-// conflicts are those of an object with a schema.
-func conflicts(schema, object cue.Value) []Finding {
+// conflicts are those of an object, which raw is as JSON, with a schema.
+func (i *instance) conflicts(schema, object cue.Value, raw []byte) []Finding {
 	if !schema.Exists() {
 		return nil
 	}
@@ -272,8 +282,11 @@ func conflicts(schema, object cue.Value) []Finding {
 	}
 	var out []Finding
 	seen := map[string]bool{}
-	for _, e := range cueerrors.Errors(err) {
-		f := explain(schema, object, e)
+	mistakes := cueerrors.Errors(err)
+	x := &explainer{instance: i, schema: schema, object: object, raw: raw}
+	x.decide(mistakes)
+	for _, e := range mistakes {
+		f := x.explain(e)
 		if key := f.String(); !seen[key] {
 			seen[key] = true
 			out = append(out, f)

@@ -111,6 +111,29 @@ func TestConflictsHavePathWantedAndFound(t *testing.T) {
 			policy: "warn: spec: hostNetwork: false", object: pod,
 			warned: []string{"spec.hostNetwork: wanted false, found true"},
 		},
+		"a condition that holds": {
+			policy: "object: {\n\tkind: string\n\tif kind == \"Pod\" {spec: hostNetwork: false @msg(\"pods stay off\")}\n\t...\n}", object: pod,
+			denied: []string{"pods stay off (spec.hostNetwork: wanted false, found true)"},
+		},
+		"a condition that does not": {
+			policy: "object: {\n\tkind: string\n\tif kind == \"Job\" {spec: hostNetwork: false}\n\t...\n}", object: pod,
+		},
+		"a condition on a field of an item": {
+			policy: "object: spec: containers: [...{\n\tname: string\n\tif name == \"b\" {image: =~\"^ghcr.io/\" @msg(\"ours\")}\n}]", object: pod,
+			denied: []string{`ours (spec.containers[1].image: wanted =~"^ghcr.io/", found "evil.io/b")`},
+		},
+		"a condition with a field that is missing": {
+			policy: "object: {\n\tkind: string\n\tif kind == \"Pod\" {metadata: labels: team!: string @msg(\"owners\")}\n\t...\n}", object: pod,
+			denied: []string{"owners (metadata.labels.team: wanted string, found nothing)"},
+		},
+		"a condition with a field that must not be there": {
+			policy: "object: {\n\tkind: string\n\tif kind == \"Pod\" {spec: {hostNetwork?: _|_ @msg(\"pods stay off\"), ...}}\n\t...\n}", object: pod,
+			denied: []string{"pods stay off (spec.hostNetwork: wanted no such field, found true)"},
+		},
+		"a condition narrows what is said without one": {
+			policy: "object: {\n\tkind: string\n\tspec: hostNetwork: bool\n\tif kind == \"Pod\" {spec: hostNetwork: false @msg(\"pods stay off\")}\n\t...\n}", object: pod,
+			denied: []string{"pods stay off (spec.hostNetwork: wanted false, found true)"},
+		},
 		"words of its own": {
 			policy: `object: spec: hostNetwork: false @msg("pods stay off the node's network")`, object: pod,
 			denied: []string{"pods stay off the node's network (spec.hostNetwork: wanted false, found true)"},

@@ -3,6 +3,7 @@ package cuepolicy
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,28 +14,71 @@ import (
 // maxShown is how long a constraint or a value is in a message, in bytes.
 const maxShown = 200
 
-// explain words one error of the engine: it looks up what the schema and the object have at
-// its path, since the engine's own text mixes both with places in files.
-func explain(schema, object cue.Value, e cueerrors.Error) Finding {
-	// The path begins where the engine was asked: with the field of the policy.
-	path := e.Path()
-	if prefix := schema.Path().Selectors(); len(path) >= len(prefix) {
-		same := true
-		for i, s := range prefix {
-			same = same && path[i] == s.String()
-		}
-		if same {
-			path = path[len(prefix):]
+// explainer words the conflicts of one object with one schema.
+type explainer struct {
+	instance       *instance
+	schema, object cue.Value
+	// raw is the object as JSON.
+	raw []byte
+	// decided is the schema with its conditions decided by the object: unified with what is
+	// left of it without the fields that conflict. It does not exist where there is no such
+	// schema.
+	decided cue.Value
+}
+
+// decide prepares for explaining the mistakes.
+func (x *explainer) decide(mistakes []cueerrors.Error) {
+	paths := make([][]string, 0, len(mistakes))
+	for _, e := range mistakes {
+		paths = append(paths, x.path(e))
+	}
+	rest, err := x.instance.without(x.raw, paths)
+	if err != nil {
+		return
+	}
+	if v := x.schema.Unify(rest); v.Err() == nil {
+		x.decided = v
+	}
+}
+
+// path is where a mistake is. It begins where the engine was asked: with the field of the
+// policy.
+func (x *explainer) path(e cueerrors.Error) []string {
+	path, prefix := e.Path(), x.schema.Path().Selectors()
+	if len(path) < len(prefix) {
+		return path
+	}
+	for i, s := range prefix {
+		if path[i] != s.String() {
+			return path
 		}
 	}
-	wanted, ok := descend(schema, path)
-	found, there := descend(object, path)
-	if ok && there {
+	return path[len(prefix):]
+}
+
+// wanted is what the schema has at a path. Where the schema has it under a condition, only
+// the decided one knows it.
+func (x *explainer) wanted(path []string) (v cue.Value, ok bool) {
+	if x.decided.Exists() {
+		if v, ok = descend(x.decided, path); ok && !isForbidden(v) {
+			return v, true
+		}
+	}
+	return descend(x.schema, path)
+}
+
+// explain words one error of the engine: it looks up what the schema and the object have at
+// its path, since the engine's own text mixes both with places in files.
+func (x *explainer) explain(e cueerrors.Error) Finding {
+	path := x.path(e)
+	wanted, ok := x.wanted(path)
+	found, there := descend(x.object, path)
+	if there {
 		// Of a field that must not be there, the engine names only what is around it.
-		if deeper, found2 := forbidden(wanted, found); found2 {
-			path = append(append([]string{}, path...), deeper...)
-			wanted, _ = descend(schema, path)
-			found, _ = descend(object, path)
+		if deeper, of := x.forbidden(path, found); len(deeper) > 0 {
+			path = slices.Concat(path, deeper)
+			wanted, ok = of, true
+			found, _ = descend(x.object, path)
 		}
 	}
 	f := Finding{Path: pathText(path), Wanted: "what the policy says", Found: "nothing"}
@@ -56,9 +100,21 @@ func explain(schema, object cue.Value, e cueerrors.Error) Finding {
 	return f
 }
 
+// forbidden finds the field below a path that its schema says must not be there, and what
+// the schema says of it.
+func (x *explainer) forbidden(path []string, found cue.Value) (deeper []string, of cue.Value) {
+	if schema, ok := descend(x.schema, path); ok {
+		if deeper, ok := forbidden(schema, found); ok {
+			of, _ := descend(schema, deeper)
+			return deeper, of
+		}
+	}
+	return x.instance.culprit(x.schema, x.raw, path, found)
+}
+
 // forbidden finds the first field of an object that its schema says must not be there.
 func forbidden(schema, object cue.Value) (path []string, ok bool) {
-	if schema.IncompleteKind() == cue.BottomKind && schema.Err() != nil {
+	if isForbidden(schema) {
 		return nil, true
 	}
 	if object.Kind() != cue.StructKind {
@@ -79,6 +135,12 @@ func forbidden(schema, object cue.Value) (path []string, ok bool) {
 		}
 	}
 	return nil, false
+}
+
+// isForbidden says whether nothing fits a schema. One whose conditions are open is not yet
+// anything, which is no mistake.
+func isForbidden(schema cue.Value) bool {
+	return schema.IncompleteKind() == cue.BottomKind && schema.Validate() != nil
 }
 
 // descend follows a path. Where a schema has no such field itself, it may have an optional
@@ -138,10 +200,13 @@ func pathText(path []string) string {
 
 // constraint is a schema in one line, with what it refers to filled in.
 func constraint(v cue.Value) string {
-	if v.IncompleteKind() == cue.BottomKind {
+	if isForbidden(v) {
 		return "no such field"
 	}
 	text := strings.TrimSpace(fmt.Sprint(v))
+	if strings.HasPrefix(text, "_|_") {
+		return "what the policy says" // its conditions are open
+	}
 	if strings.HasPrefix(text, "{") {
 		return "an object that fits the policy"
 	}

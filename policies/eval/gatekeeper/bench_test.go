@@ -173,7 +173,7 @@ func (b *baseline) judge(ctx context.Context, q *admissionv1.AdmissionRequest) (
 			if err := u.UnmarshalJSON(q.Object.Raw); err != nil {
 				return 0, err
 			}
-			facts, err := readFacts(u.Object, q.Object.Raw)
+			facts, err := factsOf(u.Object, q.Object.Raw)
 			if err != nil {
 				return 0, err
 			}
@@ -208,6 +208,15 @@ func (b *baseline) judge(ctx context.Context, q *admissionv1.AdmissionRequest) (
 		count += len(results)
 	}
 	return count, nil
+}
+
+// factsOf is readFacts of a decoded object.
+func factsOf(object map[string]any, raw []byte) (*reviewed, error) {
+	v, err := ast.InterfaceToValue(map[string]any{"apiVersion": object["apiVersion"], "kind": object["kind"], "metadata": object["metadata"]})
+	if err != nil {
+		return nil, err
+	}
+	return readFacts(v, raw)
 }
 
 func BenchmarkJudge(b *testing.B) {

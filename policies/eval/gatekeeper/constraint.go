@@ -47,6 +47,8 @@ type Constraint struct {
 	scoped     []scopedAction
 	// object is the constraint with its defaults; CEL reads it.
 	object *unstructured.Unstructured
+	// written is the template as its author wrote it.
+	written *unstructured.Unstructured
 	// broken is why the constraint cannot be evaluated; what it matches violates it.
 	broken error
 }
@@ -80,7 +82,7 @@ func (t *Template) Constraint(u *unstructured.Unstructured) (*Constraint, error)
 	}
 	t.schema.setDefaults(u)
 	delete(u.Object, "status")
-	c.template, c.object = t, u
+	c.template, c.object, c.written = t, u, t.object
 	if c.parameters, err = parameters(u); err != nil {
 		return nil, in(err)
 	}
@@ -89,12 +91,12 @@ func (t *Template) Constraint(u *unstructured.Unstructured) (*Constraint, error)
 
 // brokenConstraint is a constraint whose template does not work: what it matches violates
 // it, so that the template's absence is not taken for consent.
-func brokenConstraint(u *unstructured.Unstructured, why error) (*Constraint, error) {
+func brokenConstraint(u, template *unstructured.Unstructured, why error) (*Constraint, error) {
 	c, err := readConstraint(u)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s %q: %w", u.GetKind(), u.GetName(), err)
 	}
-	c.broken = why
+	c.broken, c.object, c.written = why, written(u), template
 	return c, nil
 }
 

@@ -56,11 +56,30 @@ var answerQuery = sync.OnceValue(func() ast.Body {
 	)
 })
 
+// wholeQuery asks for the violations at once, where they are a set: what answerQuery does
+// with each of them costs more than most templates take to find that there are none.
+var wholeQuery = sync.OnceValue(func() ast.Body {
+	return ast.MustParseBodyWithOpts(`answer = data.template.violation`, ast.ParserOptions{RegoVersion: ast.RegoV0})
+})
+
 // regoPolicy is the code of a template in Rego.
 type regoPolicy struct {
 	compiler *ast.Compiler
 	queries  ast.QueryCompiler
 	query    ast.Body
+	// whole is true where the query is wholeQuery.
+	whole bool
+}
+
+// isSet says whether a module's violations are one set: violation[r] of anything else, such
+// as an object or a set for each key, is whatever the engine makes of it.
+func isSet(m *ast.Module) bool {
+	for _, r := range m.Rules {
+		if ruleName(r) == ruleViolation && (r.Head.RuleKind() != ast.MultiValue || len(r.Head.Ref()) != 1) {
+			return false
+		}
+	}
+	return true
 }
 
 // compileRego compiles the modules of one template, alone.
@@ -101,7 +120,11 @@ func compileRego(s RegoSource) (*regoPolicy, error) {
 		return nil, explain(compiler.Errors)
 	}
 	p := &regoPolicy{compiler: compiler, queries: compiler.QueryCompiler()}
-	if p.query, err = p.queries.Compile(answerQuery()); err != nil {
+	query := answerQuery()
+	if p.whole = isSet(entry); p.whole {
+		query = wholeQuery()
+	}
+	if p.query, err = p.queries.Compile(query); err != nil {
 		return nil, fmt.Errorf("preparing the query: %w", err)
 	}
 	return p, nil

@@ -13,6 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"tidegate.io/tidegate/policies/eval/internal/document"
 )
 
 // errNoOldObject is Gatekeeper's answer to a DELETE that does not say what is deleted.
@@ -73,10 +75,11 @@ func ObjectReview(object map[string]any) (*Review, error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing the object as JSON: %w", err)
 	}
-	facts, err := readFacts(object, raw)
-	if err != nil {
-		return nil, err
+	read := readPart(raw)
+	if read.err != nil {
+		return nil, read.err
 	}
+	facts := read.facts
 	request := &admissionv1.AdmissionRequest{
 		Kind: metav1.GroupVersionKind{Group: facts.group, Version: facts.version, Kind: facts.kind},
 		Name: facts.name, Namespace: facts.namespace,
@@ -104,54 +107,67 @@ func readPart(raw []byte) part {
 		return part{value: ast.NullTerm()}
 	}
 	p := part{present: true, value: ast.NullTerm()}
-	var v any
 	// Numbers become 64-bit floats, as Gatekeeper has them: they show in messages.
-	if err := json.Unmarshal(raw, &v); err != nil {
-		p.err = fmt.Errorf("%s: failed to unmarshal gkReview object %s", textRequest, raw)
+	v, err := document.DecodeFloats(raw)
+	if err != nil {
+		p.err = errUnread(raw)
 		return p
 	}
-	if value, err := ast.InterfaceToValue(v); err != nil {
-		p.err = fmt.Errorf("%s: %w", textRequest, err)
-	} else {
-		p.value = ast.NewTerm(value)
-	}
-	object, _ := v.(map[string]any)
-	facts, err := readFacts(object, raw)
-	if err != nil {
-		p.err = err
-	}
-	p.facts = facts
+	p.value = ast.NewTerm(v)
+	p.facts, p.err = readFacts(v, raw)
 	return p
 }
 
-func readFacts(object map[string]any, raw []byte) (*reviewed, error) {
-	str := func(in map[string]any, key string) string {
-		s, _ := in[key].(string)
-		return s
+// errUnread is Gatekeeper's answer to what is no object.
+func errUnread(raw []byte) error {
+	return fmt.Errorf("%s: failed to unmarshal gkReview object %s", textRequest, raw)
+}
+
+// readFacts reads what matching needs.
+func readFacts(v ast.Value, raw []byte) (*reviewed, error) {
+	gv, err := schema.ParseGroupVersion(textAt(v, keyAPIVersion))
+	kind := textAt(v, keyKind)
+	if err != nil || kind == "" {
+		return nil, errUnread(raw)
 	}
-	gv, err := schema.ParseGroupVersion(str(object, "apiVersion"))
-	if kind := str(object, "kind"); err != nil || kind == "" {
-		return nil, fmt.Errorf("%s: failed to unmarshal gkReview object %s", textRequest, raw)
-	}
-	metadata, _ := object["metadata"].(map[string]any)
+	metadata := valueAt(v, keyMetadata)
 	o := &reviewed{
-		group: gv.Group, version: gv.Version, kind: str(object, "kind"),
-		name: str(metadata, "name"), generateName: str(metadata, "generateName"), namespace: str(metadata, "namespace"),
+		group: gv.Group, version: gv.Version, kind: kind,
+		name: textAt(metadata, keyName), generateName: textAt(metadata, keyGenerateName), namespace: textAt(metadata, keyNamespace),
 	}
 	// Labels of which one is no string are none, as everywhere in Kubernetes.
-	if from, ok := metadata["labels"].(map[string]any); ok {
-		set := make(labels.Set, len(from))
-		for k, v := range from {
-			s, ok := v.(string)
+	if from, ok := valueAt(metadata, keyLabels).(ast.Object); ok {
+		o.labels = make(labels.Set, from.Len())
+		from.Until(func(k, v *ast.Term) bool {
+			key, _ := k.Value.(ast.String) // it comes from JSON
+			value, ok := v.Value.(ast.String)
+			o.labels[string(key)] = string(value)
 			if !ok {
-				set = nil
-				break
+				o.labels = nil
 			}
-			set[k] = s
-		}
-		o.labels = set
+			return !ok
+		})
 	}
 	return o, nil
+}
+
+// valueAt is a field of an object; nil where there is none.
+func valueAt(v ast.Value, key *ast.Term) ast.Value {
+	object, ok := v.(ast.Object)
+	if !ok {
+		return nil
+	}
+	term := object.Get(key)
+	if term == nil {
+		return nil
+	}
+	return term.Value
+}
+
+// textAt is a field that is a text; empty where there is none.
+func textAt(v ast.Value, key *ast.Term) string {
+	s, _ := valueAt(v, key).(ast.String)
+	return string(s)
 }
 
 // matched says whether a constraint is about the request. An error is one of matching,
@@ -198,10 +214,36 @@ func (r *Review) namespaceFacts(s *snapshot) *namespaceFacts {
 	return nil
 }
 
+// Keys of what is made for every review.
 var (
-	keyReview     = ast.StringTerm("review")
-	keyParameters = ast.StringTerm("parameters")
-	noObject      = ast.ObjectTerm()
+	keyReview             = ast.StringTerm("review")
+	keyParameters         = ast.StringTerm("parameters")
+	keyAPIVersion         = ast.StringTerm("apiVersion")
+	keyMetadata           = ast.StringTerm("metadata")
+	keyLabels             = ast.StringTerm("labels")
+	keyGenerateName       = ast.StringTerm("generateName")
+	keyUID                = ast.StringTerm("uid")
+	keyKind               = ast.StringTerm("kind")
+	keyResource           = ast.StringTerm("resource")
+	keyOperation          = ast.StringTerm("operation")
+	keyUserInfo           = ast.StringTerm("userInfo")
+	keyObject             = ast.StringTerm("object")
+	keyOldObject          = ast.StringTerm("oldObject")
+	keyOptions            = ast.StringTerm("options")
+	keyNamespaceObject    = ast.StringTerm("namespaceObject")
+	keySubResource        = ast.StringTerm("subResource")
+	keyRequestSubResource = ast.StringTerm("requestSubResource")
+	keyName               = ast.StringTerm("name")
+	keyNamespace          = ast.StringTerm("namespace")
+	keyRequestKind        = ast.StringTerm("requestKind")
+	keyRequestResource    = ast.StringTerm("requestResource")
+	keyDryRun             = ast.StringTerm("dryRun")
+	keyGroup              = ast.StringTerm("group")
+	keyVersion            = ast.StringTerm("version")
+	keyUsername           = ast.StringTerm("username")
+	keyGroups             = ast.StringTerm("groups")
+	keyExtra              = ast.StringTerm("extra")
+	noObject              = ast.ObjectTerm()
 )
 
 // prepare converts the request, unless that was done.
@@ -241,57 +283,58 @@ func (r *Review) convert() (ast.Value, error) {
 		return nil, err
 	}
 	o := ast.NewObject(
-		ast.Item(ast.StringTerm("uid"), ast.StringTerm(string(q.UID))),
-		ast.Item(ast.StringTerm("kind"), kindTerm(q.Kind.Group, q.Kind.Version, "kind", q.Kind.Kind)),
-		ast.Item(ast.StringTerm("resource"), kindTerm(q.Resource.Group, q.Resource.Version, "resource", q.Resource.Resource)),
-		ast.Item(ast.StringTerm("operation"), ast.StringTerm(string(q.Operation))),
-		ast.Item(ast.StringTerm("userInfo"), user),
-		ast.Item(ast.StringTerm("object"), r.object.value),
-		ast.Item(ast.StringTerm("oldObject"), r.old.value),
-		ast.Item(ast.StringTerm("options"), options.value),
-		ast.Item(ast.StringTerm("namespaceObject"), namespace),
+		ast.Item(keyUID, ast.StringTerm(string(q.UID))),
+		ast.Item(keyKind, kindTerm(q.Kind.Group, q.Kind.Version, keyKind, q.Kind.Kind)),
+		ast.Item(keyResource, kindTerm(q.Resource.Group, q.Resource.Version, keyResource, q.Resource.Resource)),
+		ast.Item(keyOperation, ast.StringTerm(string(q.Operation))),
+		ast.Item(keyUserInfo, user),
+		ast.Item(keyObject, r.object.value),
+		ast.Item(keyOldObject, r.old.value),
+		ast.Item(keyOptions, options.value),
+		ast.Item(keyNamespaceObject, namespace),
 	)
-	for _, s := range []struct{ key, value string }{
-		{"subResource", q.SubResource}, {"requestSubResource", q.RequestSubResource}, {"name", q.Name}, {"namespace", q.Namespace},
-	} {
+	for _, s := range []struct {
+		key   *ast.Term
+		value string
+	}{{keySubResource, q.SubResource}, {keyRequestSubResource, q.RequestSubResource}, {keyName, q.Name}, {keyNamespace, q.Namespace}} {
 		if s.value != "" {
-			o.Insert(ast.StringTerm(s.key), ast.StringTerm(s.value))
+			o.Insert(s.key, ast.StringTerm(s.value))
 		}
 	}
 	if k := q.RequestKind; k != nil {
-		o.Insert(ast.StringTerm("requestKind"), kindTerm(k.Group, k.Version, "kind", k.Kind))
+		o.Insert(keyRequestKind, kindTerm(k.Group, k.Version, keyKind, k.Kind))
 	}
 	if k := q.RequestResource; k != nil {
-		o.Insert(ast.StringTerm("requestResource"), kindTerm(k.Group, k.Version, "resource", k.Resource))
+		o.Insert(keyRequestResource, kindTerm(k.Group, k.Version, keyResource, k.Resource))
 	}
 	if q.DryRun != nil {
-		o.Insert(ast.StringTerm("dryRun"), ast.BooleanTerm(*q.DryRun))
+		o.Insert(keyDryRun, ast.BooleanTerm(*q.DryRun))
 	}
 	return o, nil
 }
 
-func kindTerm(group, version, key, value string) *ast.Term {
+func kindTerm(group, version string, key *ast.Term, value string) *ast.Term {
 	return ast.ObjectTerm(
-		ast.Item(ast.StringTerm("group"), ast.StringTerm(group)),
-		ast.Item(ast.StringTerm("version"), ast.StringTerm(version)),
-		ast.Item(ast.StringTerm(key), ast.StringTerm(value)),
+		ast.Item(keyGroup, ast.StringTerm(group)),
+		ast.Item(keyVersion, ast.StringTerm(version)),
+		ast.Item(key, ast.StringTerm(value)),
 	)
 }
 
 func userTerm(u authenticationv1.UserInfo) (*ast.Term, error) {
 	o := ast.NewObject()
 	if u.Username != "" {
-		o.Insert(ast.StringTerm("username"), ast.StringTerm(u.Username))
+		o.Insert(keyUsername, ast.StringTerm(u.Username))
 	}
 	if u.UID != "" {
-		o.Insert(ast.StringTerm("uid"), ast.StringTerm(u.UID))
+		o.Insert(keyUID, ast.StringTerm(u.UID))
 	}
 	if len(u.Groups) > 0 {
 		groups, err := ast.InterfaceToValue(u.Groups)
 		if err != nil {
 			return nil, err
 		}
-		o.Insert(ast.StringTerm("groups"), ast.NewTerm(groups))
+		o.Insert(keyGroups, ast.NewTerm(groups))
 	}
 	if len(u.Extra) > 0 {
 		extra := ast.NewObject()
@@ -302,7 +345,7 @@ func userTerm(u authenticationv1.UserInfo) (*ast.Term, error) {
 			}
 			extra.Insert(ast.StringTerm(key), ast.NewTerm(v))
 		}
-		o.Insert(ast.StringTerm("extra"), ast.NewTerm(extra))
+		o.Insert(keyExtra, ast.NewTerm(extra))
 	}
 	return ast.NewTerm(o), nil
 }

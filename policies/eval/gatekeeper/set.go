@@ -285,7 +285,13 @@ func (e *evaluation) ask(ctx context.Context, c *Constraint, step *budget.Step) 
 		if !ok {
 			return fmt.Errorf("wanted a set as the answer, found %s", ast.ValueName(answers.Value))
 		}
-		if set.Len() > 0 && !sandbox.Fits(set) {
+		if set.Len() == 0 {
+			return nil
+		}
+		if t.whole {
+			set = answersOf(set)
+		}
+		if !sandbox.Fits(set) {
 			return sandbox.ErrTooLarge
 		}
 		return set.Iter(func(element *ast.Term) error {
@@ -305,6 +311,26 @@ var (
 	keyMsg     = ast.StringTerm("msg")
 	keyDetails = ast.StringTerm("details")
 )
+
+// answersOf does with the violations what answerQuery does: an element without msg is none.
+func answersOf(violations ast.Set) ast.Set {
+	out := ast.NewSet()
+	violations.Foreach(func(e *ast.Term) {
+		object, ok := e.Value.(ast.Object)
+		if !ok {
+			return // object.get fails of it, and so it is none
+		}
+		msg, details := object.Get(keyMsg), object.Get(keyDetails)
+		if msg == nil {
+			return
+		}
+		if details == nil {
+			details = noObject
+		}
+		out.Add(ast.ObjectTerm(ast.Item(keyMsg, msg), ast.Item(keyDetails, details)))
+	})
+	return out
+}
 
 func readAnswer(v ast.Value) (Violation, error) {
 	object, ok := v.(ast.Object)

@@ -148,7 +148,7 @@ func TestTheIndexFindsWhatMatchingFinds(t *testing.T) {
 		if err := json.Unmarshal([]byte(object), &o); err != nil {
 			t.Fatal(err)
 		}
-		facts, err := readFacts(o, nil)
+		facts, err := factsOf(o, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

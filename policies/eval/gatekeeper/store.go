@@ -19,6 +19,7 @@ type Store struct {
 	templates map[string]*templateEntry
 	inventory Inventory
 	set       atomic.Pointer[Set]
+	excluded  atomic.Pointer[[]Exclusion]
 }
 
 // templateEntry is a template, by kind, and its constraints, by name.
@@ -27,8 +28,9 @@ type templateEntry struct {
 	name string
 	// good is the last version that compiled, if any.
 	good *Template
-	// broken is why the newest does not, if it does not.
+	// broken is why the newest does not, if it does not, and newest is that one.
 	broken      error
+	newest      *unstructured.Unstructured
 	constraints map[string]*constraintEntry
 }
 
@@ -36,6 +38,8 @@ type constraintEntry struct {
 	object *unstructured.Unstructured
 	// good is the last version that could be read, if any.
 	good *Constraint
+	// problem is why the newest could not be, or cannot be judged, if so.
+	problem error
 }
 
 // NewStore returns a store without templates.
@@ -63,7 +67,7 @@ func (s *Store) PutTemplate(u *unstructured.Unstructured) (*Template, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entry(kind)
-	e.name, e.broken = u.GetName(), err
+	e.name, e.broken, e.newest = u.GetName(), err, written(u)
 	if err == nil {
 		e.good = t
 	}
@@ -125,6 +129,16 @@ func (s *Store) entry(kind string) *templateEntry {
 // read reads a constraint by the template in force. One of a template that never compiled
 // is put into force as a stand-in; one without any template is not.
 func (e *templateEntry) read(c *constraintEntry) error {
+	c.problem = e.reread(c)
+	if c.problem == nil && e.good == nil {
+		// The stand-in is in force, which is not what its author wants.
+		c.problem = e.broken
+		return nil
+	}
+	return c.problem
+}
+
+func (e *templateEntry) reread(c *constraintEntry) error {
 	switch {
 	case e.good != nil:
 		read, err := e.good.Constraint(c.object)
@@ -134,7 +148,7 @@ func (e *templateEntry) read(c *constraintEntry) error {
 		c.good = read
 		return nil
 	case e.broken != nil:
-		read, err := brokenConstraint(c.object, e.broken)
+		read, err := brokenConstraint(c.object, e.newest, e.broken)
 		if err != nil {
 			return err
 		}

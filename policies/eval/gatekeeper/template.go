@@ -41,6 +41,8 @@ type Template struct {
 	operations []string
 	source     RegoSource
 	schema     *constraintSchema
+	// object is the template as its author wrote it.
+	object *unstructured.Unstructured
 	// One of the two is set.
 	rego *regoPolicy
 	cel  *celPolicy
@@ -112,6 +114,7 @@ func CompileTemplate(u *unstructured.Unstructured) (*Template, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading ConstraintTemplate %q: %w", u.GetName(), err)
 	}
+	t.object = written(u)
 	switch source, err := target.regoSource(); {
 	case err != nil:
 		return nil, fmt.Errorf("reading ConstraintTemplate %q: %w", t.name, err)

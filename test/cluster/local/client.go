@@ -67,6 +67,16 @@ func (c *Cluster) InstallGatewayAPI(ctx context.Context) error {
 	return c.InstallCRDs(ctx, filepath.Join(dir, "config", "crd", "standard"))
 }
 
+// InstallOpenReports installs the CRDs of OpenReports, of the version that Tidegate's go.mod pins,
+// and waits until they are served.
+func (c *Cluster) InstallOpenReports(ctx context.Context) error {
+	dir, err := moduleDir(ctx, "github.com/openreports/reports-api")
+	if err != nil {
+		return err
+	}
+	return c.InstallCRDs(ctx, filepath.Join(dir, "config", "crd"))
+}
+
 // InstallCRDs applies all CustomResourceDefinitions in the YAML files of a directory, passes over
 // other kinds, and waits until each is established.
 func (c *Cluster) InstallCRDs(ctx context.Context, dir string) error {

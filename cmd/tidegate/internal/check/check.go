@@ -35,6 +35,8 @@ const blockStyles = yaml.LiteralStyle | yaml.FoldedStyle
 
 // Checker judges.
 type Checker struct {
+	// Compiler compiles the policies among the files.
+	Compiler eval.Compiler
 	// Policies are asked about everything.
 	Policies *eval.Set
 	// Templates are those that Releases name.
@@ -112,7 +114,7 @@ func (c *Checker) manifest(ctx context.Context, m Manifest) (findings.Object, er
 		m.template(&o)
 	case own && gvk.Kind == "DeployPolicy":
 		o.Judged = true
-		m.policy(&o)
+		m.policy(ctx, c.Compiler, &o)
 	case own && gvk.Kind == "Release":
 		o.Namespace, o.Judged = c.namespace(u), true
 		return o, c.release(ctx, m, &o)
@@ -268,13 +270,13 @@ func (m Manifest) verdict(o *findings.Object, mask secret.Mask, v eval.Verdict, 
 }
 
 // policy judges a DeployPolicy, as applying it would.
-func (m Manifest) policy(o *findings.Object) {
+func (m Manifest) policy(ctx context.Context, compiler eval.Compiler, o *findings.Object) {
 	var p v1alpha1.DeployPolicy
 	if err := m.decode(&p); err != nil {
 		o.Findings = append(o.Findings, m.malformed(err))
 		return
 	}
-	_, err := eval.Compile(eval.FromDeployPolicy(&p))
+	_, err := compiler.Compile(ctx, eval.FromDeployPolicy(&p))
 	if mistakes, ok := errors.AsType[*eval.CompileError](err); ok {
 		for _, l := range mistakes.Lines {
 			o.Findings = append(o.Findings, m.finding(findings.Error, webhook.ReasonPolicyInvalid, l))
@@ -301,12 +303,12 @@ func Policies(f Files) ([]v1alpha1.DeployPolicy, error) {
 
 // Sound are the DeployPolicies among the files that compile. What is wrong with the others
 // is found when they are judged.
-func Sound(f Files) []v1alpha1.DeployPolicy {
+func Sound(ctx context.Context, compiler eval.Compiler, f Files) []v1alpha1.DeployPolicy {
 	var out []v1alpha1.DeployPolicy
 	for _, m := range f.Manifests {
 		found, err := Policies(Files{Manifests: []Manifest{m}})
 		for i := range found {
-			if _, broken := eval.Compile(eval.FromDeployPolicy(&found[i])); err == nil && broken == nil {
+			if _, broken := compiler.Compile(ctx, eval.FromDeployPolicy(&found[i])); err == nil && broken == nil {
 				out = append(out, found[i])
 			}
 		}

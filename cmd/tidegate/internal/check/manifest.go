@@ -195,7 +195,7 @@ func (r *reader) document(name string, d syntax.Document, named bool) bool {
 
 // add adds an object, or the items of a List, which is nothing but a way to write several.
 func (r *reader) add(m Manifest, depth int, problem func(string, ...any) bool) bool {
-	if m.Object.GetAPIVersion() != "v1" || m.Object.GetKind() != "List" {
+	if !isList(m.Object) {
 		r.found.Manifests = append(r.found.Manifests, m)
 		return true
 	}
@@ -206,6 +206,7 @@ func (r *reader) add(m Manifest, depth int, problem func(string, ...any) bool) b
 	}
 	for i, item := range items {
 		object, _ := item.(map[string]any)
+		inherit(object, m.Object)
 		one := Manifest{Object: &unstructured.Unstructured{Object: object}, File: m.File, node: target(nodes.Content[i]), offset: m.offset}
 		if object == nil || one.Object.GetAPIVersion() == "" || one.Object.GetKind() == "" {
 			return problem("items[%d]: wanted a manifest, with apiVersion and kind, found none", i)
@@ -215,6 +216,25 @@ func (r *reader) add(m Manifest, depth int, problem func(string, ...any) bool) b
 		}
 	}
 	return true
+}
+
+// isList says whether an object is a List, or one of a kind, such as a DeploymentList, which
+// kubectl takes apart likewise.
+func isList(u *unstructured.Unstructured) bool {
+	if u.GetAPIVersion() == "v1" && u.GetKind() == "List" {
+		return true
+	}
+	_, items := u.Object["items"].([]any)
+	return items && strings.HasSuffix(u.GetKind(), "List")
+}
+
+// inherit gives an item of a list of one kind that kind, where it has none of its own.
+func inherit(item map[string]any, list *unstructured.Unstructured) {
+	kind := strings.TrimSuffix(list.GetKind(), "List")
+	if item == nil || kind == "" || item["kind"] != nil || item["apiVersion"] != nil {
+		return
+	}
+	item["kind"], item["apiVersion"] = kind, list.GetAPIVersion()
 }
 
 // Find returns the manifests of one kind of Tidegate's in a directory and below. Files that

@@ -114,7 +114,8 @@ func (o *checkFlags) prepare(ctx context.Context, files check.Files) error {
 	if o.flags.Namespace != nil && *o.flags.Namespace != "" {
 		c.Namespace = *o.flags.Namespace
 	}
-	policies, err := o.given(files)
+	c.Compiler = o.compiler()
+	policies, err := o.given(ctx, files)
 	if err != nil {
 		return err
 	}
@@ -137,12 +138,12 @@ func (o *checkFlags) prepare(ctx context.Context, files check.Files) error {
 			return err
 		}
 	}
-	c.Policies, err = policySet(policies)
+	c.Policies, err = policySet(ctx, o.compiler(), policies)
 	return err
 }
 
 // given are the policies of the flags or, without any, those that come with the files.
-func (o *checkFlags) given(files check.Files) ([]v1alpha1.DeployPolicy, error) {
+func (o *checkFlags) given(ctx context.Context, files check.Files) ([]v1alpha1.DeployPolicy, error) {
 	var out []v1alpha1.DeployPolicy
 	if len(o.policies) > 0 {
 		found, err := check.Read(o.policies, o.In)
@@ -159,7 +160,7 @@ func (o *checkFlags) given(files check.Files) ([]v1alpha1.DeployPolicy, error) {
 	names := o.library
 	if len(o.policies) == 0 && len(o.library) == 0 && !o.live {
 		// One that does not compile is a finding, and nothing can be judged by it.
-		if out = check.Sound(files); len(out) > 0 {
+		if out = check.Sound(ctx, o.compiler(), files); len(out) > 0 {
 			o.say("Note: judged by the %d DeployPolicies among the files; name others with --policies, --library or --live.", len(out))
 			return out, nil
 		}

@@ -81,7 +81,9 @@ func TestCheck(t *testing.T) {
 		"mixed/good.yaml": goodPlain, "mixed/values.yaml": "image: x\n", "nothing/readme.md": "x",
 		"wrong/p.yaml": strings.ReplaceAll(checkPolicy, "package no_x", "package"), "secret.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: {name: x}\n",
 		"pair/a.yaml": checkPolicy, "pair/bad.yaml": goodPlain + "data: {bad: a}\n", "docs.yaml": goodPlain + "---\n" + goodPlain + "data: {bad: a}\n---\n",
-		"nolist.yaml": "apiVersion: v1\nkind: List\n",
+		"nolist.yaml":  "apiVersion: v1\nkind: List\n",
+		"typed.yaml":   "apiVersion: v1\nkind: ConfigMapList\nitems:\n- metadata: {name: x}\n  data: {bad: a}\n- apiVersion: v1\n  kind: ConfigMap\n  metadata: {name: y}\n",
+		"several.yaml": goodPlain + "---\n" + goodPlain + "data:\n  bad: a\n",
 	})
 	policy := filepath.Join(dir, "policy")
 	at := func(name string) string { return filepath.Join(dir, name) }
@@ -116,6 +118,8 @@ func TestCheck(t *testing.T) {
 		"a file of bytes":                  {[]string{"-f", at("binary.yaml")}, "", 2, nil, []string{"binary.yaml:1:4: wanted YAML, found bytes that are no text"}},
 		"YAML that is broken":              {[]string{"-f", at("broken.yaml")}, "", 2, nil, []string{"broken.yaml:3:1: wanted YAML, found a tab"}},
 		"a key that stands twice":          {[]string{"-f", at("twice.yaml")}, "", 2, nil, []string{"twice.yaml:1: wanted a manifest", "already"}},
+		"a list of one kind":               {[]string{"-f", at("typed.yaml"), "--policies", at("policy")}, "", 1, []string{"denied   ConfigMap default/x", "TG-POLICY-DENY", "2 objects, 2 judged: 1 errors"}, nil},
+		"several documents":                {[]string{"-f", at("several.yaml"), "--policies", at("policy")}, "", 1, []string{"TG-POLICY-DENY", "2 objects, 2 judged: 1 errors"}, nil},
 		"a List of nothing":                {[]string{"-f", at("nolist.yaml")}, "", 2, nil, []string{"wanted a List of objects"}},
 		"values by name":                   {[]string{"-f", at("values.yaml")}, "", 2, nil, []string{"values.yaml:1: wanted a manifest, with apiVersion and kind"}},
 		"an unknown flag":                  {[]string{"-f", at("good.yaml"), "--polices", policy}, "", 2, nil, []string{"found --polices; did you mean --policies"}},

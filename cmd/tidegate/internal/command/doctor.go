@@ -78,6 +78,13 @@ func (o *doctorOptions) run(ctx context.Context) error {
 	}
 	findings := doctor.Look(ctx, doctor.Cluster{
 		Client: api, Namespace: o.namespace, Now: o.Now, Reach: reach,
+		Version: func() (string, error) {
+			v, err := discovery.ServerVersion()
+			if err != nil {
+				return "", fmt.Errorf("asking the cluster for its version: %w", err)
+			}
+			return v.GitVersion, nil
+		},
 		Served: func(groupVersion string) (bool, error) {
 			for _, g := range groups.Groups {
 				for _, v := range g.Versions {

@@ -3,12 +3,15 @@ package command
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -62,7 +65,11 @@ func (o *sealOptions) run(ctx context.Context) error {
 		return err
 	}
 	var standing corev1.ConfigMap
-	if err := api.Get(ctx, client.ObjectKey{Namespace: o.namespace, Name: gates.DefaultChart}, &standing); err != nil {
+	err = api.Get(ctx, client.ObjectKey{Namespace: o.namespace, Name: gates.DefaultChart}, &standing)
+	if apierrors.IsNotFound(err) {
+		return fmt.Errorf("wanted the chart installed in namespace %q, found no ConfigMap %s there; do: name its namespace with --manager-namespace", o.namespace, gates.DefaultChart)
+	}
+	if err != nil {
 		return fmt.Errorf("reading the chart's guards: %w", err)
 	}
 	chart, err := gates.ChartObjects(&standing)
@@ -82,12 +89,9 @@ func (o *sealOptions) run(ctx context.Context) error {
 		b.WriteString("---\n")
 		b.Write(raw)
 	}
-	// The directory of the manifests holds nothing else.
 	manifests := filepath.Join(o.directory, "policies")
-	if err := os.MkdirAll(manifests, 0o755); err != nil { //nolint:gosec // The API server runs as somebody else, and nothing here is secret.
-		return err
-	}
-	config := fmt.Sprintf(`apiVersion: apiserver.config.k8s.io/v1
+	config := filepath.Join(o.directory, sealedConfig)
+	admission := fmt.Sprintf(`apiVersion: apiserver.config.k8s.io/v1
 kind: AdmissionConfiguration
 plugins:
 - name: ValidatingAdmissionPolicy
@@ -96,15 +100,67 @@ plugins:
     kind: ValidatingAdmissionPolicyConfiguration
     staticManifestsDir: %s
 `, filepath.ToSlash(filepath.Join(o.mounted, "policies")))
-	for path, content := range map[string][]byte{
-		filepath.Join(manifests, sealedFile):     b.Bytes(),
-		filepath.Join(o.directory, sealedConfig): []byte(config),
-	} {
-		if err := os.WriteFile(path, content, 0o644); err != nil { //nolint:gosec // As above.
+	if err := errors.Join(onlyHolds(manifests, sealedFile), sameOrNone(config, admission)); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(manifests, 0o755); err != nil { //nolint:gosec // The API server runs as somebody else, and nothing here is secret.
+		return err
+	}
+	for path, content := range map[string][]byte{filepath.Join(manifests, sealedFile): b.Bytes(), config: []byte(admission)} {
+		if err := o.replace(path, content); err != nil {
 			return err
 		}
 	}
 	_, err = fmt.Fprintf(o.Out, "Wrote %d objects to %s and %s to %s.\nStart each API server with --admission-control-config-file=%s\n",
 		len(sealed), filepath.Join(manifests, sealedFile), sealedConfig, o.directory, filepath.Join(o.mounted, sealedConfig))
 	return err
+}
+
+// onlyHolds says that a directory, if there is one, holds nothing but one file: an API
+// server reads all that is in it, and does not start where it cannot.
+func onlyHolds(directory, file string) error {
+	entries, err := os.ReadDir(directory)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() != file {
+			return fmt.Errorf("%s: wanted nothing but %s, since an API server reads every file there, found %s; do: choose another --output-dir, or move it away", directory, file, e.Name())
+		}
+	}
+	return nil
+}
+
+// sameOrNone says that a file is not there, or is as it would be written: a configuration
+// of somebody's own has more in it.
+func sameOrNone(path, content string) error {
+	was, err := os.ReadFile(path) //nolint:gosec // It is where the caller wants the files.
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case string(was) != content:
+		return fmt.Errorf("%s: wanted no file, or the one that was written before, found another; do: take over the entry for ValidatingAdmissionPolicy by hand, or choose another --output-dir", path)
+	}
+	return nil
+}
+
+// replace writes a file whole or not at all: an API server may be reading it. The file in
+// between is not in the directory that it reads.
+func (o *sealOptions) replace(path string, content []byte) error {
+	between, err := os.CreateTemp(o.directory, ".tidegate-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(between.Name()) }() // There is none, if all went well.
+	_, err = between.Write(content)
+	// The API server runs as somebody else, and nothing here is secret.
+	if err := errors.Join(err, between.Chmod(0o644), between.Close()); err != nil {
+		return err
+	}
+	return os.Rename(between.Name(), path)
 }

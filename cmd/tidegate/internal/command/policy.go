@@ -8,7 +8,7 @@ func (c *cli) policy() *cobra.Command {
 		Use:   "policy",
 		Short: "Test, ask and measure policies, and bring them over from Gatekeeper",
 	})
-	cmd.AddCommand(c.policyTest(), c.policyEval(), c.policyBench(), c.policyVerify(), c.policyImport(), c.policyServe(), c.policyShow())
+	cmd.AddCommand(c.policyTest(), c.policyEval(), c.policyBench(), c.policyVerify(), c.policyImport(), c.policyServe(), c.policyShow(), c.policyReplay())
 	return cmd
 }
 

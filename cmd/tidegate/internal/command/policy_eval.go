@@ -82,7 +82,7 @@ func (o *policyEvalFlags) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	compiled, err := eval.CompileContext(ctx, eval.FromDeployPolicy(p))
+	compiled, err := o.compiler().Compile(ctx, eval.FromDeployPolicy(p))
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,10 @@ func TestPolicyTest(t *testing.T) {
 		"libs/a.rego": "package lib.a\n\nx := 1\n", "needs/p.rego": "package p\n\nimport data.lib.a\n\ntest_x if a.x == 1\n",
 		"net/p.rego": "package p\n\ntest_x if http.send({\"method\": \"get\", \"url\": \"http://127.0.0.1\"}).status_code == 200\n", "half/p.rego": testedRego, "half/p_test.rego": testOfRego,
 		"half/policy.yaml": "apiVersion: tidegate.io/v1alpha1\nkind: DeployPolicy\nmetadata: {name: x}\nspec: {}\n",
-		"old/p.rego":       "package p\n\ntest_x { 1 == 1 }\n", "chart/p.yaml": "a: {{ b }}\n{{ end }}\n", "chart/p_test.rego": "package p_test\n\ntest_x if true\n",
+		"sampled/p.yaml":   good, "sampled/samples/denied/x.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {bad: a}\n", "sampled/samples/allowed/y.yaml": goodPlain,
+		"wrongly/p.yaml": good, "wrongly/samples/allowed/x.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {bad: a}\n", "wrongly/samples/denied/y.yaml": goodPlain,
+		"shared/lib/a.rego": "package lib.a\n\nx := 1\n", "shared/p/p.rego": "package p\n\nimport data.lib.a\n\ntest_x if a.x == 1\n",
+		"old/p.rego": "package p\n\ntest_x { 1 == 1 }\n", "chart/p.yaml": "a: {{ b }}\n{{ end }}\n", "chart/p_test.rego": "package p_test\n\ntest_x if true\n",
 	})
 	for name, tc := range map[string]struct {
 		args []string
@@ -52,6 +55,9 @@ func TestPolicyTest(t *testing.T) {
 		"Rego that does not compile":           {[]string{"broken"}, 1, nil, "broken/p.rego:3"},
 		"what policies may not call":           {[]string{"net"}, 1, nil, "http.send"},
 		"a library":                            {[]string{"needs", "--lib", filepath.Join(dir, "libs")}, 0, []string{"1 passed"}, ""},
+		"samples":                              {[]string{"sampled"}, 0, []string{"PASS DeployPolicy in-cue, 1 tests of its own, 2 samples"}, ""},
+		"samples that are not as they say":     {[]string{"wrongly"}, 1, []string{"FAIL DeployPolicy in-cue", "samples/allowed/x.yaml: wanted it allowed, found: TG-POLICY-DENY", "samples/denied/y.yaml: wanted it denied, found it allowed"}, ""},
+		"a library beside it":                  {[]string{filepath.Join("shared", "p")}, 0, []string{"1 passed"}, ""},
 		"a library that is not given":          {[]string{"needs"}, 1, []string{"FAIL"}, ""},
 		"Rego of before":                       {[]string{"old", "--v0"}, 0, []string{"1 passed"}, ""},
 		"Rego of before, and not said":         {[]string{"old"}, 1, nil, "old/p.rego:3"},

@@ -1,9 +1,10 @@
 package command
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
-	"net"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,27 +92,26 @@ func TestPolicyServeAndVerify(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ca := filepath.Join(t.TempDir(), "ca.crt")
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	free.Close()
-	server := newWorld(t, interceptor.Funcs{})
-	done := make(chan int)
-	go func() { done <- server.run(ctx, "policy", "serve", "--listen", address, "--ca", ca) }()
 	client := newWorld(t, interceptor.Funcs{})
-	code := -1
-	for range 100 {
-		if code = client.run(t.Context(), "policy", "verify", goodSuites+"/legacy", "--server", "https://"+address, "--ca", ca); code == ExitOK {
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
+	messages, written := io.Pipe()
+	done := make(chan int)
+	go func() {
+		env := Env{Name: "tidegate", In: strings.NewReader(""), Out: io.Discard, Err: written, Getenv: func(string) string { return "" }, Now: time.Now}
+		done <- Run(ctx, env, []string{"policy", "serve", "--listen", "127.0.0.1:0", "--ca", ca})
+	}()
+	// It says where it serves once it does.
+	lines := bufio.NewReader(messages)
+	line, err := lines.ReadString('\n')
+	address, _, ok := strings.Cut(strings.TrimPrefix(line, "Serving at https://"), "/")
+	if err != nil || !ok {
+		t.Fatalf("wanted an address, found %q and %v", line, err)
 	}
-	client.wantCode(code, ExitOK)
+	go func() { _, _ = io.Copy(io.Discard, lines) }()
+	client.wantCode(client.run(t.Context(), "policy", "verify", goodSuites+"/legacy", "--server", "https://"+address, "--ca", ca), ExitOK)
 	wantPart(t, "out", client.out.String(), "1 passed, 0 failed")
 	cancel()
 	<-done
+	_ = written.Close() // ends who reads it
 }
 
 func TestPolicyServeListensOnLoopbackAlone(t *testing.T) {

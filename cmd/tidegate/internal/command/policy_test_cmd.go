@@ -34,7 +34,9 @@ func (c *cli) policyTest() *cobra.Command {
 		Short: "Run the tests of policies",
 		Long: `Run the tests of policies in DIR and below. All Rego files are compiled together, and their
 rules named test_* are run, as opa test does, with what policies may call and nothing else.
-Every DeployPolicy is compiled with its own tests, in Rego and as cases, which CUE has too.
+Every DeployPolicy is compiled with its own tests, in Rego and as cases, which CUE has too,
+and asked about what lies beside it in samples/allowed and samples/denied, with the parameters
+of samples/parameters.yaml. Without --lib, a folder lib beside DIR is what policies import.
 The coverage is that of the Rego files.
 
 Exit codes: 0 all pass; 1 some do not, or less is covered than --coverage wants; 2 it could
@@ -65,11 +67,12 @@ type policyTestReport struct {
 }
 
 // policyTestResult is what came of one DeployPolicy. Tests counts its cases and its modules
-// of tests.
+// of tests, Samples the objects in the folder samples beside it.
 type policyTestResult struct {
 	Policy   string   `json:"policy"`
 	File     string   `json:"file"`
 	Tests    int      `json:"tests"`
+	Samples  int      `json:"samples,omitempty"`
 	Pass     bool     `json:"pass"`
 	Problems []string `json:"problems,omitempty"`
 }
@@ -129,7 +132,11 @@ func (o *policyTestFlags) rego(ctx context.Context, dir string, r *policyTestRep
 	for name := range files {
 		own[name] = true
 	}
-	for _, lib := range o.libs {
+	libs := o.libs
+	if lib := beside(dir); lib != "" && len(libs) == 0 {
+		libs = []string{lib}
+	}
+	for _, lib := range libs {
 		before := len(files)
 		if err := regoFiles(lib, files); err != nil {
 			return err
@@ -214,10 +221,16 @@ func (o *policyTestFlags) deployPolicies(ctx context.Context, dir string, r *pol
 			if t := list[i].Spec.Tests; t != nil {
 				result.Tests = len(t.Cases) + len(t.Rego)
 			}
-			_, err := eval.CompileContext(ctx, eval.FromDeployPolicy(&list[i]))
+			_, err := o.compiler().Compile(ctx, eval.FromDeployPolicy(&list[i]))
 			if wrong, ok := errors.AsType[*eval.CompileError](err); ok {
 				result.Problems = wrong.Lines
+				continue
 			}
+			count, problems, err := o.samples(ctx, &list[i], m.File)
+			if err != nil {
+				problems = append(problems, err.Error())
+			}
+			result.Samples, result.Problems = count, problems
 		}
 		if result.Pass = len(result.Problems) == 0; result.Pass {
 			r.Passed++
@@ -265,7 +278,11 @@ func (r policyTestReport) text() string {
 		if !p.Pass {
 			word = "FAIL"
 		}
-		fmt.Fprintf(&b, "%s DeployPolicy %s, %d tests of its own\n", word, p.Policy, p.Tests)
+		samples := ""
+		if p.Samples > 0 {
+			samples = fmt.Sprintf(", %d samples", p.Samples)
+		}
+		fmt.Fprintf(&b, "%s DeployPolicy %s, %d tests of its own%s\n", word, p.Policy, p.Tests, samples)
 		for _, l := range p.Problems {
 			fmt.Fprintf(&b, "  %s: %s\n", p.File, l)
 		}

@@ -26,6 +26,8 @@ import (
 
 	"tidegate.io/tidegate/cmd/tidegate/internal/gather"
 	"tidegate.io/tidegate/cmd/tidegate/internal/term"
+	"tidegate.io/tidegate/policies/eval"
+	"tidegate.io/tidegate/policies/eval/cuepolicy"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -64,7 +66,13 @@ type Env struct {
 	// Bounded runs this very command in a process of its own that may hold only so much
 	// memory, and returns its exit code; nil where this is that process, or there is none.
 	Bounded func(context.Context) (int, error)
+	// CUE judges by policies in CUE where they can be ended; nil is in this process, where
+	// they can only be left behind.
+	CUE cuepolicy.Runner
 }
+
+// compiler compiles policies.
+func (e Env) compiler() eval.Compiler { return eval.Compiler{CUE: e.CUE} }
 
 // Discovery is what `version` asks a cluster.
 type Discovery interface {
@@ -174,7 +182,7 @@ renders Releases without a cluster.
 
 Exit codes: 0 ok; 1 wrong usage or an error; 2 the Release failed, its values are
 invalid, or Tidegate refused; 3 it did not end in time; 130 interrupted.
-` + "`render`, `check`, and `template` where it checks files, have their own: 0 good, 1 mistakes found,\n2 could not run."
+` + "`render`, `check`, `audit`, and `template` where it checks files, have their own: 0 good, 1 mistakes found,\n2 could not run."
 
 func (c *cli) root() *cobra.Command {
 	root := group(&cobra.Command{
@@ -201,7 +209,7 @@ func (c *cli) root() *cobra.Command {
 	hideRareFlags(flags)
 	flags.Var(&c.color, "color", "When to colour the output")
 	cobra.CheckErr(root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions(term.ColorModes(), cobra.ShellCompDirectiveNoFileComp)))
-	root.AddCommand(c.get(), c.status(), c.approve(), c.abort(), c.pause(), c.resume(), c.render(), c.template(), c.release(), c.policy(), c.breakGlass(), c.check(), c.doctor(), c.gate(), c.version())
+	root.AddCommand(c.get(), c.status(), c.approve(), c.abort(), c.pause(), c.resume(), c.render(), c.template(), c.release(), c.policy(), c.breakGlass(), c.check(), c.audit(), c.doctor(), c.gate(), c.version())
 	return root
 }
 
@@ -220,7 +228,7 @@ func (c *cli) bounded(cmd *cobra.Command) error {
 
 // evaluates says whether a command computes what a template says.
 func evaluates(cmd *cobra.Command) bool {
-	return cmd.Name() == "create" || linter(cmd) && !underPolicy(cmd) && !cmd.HasSubCommands()
+	return cmd.Name() == "create" || cmd.Name() == "replay" || linter(cmd) && !underPolicy(cmd) && !cmd.HasSubCommands()
 }
 
 // hideRareFlags keeps help texts short. Hidden flags work as they do in kubectl.

@@ -18,10 +18,10 @@ func (c *cli) template() *cobra.Command {
 }
 
 // linter says whether a command has the exit codes of a linter: 0 good, 1 findings, 2
-// could not run. These are render, check, policy and all that check files; what is about templates in a
+// could not run. These are render, check, audit, policy and all that check files; what is about templates in a
 // cluster is not.
 func linter(cmd *cobra.Command) bool {
-	if cmd.Name() == "render" || cmd.Name() == "check" || underPolicy(cmd) {
+	if cmd.Name() == "render" || cmd.Name() == "check" || cmd.Name() == auditCommand || underPolicy(cmd) {
 		return true
 	}
 	for c := cmd; c != nil; c = c.Parent() {

@@ -159,7 +159,7 @@ func (o *diffOptions) exported(ctx context.Context, r *report, candidate *source
 		if err := somePolicies(more, o.policies); err != nil {
 			return err
 		}
-		if set, err = policySet(more.Policies); err != nil {
+		if set, err = policySet(ctx, o.compiler(), more.Policies); err != nil {
 			return err
 		}
 	}
@@ -223,10 +223,10 @@ func somePolicies(f *fleet.Fleet, path string) error {
 	return nil
 }
 
-func policySet(policies []v1alpha1.DeployPolicy) (*eval.Set, error) {
+func policySet(ctx context.Context, compiler eval.Compiler, policies []v1alpha1.DeployPolicy) (*eval.Set, error) {
 	var out []*eval.Policy
 	for i := range policies {
-		p, err := eval.Compile(eval.FromDeployPolicy(&policies[i]))
+		p, err := compiler.Compile(ctx, eval.FromDeployPolicy(&policies[i]))
 		if err != nil {
 			return nil, fmt.Errorf("compiling DeployPolicy %s: %w", policies[i].Name, err)
 		}
@@ -282,7 +282,7 @@ func (o *diffOptions) live(ctx context.Context, candidate *source.Template, afte
 	if err != nil {
 		return err
 	}
-	set, err := policySet(policies)
+	set, err := policySet(ctx, o.compiler(), policies)
 	if err != nil {
 		return err
 	}

@@ -44,6 +44,8 @@ type Cluster struct {
 	Client client.Client
 	// Served says whether the API server serves a group and version. Required.
 	Served func(groupVersion string) (bool, error)
+	// Version is the API server's, such as v1.37.2. Required.
+	Version func() (string, error)
 	// Namespace is the manager's.
 	Namespace string
 	// Now is the time on this machine.
@@ -66,6 +68,7 @@ type check struct {
 
 // checks are in the order in which a person would look.
 var checks = []check{
+	{"version", version},
 	{"kinds", kinds},
 	{"controllers", controllers},
 	{"webhook", webhooks},

@@ -2,10 +2,7 @@ package doctor
 
 import (
 	"context"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilversion "k8s.io/apimachinery/pkg/util/version"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tidegate.io/tidegate/schemas/v1alpha1"
@@ -26,18 +24,30 @@ import (
 )
 
 const (
-	// ownWebhook judges Tidegate's own kinds.
-	ownWebhook = "tidegate"
-	// optionalWebhook is asked about certificates, which nobody waits for.
-	optionalWebhook = "certificates.tidegate.io"
-	certSecret      = "tidegate-webhook-cert"
-	// certLeft is how long before its end a certificate should have been renewed.
-	certLeft = 7 * 24 * time.Hour
 	// leaseLate is after how long without a sign a leader is taken for dead.
 	leaseLate = time.Minute
 	// skewMost is how far clocks may be apart.
 	skewMost = 5 * time.Second
 )
+
+// oldest is the first version that serves what the chart brings: ValidatingAdmissionPolicy
+// and MutatingAdmissionPolicy in v1.
+const oldest = "1.36"
+
+func version(_ context.Context, c Cluster) ([]Finding, error) {
+	text, err := c.Version()
+	if err != nil {
+		return nil, err
+	}
+	v, err := utilversion.ParseGeneric(text)
+	if err != nil {
+		return nil, err
+	}
+	if !v.AtLeast(utilversion.MustParseGeneric(oldest)) {
+		return []Finding{failed("upgrade the cluster", "wanted Kubernetes %s or newer, which serves the admission policies that the gate is made of, found %s", oldest, text)}, nil
+	}
+	return []Finding{ok("Kubernetes %s", text)}, nil
+}
 
 func kinds(_ context.Context, c Cluster) ([]Finding, error) {
 	served, err := c.Served(v1alpha1.GroupVersion.String())
@@ -61,99 +71,6 @@ func controllers(ctx context.Context, c Cluster) ([]Finding, error) {
 		return []Finding{failed("start kube-controller-manager with --use-service-account-credentials", gates.SharedMessage)}, nil
 	}
 	return []Finding{ok("the built-in controllers have identities of their own")}, nil
-}
-
-func webhooks(ctx context.Context, c Cluster) ([]Finding, error) {
-	var out []Finding
-	for _, name := range []string{ownWebhook, gates.WebhookName} {
-		var w admissionregistrationv1.ValidatingWebhookConfiguration
-		err := c.Client.Get(ctx, client.ObjectKey{Name: name}, &w)
-		if apierrors.IsNotFound(err) {
-			out = append(out, failed("helm upgrade the chart; see that the manager runs: kubectl -n "+c.Namespace+" get pods",
-				"wanted ValidatingWebhookConfiguration %s, found none", name))
-			continue
-		}
-		if err != nil {
-			return out, err
-		}
-		problems := []string{}
-		for i := range w.Webhooks {
-			h := &w.Webhooks[i]
-			if h.Name == optionalWebhook {
-				continue
-			}
-			if h.FailurePolicy == nil || *h.FailurePolicy != admissionregistrationv1.Fail {
-				problems = append(problems, h.Name+" does not fail closed")
-			}
-			if h.ObjectSelector != nil && len(h.ObjectSelector.MatchLabels)+len(h.ObjectSelector.MatchExpressions) > 0 {
-				problems = append(problems, h.Name+" leaves objects out by their labels")
-			}
-			if h.MatchPolicy == nil || *h.MatchPolicy != admissionregistrationv1.Equivalent {
-				problems = append(problems, h.Name+" does not match equivalent versions")
-			}
-			if block, _ := pem.Decode(h.ClientConfig.CABundle); block == nil {
-				problems = append(problems, h.Name+" has no caBundle")
-			}
-		}
-		if len(problems) > 0 {
-			out = append(out, failed("see that the manager runs, which puts it right: kubectl -n "+c.Namespace+" get pods", "%s: %s", name, strings.Join(problems, ", ")))
-			continue
-		}
-		out = append(out, ok("%s fails closed (%d webhooks)", name, len(w.Webhooks)))
-	}
-	return out, nil
-}
-
-// answers has the webhook refuse a Gate that nobody means.
-func answers(ctx context.Context, c Cluster) ([]Finding, error) {
-	gate := &v1alpha1.Gate{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "doctor-"},
-		Spec: v1alpha1.GateSpec{
-			Namespaces: v1alpha1.NamespaceScope{Names: []string{"tidegate-doctor"}},
-			Kinds:      []v1alpha1.GovernedKind{{Group: "coordination.k8s.io", Resources: []string{"leases"}}},
-		},
-	}
-	err := c.Client.Create(ctx, gate, client.DryRunAll)
-	switch {
-	case err == nil:
-		return []Finding{failed("kubectl get validatingwebhookconfiguration "+ownWebhook+" -o yaml", "wanted the webhook to refuse a Gate over leases (a dry run), found it admitted: the webhook is not asked")}, nil
-	case strings.Contains(err.Error(), "TG-GATE-SPEC"):
-		return []Finding{ok("the webhook answers")}, nil
-	case strings.Contains(err.Error(), "calling webhook"):
-		return []Finding{failed("kubectl -n "+c.Namespace+" get pods; until it answers, writes of governed kinds are refused", "wanted an answer of the webhook, found: %v", err)}, nil
-	case apierrors.IsForbidden(err):
-		return []Finding{{Level: Unknown, Message: fmt.Sprintf("asking the webhook needs the right to create gates: %v", err)}}, nil
-	}
-	return nil, err
-}
-
-func certificate(ctx context.Context, c Cluster) ([]Finding, error) {
-	var s corev1.Secret
-	if err := c.Client.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: certSecret}, &s); err != nil {
-		return nil, err
-	}
-	var out []Finding
-	for _, key := range []string{"ca.crt", "tls.crt"} {
-		block, _ := pem.Decode(s.Data[key])
-		if block == nil {
-			out = append(out, failed("see that the manager runs, which makes it: kubectl -n "+c.Namespace+" get pods", "wanted a certificate in %s of Secret %s, found none", key, certSecret))
-			continue
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return out, err
-		}
-		now := c.Now()
-		switch left := cert.NotAfter.Sub(now); {
-		case left <= 0 || cert.NotBefore.After(now):
-			out = append(out, failed("see the manager's log; it renews certificates by itself", "%s is valid from %s to %s", key, cert.NotBefore.Format(time.RFC3339), cert.NotAfter.Format(time.RFC3339)))
-		case left < certLeft:
-			out = append(out, warning("see the manager's log; it should have renewed it by now", "%s ends in %s", key, left.Round(time.Hour)))
-		default:
-			out = append(out, ok("%s is valid until %s", key, cert.NotAfter.Format(time.DateOnly)))
-		}
-	}
-	return out, nil
 }
 
 func lease(ctx context.Context, c Cluster) ([]Finding, error) {
@@ -194,6 +111,10 @@ func gateObjects(ctx context.Context, c Cluster) ([]Finding, error) {
 			out = append(out, warning("kubectl edit gate "+g.Name, "Gate %s governs no namespace", g.Name))
 		default:
 			out = append(out, ok("Gate %s governs %d namespaces", g.Name, len(g.Status.Namespaces)))
+		}
+		if b := g.Spec.BreakGlass; b != nil && len(b.Users)+len(b.Groups) == 0 {
+			out = append(out, warning("list who is on call in spec.breakGlass.users or .groups, or take spec.breakGlass away: kubectl edit gate "+g.Name,
+				"Gate %s: spec.breakGlass lists nobody, so nobody can be exempted when it matters", g.Name))
 		}
 		if len(g.Spec.Allow.Gateways) == 0 {
 			out = append(out, warning("list the gateway controllers in spec.allow.gateways: kubectl edit gate "+g.Name,

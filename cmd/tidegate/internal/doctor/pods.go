@@ -51,10 +51,20 @@ func podsOf(ctx context.Context, c Cluster, namespace string) (int, []Finding, e
 	for i := range list.Items {
 		p := &list.Items[i]
 		owner := metav1.GetControllerOf(p)
+		if _, mirror := p.Annotations[corev1.MirrorPodAnnotationKey]; mirror {
+			out = append(out, failed(fmt.Sprintf("take its file away on node %s (kubelet's staticPodPath)", p.Spec.NodeName),
+				"pod %s/%s is a static pod: it comes from a file on node %s, of which no admission is asked", namespace, p.Name, p.Spec.NodeName))
+			continue
+		}
 		if owner == nil || made[owner.UID] == nil {
 			out = append(out, failed(fmt.Sprintf("kubectl -n %s get pod %s -o yaml; delete it if nobody means it", namespace, p.Name),
-				"pod %s/%s was made by nothing that is there: it is older than the Gate, or a static pod", namespace, p.Name))
+				"pod %s/%s was made by nothing that is there: it is older than the Gate, or came in beside it", namespace, p.Name))
 			continue
+		}
+		for j := range p.Spec.EphemeralContainers {
+			e := &p.Spec.EphemeralContainers[j]
+			out = append(out, warning(fmt.Sprintf("evict the pod when the work in it is done, since a container for debugging stays: kubectl drain, or the eviction of pod %s", p.Name),
+				"pod %s/%s has container %q (%s) for debugging", namespace, p.Name, e.Name, e.Image))
 		}
 		if d := strange(made[owner.UID], &p.Spec, rolling[owner.UID]); len(d) > 0 {
 			out = append(out, failed("kubectl get mutatingwebhookconfigurations,mutatingadmissionpolicies: something changes pods on their way; exclude the namespace there",
@@ -90,5 +100,11 @@ func strange(template, pod *corev1.PodSpec, rolling bool) []string {
 	}
 	compare("container", template.Containers, pod.Containers)
 	compare("init container", template.InitContainers, pod.InitContainers)
+	for what, is := range map[string]bool{"network": pod.HostNetwork && !template.HostNetwork, "processes": pod.HostPID && !template.HostPID, "IPC": pod.HostIPC && !template.HostIPC} {
+		if is {
+			out = append(out, "it shares the node's "+what)
+		}
+	}
+	slices.Sort(out)
 	return out
 }

@@ -8,6 +8,9 @@ import (
 	"strings"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"tidegate.io/tidegate/webhook/govern"
 )
 
 // power is a right that goes around the gate, or takes it away.
@@ -19,20 +22,28 @@ type power struct {
 	verbs     []string
 	// names are what the right must be for; nil: for whatever.
 	names func(c Cluster) []string
-	// home is true where a Role counts that is in the manager's namespace or in kube-system.
-	home bool
+	// home is the namespace in which a Role counts as well; nil: none does.
+	home func(c Cluster) string
 }
+
+func managers(c Cluster) string { return c.Namespace }
+
+func system(Cluster) string { return metav1.NamespaceSystem }
 
 var powers = []power{
 	{
 		what: "act as the manager (impersonate)", groups: []string{""}, resources: []string{"serviceaccounts", "users"}, verbs: []string{"impersonate"},
-		names: func(c Cluster) []string { return []string{managerAccount, c.identity()} }, home: true,
+		names: func(c Cluster) []string { return []string{managerAccount, c.identity()} }, home: managers,
 	},
 	{
 		what: "get a token of the manager", groups: []string{""}, resources: []string{"serviceaccounts/token"}, verbs: []string{"create"},
-		names: func(Cluster) []string { return []string{managerAccount} }, home: true,
+		names: func(Cluster) []string { return []string{managerAccount} }, home: managers,
 	},
-	{what: "read the Secrets of Tidegate's namespace", groups: []string{""}, resources: []string{"secrets"}, verbs: []string{"get", "list", "watch"}, home: true},
+	{
+		what: "get a token of a built-in controller, which the gate lets write", groups: []string{""}, resources: []string{"serviceaccounts/token"}, verbs: []string{"create"},
+		names: func(Cluster) []string { return govern.Accounts() }, home: system,
+	},
+	{what: "read the Secrets of Tidegate's namespace", groups: []string{""}, resources: []string{"secrets"}, verbs: []string{"get", "list", "watch"}, home: managers},
 	{
 		what: "write webhook configurations", groups: []string{"admissionregistration.k8s.io"}, resources: []string{"validatingwebhookconfigurations", "mutatingwebhookconfigurations"},
 		verbs: []string{"create", "update", "patch", "delete", "deletecollection"},
@@ -74,7 +85,7 @@ func harmless(s rbacv1.Subject, c Cluster) bool {
 	case rbacv1.GroupKind:
 		return s.Name == "system:masters"
 	}
-	return s.Name == "system:kube-controller-manager" || s.Name == "system:kube-scheduler" || s.Name == c.identity()
+	return s.Name == "system:apiserver" || s.Name == "system:kube-controller-manager" || s.Name == "system:kube-scheduler" || s.Name == c.identity()
 }
 
 // clusterAccounts are built-in controllers whose work takes such rights.
@@ -108,7 +119,7 @@ func rights(ctx context.Context, c Cluster) ([]Finding, error) {
 			key = namespace + key
 		}
 		for i, p := range powers {
-			if namespace != "" && (!p.home || namespace != c.Namespace) {
+			if namespace != "" && (p.home == nil || namespace != p.home(c)) {
 				continue
 			}
 			if !slices.ContainsFunc(rules[key], func(r rbacv1.PolicyRule) bool { return grants(&r, p, c) }) {

@@ -96,6 +96,8 @@ func (o Object) Title() string {
 type Report struct {
 	// Version is that of the program.
 	Version string
+	// Command is what looked, for the title of a form that has one; empty is tidegate check.
+	Command string
 	Objects []Object
 }
 

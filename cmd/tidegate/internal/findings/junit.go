@@ -1,6 +1,7 @@
 package findings
 
 import (
+	"cmp"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -51,7 +52,7 @@ type (
 const noTime = "0"
 
 func junit(w io.Writer, r Report) error {
-	all := junitSuites{Name: "tidegate check", Time: noTime}
+	all := junitSuites{Name: cmp.Or(r.Command, "tidegate check"), Time: noTime}
 	for _, o := range r.Objects {
 		if n := len(all.Suites); n == 0 || all.Suites[n-1].Name != o.File {
 			all.Suites = append(all.Suites, junitSuite{Name: o.File, Time: noTime})

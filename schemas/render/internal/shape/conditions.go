@@ -132,6 +132,23 @@ func Grants(v cue.Value, name string) bool {
 // whatever the values are.
 func demanded(v cue.Value) []string {
 	var out []string
+	for _, f := range spelled(v) {
+		if f.Constraint == token.NOT {
+			out = append(out, f.name)
+		}
+	}
+	return out
+}
+
+// spelledField is a field as it stands in the source.
+type spelledField struct {
+	name string
+	*ast.Field
+}
+
+// spelled are the fields that the source of the struct v declares by name.
+func spelled(v cue.Value) []spelledField {
+	var out []spelledField
 	for _, e := range conjuncts(v) {
 		s, ok := e.(*ast.StructLit)
 		if !ok {
@@ -142,8 +159,8 @@ func demanded(v cue.Value) []string {
 			if !ok {
 				continue
 			}
-			if name, _, err := ast.LabelName(f.Label); err == nil && f.Constraint == token.NOT {
-				out = append(out, name)
+			if name, _, err := ast.LabelName(f.Label); err == nil {
+				out = append(out, spelledField{name, f})
 			}
 		}
 	}

@@ -284,6 +284,26 @@ func Dependent(v cue.Value) bool {
 	return found
 }
 
+// DependentAnywhere is Dependent for v and for the definitions that it is written with: what
+// stands in one of #Variables may refer to a field as well.
+func DependentAnywhere(v cue.Value) bool { return dependentWithin(v, maxReferences) }
+
+// maxReferences is how many definitions are followed, each of which stands for the next.
+const maxReferences = 16
+
+func dependentWithin(v cue.Value, left int) bool {
+	if left == 0 || Dependent(v) {
+		return true
+	}
+	if op, parts := v.Expr(); op == cue.AndOp || op == cue.OrOp {
+		return slices.ContainsFunc(parts, func(p cue.Value) bool { return dependentWithin(p, left-1) })
+	}
+	if _, path := v.ReferencePath(); len(path.Selectors()) > 0 {
+		return dependentWithin(cue.Dereference(v), left-1)
+	}
+	return false
+}
+
 // Literal says whether v is written with nothing but literals, types and validators, so that
 // what it accepts can depend on nothing. It is no proof of the contrary where it is false.
 func Literal(v cue.Value) bool {
@@ -376,27 +396,16 @@ func fields(v cue.Value) []fieldOf {
 // writtenFields are the fields that the source of v names.
 func writtenFields(v cue.Value) []fieldOf {
 	var out []fieldOf
-	for _, e := range conjuncts(v) {
-		s, ok := e.(*ast.StructLit)
-		if !ok {
+	for _, f := range spelled(v) {
+		if slices.ContainsFunc(out, func(o fieldOf) bool { return o.name == f.name }) {
 			continue
 		}
-		for _, d := range s.Elts {
-			f, ok := d.(*ast.Field)
-			if !ok {
-				continue
-			}
-			name, _, err := ast.LabelName(f.Label)
-			if err != nil || slices.ContainsFunc(out, func(o fieldOf) bool { return o.name == name }) {
-				continue
-			}
-			sel := cue.Str(name)
-			for _, s := range []cue.Selector{sel, sel.Required(), sel.Optional()} {
-				if value := v.LookupPath(cue.MakePath(s)); value.Exists() {
-					needed := f.Constraint == token.NOT || f.Constraint == token.ILLEGAL && NeedsValue(value)
-					out = append(out, fieldOf{name: name, value: value, required: needed})
-					break
-				}
+		sel := cue.Str(f.name)
+		for _, s := range []cue.Selector{sel, sel.Required(), sel.Optional()} {
+			if value := v.LookupPath(cue.MakePath(s)); value.Exists() {
+				needed := f.Constraint == token.NOT || f.Constraint == token.ILLEGAL && NeedsValue(value)
+				out = append(out, fieldOf{name: f.name, value: value, required: needed})
+				break
 			}
 		}
 	}

@@ -8,7 +8,11 @@
 // file and line, since an attempt that is read wrongly would pass or fail for no reason.
 package attempt
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // Kind says on which side an attempt stands.
 type Kind string
@@ -46,6 +50,8 @@ const (
 	Labelled Place = "labelled"
 	// Strict is a namespace of Gate strict, which allows no evictions and nothing else.
 	Strict Place = "strict"
+	// Glass is a namespace of Gate glass, which allows exemptions.
+	Glass Place = "glass"
 	// Ungoverned is a namespace that no Gate governs.
 	Ungoverned Place = "open"
 	// Nowhere is no namespace at all.
@@ -101,7 +107,9 @@ type Attempt struct {
 	Alone bool `yaml:"alone,omitempty"`
 	// Manager is whether the manager runs while the requests are made.
 	Manager ManagerState `yaml:"manager,omitempty"`
-	// Timeout bounds each part of the attempt: setup, requests, looking afterwards.
+	// Timeout bounds setup, the requests, and looking afterwards, each. Without it setup has
+	// MaxTimeout, the others DefaultTimeout: how long a cluster takes to bring something into
+	// service is no finding.
 	Timeout Duration `yaml:"timeout,omitempty"`
 }
 
@@ -154,6 +162,8 @@ type Impersonation struct {
 	User   string   `yaml:"user,omitempty"`
 	UID    string   `yaml:"uid,omitempty"`
 	Groups []string `yaml:"groups,omitempty"`
+	// Extra may be claimed by whoever RBAC lets claim it.
+	Extra map[string][]string `yaml:"extra,omitempty"`
 }
 
 // Step is one thing done before. Exactly one of Apply, Request, Wait and Capture is set.
@@ -233,6 +243,9 @@ type Request struct {
 	Capture map[string]string `yaml:"capture,omitempty"`
 	// Expect overrides the attempt's.
 	Expect *Expect `yaml:"expect,omitempty"`
+	// Within, in setup alone, makes it again until it is answered as expected: what the API
+	// server learns after a moment is waited for by asking it.
+	Within Duration `yaml:"within,omitempty"`
 }
 
 // Preconditions of a delete.
@@ -380,7 +393,36 @@ func (a *Attempt) All() []Request {
 	return a.Requests
 }
 
-// Within is how long a part of the attempt may take.
+// disturbing are the groups whose objects are about every namespace.
+var disturbing = []string{"admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io"}
+
+// Disturbs says whether an attempt writes what others rest on, though it does not say that
+// it plays alone: if it succeeded, what was found of the others would say little.
+func (a *Attempt) Disturbs() bool {
+	return slices.ContainsFunc(a.All(), func(r Request) bool {
+		version, kind := r.APIVersion, ""
+		if body, ok := r.Body.(map[string]any); ok {
+			if v, ok := body["apiVersion"].(string); ok && version == "" {
+				version = v
+			}
+			kind, _ = body["kind"].(string)
+		}
+		group, _, _ := strings.Cut(version, "/")
+		reads := slices.Contains([]string{"get", "list", "watch"}, r.Verb)
+		return !reads && !r.DryRun && (slices.Contains(disturbing, group) ||
+			group == "tidegate.io" && (r.Resource == "gates" || kind == "Gate"))
+	})
+}
+
+// SetupWithin is how long setup may take.
+func (a *Attempt) SetupWithin() time.Duration {
+	if a.Timeout == 0 {
+		return MaxTimeout
+	}
+	return time.Duration(a.Timeout)
+}
+
+// Within is how long the requests may take, and looking afterwards.
 func (a *Attempt) Within() time.Duration {
 	if a.Timeout == 0 {
 		return DefaultTimeout

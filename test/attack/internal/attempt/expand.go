@@ -20,7 +20,7 @@ var (
 )
 
 // known are the variables that a runner sets before anything of an attempt is done.
-var known = []string{"namespace", "id", "open", "system", "identity", "webhook", "now", "soon", "i"}
+var known = []string{"namespace", "id", "open", "system", "identity", "webhook", "now", "shortly", "soon", "i"}
 
 // ofRelease are those that a Release sets besides.
 var ofRelease = []string{"release", "set", "revision", "rollout", "pod", "replicaset", "uid", "digest"}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,14 +19,15 @@ import (
 // maxFile bounds a file: bodies that are larger are generated.
 const maxFile = 4 << 20
 
-// Read reads every .yaml and .yml file below the directories, in the order of their paths.
+// Read reads every .yaml and .yml file below the directories, each once, in the order of
+// their paths.
 // The error has every mistake of every file.
 func Read(dirs ...string) ([]*Attempt, error) {
 	var (
 		out  []*Attempt
 		errs []error
 	)
-	ids := map[string]string{}
+	ids, seen := map[string]string{}, map[string]bool{}
 	for _, dir := range dirs {
 		paths, err := files(dir)
 		if err != nil {
@@ -35,6 +37,13 @@ func Read(dirs ...string) ([]*Attempt, error) {
 			errs = append(errs, fmt.Errorf("%s: wanted files *.yaml, found none", dir))
 		}
 		for _, path := range paths {
+			// A directory may be named together with one that it is in.
+			if whole, err := filepath.Abs(path); err == nil {
+				if seen[whole] {
+					continue
+				}
+				seen[whole] = true
+			}
 			a, err := readFile(path)
 			if err != nil {
 				errs = append(errs, err)
@@ -113,17 +122,27 @@ var lineOf = regexp.MustCompile(`(?:yaml: )?line (\d+): `)
 // Parse reads one file. Each mistake in the error begins with file:line where the line is known.
 func Parse(path string, raw []byte) (*Attempt, error) {
 	d := yaml.NewDecoder(bytes.NewReader(raw))
-	d.KnownFields(true)
-	a := &Attempt{File: path, Open: bytes.Contains(raw, []byte("${open}"))}
-	if err := d.Decode(a); err != nil {
+	var root, rest yaml.Node
+	if err := d.Decode(&root); err != nil {
 		if errors.Is(err, io.EOF) {
 			return nil, fmt.Errorf("%s: wanted an attempt, found nothing", path)
 		}
-		return nil, located(path, err)
+		return nil, located(path, err.Error())
 	}
-	var rest yaml.Node
-	if err := d.Decode(&rest); !errors.Is(err, io.EOF) {
+	if err := d.Decode(&rest); err == nil {
 		return nil, fmt.Errorf("%s:%d: wanted one attempt in a file, found another document", path, rest.Line)
+	} else if !errors.Is(err, io.EOF) {
+		return nil, located(path, err.Error())
+	}
+	a := &Attempt{File: path, Open: bytes.Contains(raw, []byte("${open}"))}
+	if unknown := unknownKeys(&root, reflect.TypeFor[Attempt]()); len(unknown) > 0 {
+		return nil, located(path, unknown...)
+	}
+	if err := root.Decode(a); err != nil {
+		if te, ok := errors.AsType[*yaml.TypeError](err); ok {
+			return nil, located(path, te.Errors...)
+		}
+		return nil, located(path, err.Error())
 	}
 	if a.Name == "" {
 		a.Name = strings.ReplaceAll(strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)), "-", " ")
@@ -134,25 +153,23 @@ func Parse(path string, raw []byte) (*Attempt, error) {
 	if a.Manager == "" {
 		a.Manager = Running
 	}
-	problems := a.problems()
-	problems = append(problems, a.undefined(raw)...)
-	errs := make([]error, 0, len(problems))
-	for _, p := range problems {
-		errs = append(errs, fmt.Errorf("%s: %s", path, p))
+	var problems []string
+	for _, p := range a.problems() {
+		if line := lineAt(&root, p); line > 0 {
+			p = fmt.Sprintf("line %d: %s", line, p)
+		}
+		problems = append(problems, p)
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
+	if problems = append(problems, a.undefined(raw)...); len(problems) > 0 {
+		return nil, located(path, problems...)
 	}
 	return a, nil
 }
 
-func located(path string, err error) error {
-	texts := []string{err.Error()}
-	if te, ok := errors.AsType[*yaml.TypeError](err); ok {
-		texts = te.Errors
-	}
-	errs := make([]error, 0, len(texts))
-	for _, t := range texts {
+// located puts file and line in front of mistakes.
+func located(path string, mistakes ...string) error {
+	errs := make([]error, 0, len(mistakes))
+	for _, t := range mistakes {
 		line := ""
 		if m := lineOf.FindStringSubmatch(t); m != nil {
 			line, t = ":"+m[1], strings.Replace(t, m[0], "", 1)
@@ -167,8 +184,8 @@ func (a *Attempt) problems() []string {
 	p := &problems{}
 	p.require(a.About != "", "about: wanted a sentence, found none")
 	p.require(a.Kind == Hostile || a.Kind == Legitimate, "kind: wanted attempt or legitimate, found %q", a.Kind)
-	p.require(slices.Contains([]Place{Governed, Labelled, Strict, Ungoverned, Nowhere}, a.Namespace),
-		"namespace: wanted governed, labelled, strict, open or none, found %q", a.Namespace)
+	p.require(slices.Contains([]Place{Governed, Labelled, Strict, Glass, Ungoverned, Nowhere}, a.Namespace),
+		"namespace: wanted governed, labelled, strict, glass, open or none, found %q", a.Namespace)
 	p.require(a.Manager == Running || a.Manager == Stopped, "manager: wanted running or stopped, found %q", a.Manager)
 	p.require(a.Within() <= MaxTimeout, "timeout: wanted at most %s, found %s", MaxTimeout, a.Within())
 	p.require(count(a.Request != nil, len(a.Requests) > 0, a.Review != nil) == 1, "wanted exactly one of request, requests and review")
@@ -268,6 +285,7 @@ func (p *problems) request(where string, r Request, setup bool) {
 	p.require(count(r.Body != nil, r.BodyBase64 != "", len(r.Edit) > 0) <= 1, "%s: wanted one of body, bodyBase64 and edit", where)
 	p.require(len(r.Edit) == 0 || r.Verb == "update", "%s: edit: wanted verb update, found %q", where, r.Verb)
 	p.require(len(r.Fill) == 0 || r.Body != nil, "%s: fill: wanted a body to fill", where)
+	p.require(setup || r.Within == 0, "%s: within is for requests of setup; what is tried is tried once, or as often as repeat says", where)
 	p.repeat(where, r.Repeat, r.Concurrency)
 	p.fill(where, r.Fill)
 	for name := range r.Capture {

@@ -35,12 +35,24 @@ func (r *Results) UnmarshalYAML(n *yaml.Node) error {
 		return err
 	}
 	for _, w := range words {
+		if w == "denied by policy" { // in full
+			w = string(Denied)
+		}
 		if !slices.Contains([]Result{Denied, Rejected, Allowed, Admitted}, Result(w)) {
 			return fmt.Errorf("line %d: wanted denied, rejected, allowed or admitted, found %q", n.Line, w)
 		}
 		*r = append(*r, Result(w))
 	}
 	return nil
+}
+
+// UnmarshalYAML reads an expectation; a word or a list of words is its result.
+func (e *Expect) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind != yaml.MappingNode {
+		return e.Result.UnmarshalYAML(n)
+	}
+	type plain Expect // The keys were looked at before; see unknownKeys.
+	return n.Decode((*plain)(e))
 }
 
 // Texts is one text or a list.

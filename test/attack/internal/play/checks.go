@@ -86,7 +86,7 @@ func (s *scene) await(ctx context.Context, c attempt.Check, before []unstructure
 	if c.Within == 0 {
 		return s.check(ctx, c, before)
 	}
-	within := time.Duration(c.Within)
+	within := s.patient(time.Duration(c.Within))
 	asked := poll(ctx, within, func(ctx context.Context) (bool, error) {
 		var p string
 		if p, err = s.check(ctx, c, before); err != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -67,6 +68,11 @@ func (o Outcome) Pass() bool { return o.Err == nil && len(o.Problems) == 0 }
 type Options struct {
 	// Parallel is how many attempts play side by side.
 	Parallel int
+	// Seed is for the order in which attempts are played; 0 is the order given.
+	Seed uint64
+	// Patience multiplies every time limit, for a machine that has much else to do; 0 is 1.
+	// What is waited for is asked about again and again, so that patience costs no time.
+	Patience float64
 	// Done is told of each outcome, one at a time.
 	Done func(Outcome)
 	// Down is told when the manager is not ready though nobody stopped it. What was found
@@ -81,12 +87,13 @@ func Play(ctx context.Context, w World, attempts []*attempt.Attempt, o Options) 
 	scenes := make([]*scene, len(attempts))
 	outcomes := make([]Outcome, len(attempts))
 	var shared, alone, stopped []int
-	for i, a := range attempts {
-		scenes[i] = newScene(w, a)
+	for _, i := range order(len(attempts), o.Seed) {
+		a := attempts[i]
+		scenes[i] = newScene(w, a, o.Patience)
 		switch {
 		case a.Manager == attempt.Stopped:
 			stopped = append(stopped, i)
-		case a.Alone:
+		case a.Alone || a.Disturbs():
 			alone = append(alone, i)
 		default:
 			shared = append(shared, i)
@@ -134,6 +141,18 @@ func Play(ctx context.Context, w World, attempts []*attempt.Attempt, o Options) 
 	return outcomes, ctx.Err()
 }
 
+// order is 0 to n-1, shuffled where there is a seed.
+func order(n int, seed uint64) []int {
+	if seed != 0 {
+		return rand.New(rand.NewPCG(seed, seed)).Perm(n) // The same seed, the same order.
+	}
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i
+	}
+	return out
+}
+
 func sideBySide(which []int, parallel int, do func(int)) {
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, max(parallel, 1))
@@ -149,10 +168,11 @@ func sideBySide(which []int, parallel int, do func(int)) {
 
 // scene is one attempt while it is played.
 type scene struct {
-	world   World
-	attempt *attempt.Attempt
-	took    time.Duration
-	err     error
+	world    World
+	attempt  *attempt.Attempt
+	patience float64
+	took     time.Duration
+	err      error
 	// found and problems are in the order in which they came up.
 	found, problems []string
 
@@ -160,13 +180,26 @@ type scene struct {
 	vars attempt.Vars
 }
 
-func newScene(w World, a *attempt.Attempt) *scene {
-	now := time.Now().UTC()
-	return &scene{world: w, attempt: a, vars: attempt.Vars{
+func newScene(w World, a *attempt.Attempt, patience float64) *scene {
+	s := &scene{world: w, attempt: a, patience: max(patience, 1), vars: attempt.Vars{
 		"id": a.ID, "namespace": world.NamespaceName(a.Namespace, a.ID), "open": world.OpenName(a.ID),
 		"system": world.System, "identity": world.Identity, "webhook": w.WebhookURL(),
-		"now": now.Format(time.RFC3339), "soon": now.Add(15 * time.Minute).Format(time.RFC3339),
 	}}
+	s.clock()
+	return s
+}
+
+// clock sets the variables that are times.
+func (s *scene) clock() {
+	now := time.Now().UTC()
+	for name, after := range map[string]time.Duration{"now": 0, "shortly": 20 * time.Second, "soon": 15 * time.Minute} {
+		s.assign(name, now.Add(after).Format(time.RFC3339))
+	}
+}
+
+// patient is a time limit of a file's, or of the suite's own.
+func (s *scene) patient(limit time.Duration) time.Duration {
+	return time.Duration(float64(limit) * s.patience)
 }
 
 func (s *scene) variables() attempt.Vars {
@@ -184,12 +217,13 @@ func (s *scene) assign(name, value string) {
 func (s *scene) namespace() string { return s.variables()["namespace"] }
 
 // bounded gives a part of the attempt its time.
-func (s *scene) bounded(ctx context.Context, part string, do func(context.Context) error) {
+func (s *scene) bounded(ctx context.Context, part string, limit time.Duration, do func(context.Context) error) {
 	if s.err != nil {
 		return
 	}
 	began := time.Now()
-	ctx, cancel := context.WithTimeoutCause(ctx, s.attempt.Within(), fmt.Errorf("it took longer than %s", s.attempt.Within()))
+	limit = s.patient(limit)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it took longer than %s", limit))
 	defer cancel()
 	if err := do(ctx); err != nil {
 		if cause := context.Cause(ctx); cause != nil {
@@ -201,7 +235,8 @@ func (s *scene) bounded(ctx context.Context, part string, do func(context.Contex
 }
 
 func (s *scene) setup(ctx context.Context) {
-	s.bounded(ctx, "setup", func(ctx context.Context) error {
+	s.bounded(ctx, "setup", s.attempt.SetupWithin(), func(ctx context.Context) error {
+		s.clock()
 		if s.attempt.Release != nil {
 			release, err := attempt.Expanded(*s.attempt.Release, s.variables())
 			if err != nil {
@@ -233,23 +268,7 @@ func (s *scene) step(ctx context.Context, step attempt.Step) error {
 	case len(step.Apply) > 0:
 		return s.apply(ctx, step)
 	case step.Request != nil:
-		if step.Request.As == nil {
-			step.Request.As = step.As
-		}
-		expect := step.Request.Expect
-		if expect == nil {
-			expect = &attempt.Expect{Result: attempt.Results{attempt.Allowed}}
-		}
-		answers, err := s.request(ctx, *step.Request)
-		if err != nil {
-			return err
-		}
-		for _, a := range answers {
-			if problems := judge(*expect, a); len(problems) > 0 {
-				return fmt.Errorf("%s: %s", summary(*step.Request), strings.Join(problems, "; "))
-			}
-		}
-		return nil
+		return s.prepare(ctx, step)
 	case step.Wait != nil:
 		problem, err := s.await(ctx, *step.Wait, nil)
 		if err == nil && problem != "" {
@@ -259,6 +278,47 @@ func (s *scene) step(ctx context.Context, step attempt.Step) error {
 	default:
 		return s.capture(ctx, *step.Capture)
 	}
+}
+
+// prepare makes a request of setup, again and again where it says within.
+func (s *scene) prepare(ctx context.Context, step attempt.Step) error {
+	r := *step.Request
+	if r.As == nil {
+		r.As = step.As
+	}
+	expect := r.Expect
+	if expect == nil {
+		expect = &attempt.Expect{Result: attempt.Results{attempt.Allowed}}
+	}
+	once := func(ctx context.Context) (problem string, err error) {
+		answers, err := s.request(ctx, r)
+		if err != nil {
+			return "", err
+		}
+		for _, a := range answers {
+			if problems := judge(*expect, a); len(problems) > 0 {
+				return fmt.Sprintf("%s: %s", summary(r), strings.Join(problems, "; ")), nil
+			}
+		}
+		return "", nil
+	}
+	var problem string
+	var err error
+	if r.Within == 0 {
+		problem, err = once(ctx)
+	} else {
+		err = poll(ctx, s.patient(time.Duration(r.Within)), func(ctx context.Context) (bool, error) {
+			p, err := once(ctx)
+			if err == nil {
+				problem = p
+			}
+			return err == nil && p == "", err
+		})
+	}
+	if problem != "" {
+		return errors.Join(errors.New(problem), err)
+	}
+	return err
 }
 
 func (s *scene) apply(ctx context.Context, step attempt.Step) error {
@@ -295,7 +355,7 @@ func (s *scene) capture(ctx context.Context, c attempt.Capture) error {
 		within = 10 * time.Second
 	}
 	last := ""
-	err := poll(ctx, within, func(ctx context.Context) (bool, error) {
+	err := poll(ctx, s.patient(within), func(ctx context.Context) (bool, error) {
 		list, err := s.world.Find(ctx, c.Object, s.namespace())
 		if err != nil {
 			return false, err
@@ -323,11 +383,11 @@ func (s *scene) capture(ctx context.Context, c attempt.Capture) error {
 // act makes the requests and looks at the world afterwards.
 func (s *scene) act(ctx context.Context) {
 	var before snapshots
-	s.bounded(ctx, "looking before", func(ctx context.Context) (err error) {
+	s.bounded(ctx, "looking before", s.attempt.Within(), func(ctx context.Context) (err error) {
 		before, err = s.look(ctx)
 		return err
 	})
-	s.bounded(ctx, "requests", func(ctx context.Context) error {
+	s.bounded(ctx, "requests", s.attempt.Within(), func(ctx context.Context) error {
 		stop, err := s.load(ctx)
 		if err != nil {
 			return err
@@ -335,7 +395,7 @@ func (s *scene) act(ctx context.Context) {
 		defer stop()
 		return s.requests(ctx)
 	})
-	s.bounded(ctx, "afterwards", func(ctx context.Context) error { return s.afterwards(ctx, before) })
+	s.bounded(ctx, "afterwards", s.attempt.Within(), func(ctx context.Context) error { return s.afterwards(ctx, before) })
 }
 
 // guarding is how long it may take to look at the guards and to put them right.
@@ -345,7 +405,7 @@ const guarding = 60 * time.Second
 // and not Tidegate's is cleared away without a word.
 func (s *scene) actAlone(ctx context.Context, was world.Guards) {
 	s.act(ctx)
-	ctx, cancel := context.WithTimeout(ctx, guarding)
+	ctx, cancel := context.WithTimeout(ctx, s.patient(guarding))
 	defer cancel()
 	differences, err := s.world.Restore(ctx, was)
 	if err != nil && s.err == nil {
@@ -353,11 +413,21 @@ func (s *scene) actAlone(ctx context.Context, was world.Guards) {
 	}
 	if s.attempt.Kind == attempt.Hostile {
 		for _, d := range differences {
-			if strings.Contains(d, "tidegate") || !strings.HasSuffix(d, " is new") {
+			if weakens(d) {
 				s.problem("%s", "Tidegate's guards: "+d)
 			}
 		}
 	}
+}
+
+// weakens says whether a difference takes something from Tidegate's guards. What is new adds
+// to them, or is somebody else's, unless it gives Tidegate's rights or is its identity.
+func weakens(difference string) bool {
+	if !strings.HasSuffix(difference, " is new") {
+		return true
+	}
+	kind, name, _ := strings.Cut(difference, " ")
+	return strings.Contains(name, "tidegate") && slices.Contains([]string{"clusterroles", "clusterrolebindings", "roles", "rolebindings", "secrets", "serviceaccounts"}, kind)
 }
 
 func (s *scene) problem(format string, args ...any) {

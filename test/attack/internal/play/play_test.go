@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -376,10 +377,105 @@ func TestOrder(t *testing.T) {
 	if _, err := play.Play(t.Context(), f, all[1:], play.Options{}); err != nil || slices.Contains(f.story, "stop") {
 		t.Errorf("the manager is stopped for those alone that ask for it, found %q, %v", f.story, err)
 	}
-	f.guards = []string{"clusterroles tidegate-manager is changed", "validatingwebhookconfigurations other is new"}
+	f.guards = []string{
+		"clusterroles tidegate-manager is changed", "validatingwebhookconfigurations other is new",
+		"validatingadmissionpolicies tidegate-gate-second is new", "clusterrolebindings other is new",
+	}
 	out, err = play.Play(t.Context(), f, all[1:2], play.Options{})
 	if err != nil || out[0].Pass() || len(out[0].Problems) != 1 || !strings.Contains(out[0].Problems[0], "tidegate-manager") {
 		t.Errorf("a guard that is not as it was is red, what others bring is not: %+v, %v", out[0], err)
+	}
+	f.guards = []string{"clusterrolebindings tidegate-manager-2 is new"}
+	if out, err = play.Play(t.Context(), f, all[1:2], play.Options{}); err != nil || out[0].Pass() {
+		t.Errorf("a new binding with Tidegate's name is red: %+v, %v", out[0], err)
+	}
+}
+
+// TestSeed plays in another order, the same for the same seed, and tells the outcomes in the
+// order of the files.
+func TestSeed(t *testing.T) {
+	var all []*attempt.Attempt
+	for i := range 20 {
+		all = append(all, parse(t, fmt.Sprintf("kind: attempt\nrequest: {method: POST, path: /%d}\nexpect: {result: denied}\n", i)))
+	}
+	story := func(seed uint64) []string {
+		f := newFake(t, status(http.StatusForbidden, byWebhook))
+		out, err := play.Play(t.Context(), f, all, play.Options{Parallel: 1, Seed: seed})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, o := range out {
+			if o.Attempt != all[i] || !o.Pass() {
+				t.Errorf("outcome %d is of another attempt, or red: %+v", i, o)
+			}
+		}
+		return f.story
+	}
+	as, one, again, other := story(0), story(1), story(1), story(2)
+	if as[0] != "POST /0" || as[19] != "POST /19" {
+		t.Errorf("without a seed it is the order of the files, found %q", as)
+	}
+	if slices.Equal(as, one) || !slices.Equal(one, again) || slices.Equal(one, other) || len(one) != 20 {
+		t.Errorf("wanted an order of its own for each seed, found %q, %q and %q", one, again, other)
+	}
+}
+
+// TestWhatDisturbsPlaysAlone though it does not say so: of an attempt on what others rest on.
+func TestWhatDisturbsPlaysAlone(t *testing.T) {
+	for request, want := range map[string]bool{
+		"{verb: delete, apiVersion: admissionregistration.k8s.io/v1, resource: validatingwebhookconfigurations, name: a}":               true,
+		"{verb: create, body: {apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicy, metadata: {name: a}}}":     true,
+		"{verb: create, body: {apiVersion: tidegate.io/v1alpha1, kind: Gate, metadata: {name: a}}}":                                     true,
+		"{verb: delete, dryRun: true, apiVersion: admissionregistration.k8s.io/v1, resource: validatingwebhookconfigurations, name: a}": false,
+		"{verb: get, apiVersion: apiextensions.k8s.io/v1, resource: customresourcedefinitions, name: a}":                                false,
+		"{verb: create, body: {apiVersion: v1, kind: Pod, metadata: {name: a}}}":                                                        false,
+	} {
+		a := parse(t, "kind: attempt\nrequest: "+request+"\nexpect: {result: denied}\n")
+		if a.Disturbs() != want {
+			t.Errorf("%s: wanted %v, found %v", request, want, !want)
+		}
+	}
+}
+
+// TestPreparation makes a request of setup until it is answered as expected, and not longer
+// than it says.
+func TestPreparation(t *testing.T) {
+	n := 0
+	later := func(f *fake, w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		n++
+		seen := n
+		f.mu.Unlock()
+		if seen < 3 {
+			status(http.StatusForbidden, byWebhook)(f, w, r)
+			return
+		}
+		status(201, "")(f, w, r)
+	}
+	file := "kind: legitimate\nsetup: [{request: {method: POST, path: /probe, within: %s}}]\nrequest: {method: POST, path: /a}\nexpect: allowed\n"
+	red(t, newFake(t, later), fmt.Sprintf(file, "30s"), "")
+	never := newFake(t, status(http.StatusForbidden, byWebhook))
+	out, err := play.Play(t.Context(), never, []*attempt.Attempt{parse(t, fmt.Sprintf(file, "300ms"))}, play.Options{})
+	if err != nil || out[0].Err == nil || !strings.Contains(out[0].Err.Error(), "wanted allowed, found denied") {
+		t.Errorf("what never comes true is an error: %+v, %v", out, err)
+	}
+}
+
+// TestPatience gives more time than the file does.
+func TestPatience(t *testing.T) {
+	slow := func(f *fake, w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-time.After(400 * time.Millisecond):
+		case <-r.Context().Done():
+		}
+		status(http.StatusForbidden, byWebhook)(f, w, r)
+	}
+	file := parse(t, "kind: attempt\ntimeout: 100ms\nrequest: {method: POST, path: /a}\nexpect: denied\n")
+	for patience, want := range map[float64]bool{1: false, 600: true} {
+		out, err := play.Play(t.Context(), newFake(t, slow), []*attempt.Attempt{file}, play.Options{Patience: patience})
+		if err != nil || out[0].Pass() != want {
+			t.Errorf("patience %v: wanted pass %v, found %+v, %v", patience, want, out, err)
+		}
 	}
 }
 

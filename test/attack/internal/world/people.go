@@ -168,6 +168,9 @@ func (w *World) Person(ctx context.Context, i *attempt.Identity) (*Person, error
 	set("Impersonate-User", i.Impersonate.User)
 	set("Impersonate-Uid", i.Impersonate.UID)
 	set("Impersonate-Group", i.Impersonate.Groups...)
+	for k, v := range i.Impersonate.Extra {
+		set("Impersonate-Extra-"+url.PathEscape(k), v...)
+	}
 	return &Person{Name: Describe(i), base: out.base, client: out.client, headers: headers}, nil
 }
 

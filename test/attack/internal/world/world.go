@@ -5,10 +5,13 @@
 package world
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,7 +44,7 @@ const (
 	label, labelValue = "attack", "governed"
 
 	// upTimeout bounds each wait while the world is made.
-	upTimeout = 90 * time.Second
+	upTimeout = 3 * time.Minute
 	// fieldManager is of what setup applies.
 	fieldManager = "attack-setup"
 )
@@ -113,7 +116,7 @@ func (w *World) up(ctx context.Context, o Options) error {
 		return err
 	}
 	began := time.Now()
-	for _, step := range []func(context.Context) error{w.grantRights, w.mapResources, w.makeTemplates, w.makeGates, w.trustWebhook} {
+	for _, step := range []func(context.Context) error{w.grantRights, w.mapResources, w.makeVolumes, w.makeTemplates, w.makeGates, w.trustWebhook} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -150,7 +153,9 @@ var rights = map[string][]string{
 	groupTeam:   {"tidegate-catalog-view"},
 	"approvers": {"tidegate-approve"},
 	"bypassers": {"tidegate-bypass"},
-	"platform":  {"tidegate-platform"},
+	// Who agrees to what bypassers ask for.
+	"seconds":  {"tidegate-bypass-approve"},
+	"platform": {"tidegate-platform"},
 }
 
 const (
@@ -186,6 +191,34 @@ func (w *World) mapResources(context.Context) error {
 		return fmt.Errorf("asking which resources there are: %w", err)
 	}
 	w.mapper = restmapper.NewDiscoveryRESTMapper(groups)
+	return nil
+}
+
+// volumes is how many claims can be bound: nobody makes volumes here.
+const volumes = 40
+
+// makeVolumes makes a default class and volumes of it, so that replicas with a volume of
+// their own come into service. Their nodes run no code, so nothing is ever written.
+func (w *World) makeVolumes(ctx context.Context) error {
+	const class = "standard"
+	objects := []map[string]any{{
+		"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "kubernetes.io/no-provisioner",
+		"metadata": map[string]any{"name": class, "annotations": map[string]any{"storageclass.kubernetes.io/is-default-class": "true"}},
+	}}
+	for i := range volumes {
+		objects = append(objects, map[string]any{
+			"apiVersion": "v1", "kind": "PersistentVolume", "metadata": map[string]any{"name": fmt.Sprintf("volume-%d", i)},
+			"spec": map[string]any{
+				"storageClassName": class, "capacity": map[string]any{"storage": "1Ti"}, "persistentVolumeReclaimPolicy": "Retain",
+				"accessModes": []any{"ReadWriteOnce"}, "hostPath": map[string]any{"path": "/nowhere"},
+			},
+		})
+	}
+	for _, o := range objects {
+		if err := w.Apply(ctx, o); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -233,6 +266,9 @@ func (w *World) makeGates(ctx context.Context) error {
 		"production": {"namespaces": map[string]any{"patterns": []any{"gated-*"}}, "allow": allow},
 		"labelled":   {"namespaces": map[string]any{"selector": map[string]any{"matchLabels": map[string]any{label: labelValue}}}, "allow": allow},
 		"strict":     {"namespaces": map[string]any{"patterns": []any{"strict-*"}}, "allow": map[string]any{"eviction": false, "gateways": []any{local.GatewayUser}}},
+		"glass": {"namespaces": map[string]any{"patterns": []any{"glass-*"}}, "allow": allow, "breakGlass": map[string]any{
+			"maxDuration": "1h", "approval": "SecondPerson", "afterwards": "Keep", "users": []any{"dora", "mallory"}, "groups": []any{"sre"},
+		}},
 	} {
 		spec["writers"] = []any{local.KwokUser}
 		if err := w.Apply(ctx, map[string]any{
@@ -252,6 +288,8 @@ func NamespaceName(p attempt.Place, id string) string {
 		return "labelled-" + id
 	case attempt.Strict:
 		return "strict-" + id
+	case attempt.Glass:
+		return "glass-" + id
 	case attempt.Ungoverned:
 		return "open-" + id
 	case attempt.Nowhere:
@@ -294,8 +332,46 @@ func (w *World) MakeNamespaces(ctx context.Context, attempts []*attempt.Attempt)
 	err := w.until(ctx, "the Gates to be in force for every namespace", upTimeout, func(ctx context.Context) (bool, string, error) {
 		return w.govern(ctx, governed)
 	})
+	if err != nil {
+		return err
+	}
+	err = w.judged(ctx, governed)
 	w.say(fmt.Sprintf("making the namespaces of %d files and waiting for the Gates", len(attempts)), began)
 	return err
+}
+
+// judged waits until the API server leaves every governed namespace to the webhook, by asking
+// it: what a Gate's status says, and what an API server has taken up, are a second apart.
+func (w *World) judged(ctx context.Context, governed map[string]bool) error {
+	somebody, err := w.Person(ctx, nil)
+	if err != nil {
+		return err
+	}
+	body := []byte(`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"probe"},"spec":{"selector":{"matchLabels":{"a":"b"}},` +
+		`"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"main","image":"a/b:1"}]}}}}`)
+	asking, bounded := errgroup.WithContext(ctx)
+	asking.SetLimit(8)
+	for name, is := range governed {
+		if !is {
+			continue
+		}
+		asking.Go(func() error {
+			return w.until(bounded, "the webhook to judge namespace "+name, upTimeout, func(ctx context.Context) (bool, string, error) {
+				req, err := somebody.Request(ctx, http.MethodPost, ResourcePath("apps/v1", "deployments", "", name, ""), url.Values{"dryRun": {"All"}}, bytes.NewReader(body))
+				if err != nil {
+					return false, "", err
+				}
+				req.Header.Set("Content-Type", "application/json")
+				_, answer, err := somebody.Do(req)
+				if err != nil {
+					return false, "", err
+				}
+				last := Message(answer)
+				return strings.Contains(last, ".gates.tidegate.io"), last, nil
+			})
+		})
+	}
+	return asking.Wait()
 }
 
 // govern says whether the Gates are in force and govern all namespaces that they should.
