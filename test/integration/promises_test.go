@@ -952,7 +952,8 @@ func (e *estate) change(edit func(*v1alpha1.ReleaseTemplate)) {
 	})
 }
 
-// edit publishes the source with pairs of texts replaced, and waits for the revision.
+// edit publishes the source with pairs of texts replaced, and waits until the sync is to the
+// revision: its name alone is in the status before it is made.
 func (e *estate) edit(revision string, pairs []string, more ...func(*v1alpha1.ReleaseTemplate)) {
 	e.t.Helper()
 	e.source = replaced(e.t, e.source, pairs...)
@@ -965,7 +966,8 @@ func (e *estate) edit(revision string, pairs []string, more ...func(*v1alpha1.Re
 	e.await(revision+" is published", func() bool {
 		template := webTemplate("web", nil)
 		e.get(template)
-		return brief(template.Status.LatestRevision) == revision
+		s := template.Status.Sync
+		return s != nil && brief(s.Target) == revision
 	})
 }
 

@@ -462,7 +462,7 @@ func (f *fleet) retained(t *testing.T) {
 		}
 		var names []string
 		for _, r := range list.Items {
-			names = append(names, r.Name)
+			names = append(names, brief(r.Name))
 		}
 		// The Rollouts that are kept refer to the first four.
 		return slices.Equal(names, []string{"web-1", "web-2", "web-3", "web-4", "web-7"})
