@@ -45,7 +45,7 @@ type process struct {
 	known map[string]bool
 	// served is how many requests it has answered.
 	served int
-	// inherited is the most memory that the parent had held when it started the child: the
+	// inherited is the most memory that the parent had held when the child had started: the
 	// system counts it as the child's own, since the child begins as a copy.
 	inherited int64
 	// seen is the most memory that the child was seen to hold.
@@ -69,7 +69,7 @@ func start(command []string, memory int64) (*process, error) {
 	cmd := exec.CommandContext(context.Background(), command[0], command[1:]...) //nolint:gosec // our own binary
 	p := &process{
 		stdin: inWrite, stdout: outRead, reader: bufio.NewReader(outRead), cmd: cmd,
-		exited: make(chan struct{}), said: &head{}, known: map[string]bool{}, inherited: ownPeak(),
+		exited: make(chan struct{}), said: &head{}, known: map[string]bool{},
 	}
 	cmd.Env = []string{fmt.Sprintf("GOMAXPROCS=%d", procs), "GOTRACEBACK=none"}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = inRead, outWrite, p.said
@@ -80,6 +80,7 @@ func start(command []string, memory int64) (*process, error) {
 		// kept until the child has ended by itself.
 		runtime.LockOSThread()
 		err := cmd.Start()
+		p.inherited = ownPeak() // not before: others in this process may take memory meanwhile
 		started <- err
 		if err == nil {
 			_ = cmd.Wait() // how it ended is in ProcessState
@@ -216,9 +217,13 @@ func (p *process) wentWrong(memory int64) (cause Cause, byItself bool) {
 	return CauseCrash, true
 }
 
+// vague is by how much the system's figures of memory may be wrong: each processor keeps what
+// it has not added up yet.
+const vague = 8 << 20
+
 // held is the most memory that the child, which has ended, held as far as is known.
 func (p *process) held() int64 {
-	if most := peak(p.cmd.ProcessState); most > p.inherited {
+	if most := peak(p.cmd.ProcessState); most > p.inherited+vague {
 		return most
 	}
 	return p.seen

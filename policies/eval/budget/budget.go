@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -17,7 +18,8 @@ import (
 )
 
 const (
-	// DefaultEach is the most time that one evaluation gets.
+	// DefaultEach is the most time that one evaluation gets to run. What the machine spends
+	// elsewhere does not count.
 	DefaultEach = time.Second
 	// reserve is the time that is kept for each of those that wait, as long as there is
 	// enough. An ordinary evaluation takes a tenth of a millisecond.
@@ -94,7 +96,11 @@ func (a *Account) Abandoned() int { return int(a.abandoned.Load()) }
 type Step struct {
 	cause atomic.Int32
 	began time.Time
-	share time.Duration
+	share allowance
+	// ran is how long it ran as far as can be told from outside, until the watch looked at
+	// it last. They are the watch's alone.
+	ran    time.Duration
+	looked time.Time
 	// heap is that of the process when the watch first saw the step, in bytes; 0 before.
 	// It is the watch's alone.
 	heap uint64
@@ -116,8 +122,8 @@ func (s *Step) Done() <-chan struct{} {
 	return s.done
 }
 
-// Share is the time that the step has.
-func (s *Step) Share() time.Duration { return s.share }
+// Share is the time that the step may run.
+func (s *Step) Share() time.Duration { return s.share.run }
 
 // Cancel ends the step.
 func (s *Step) Cancel() { s.end(CauseCaller) }
@@ -128,7 +134,7 @@ func (s *Step) Cancelled() bool { return Cause(s.cause.Load()) != CauseNone }
 // Err is why the step was ended, or nil.
 func (s *Step) Err() error {
 	if c := Cause(s.cause.Load()); c != CauseNone {
-		return &Error{Cause: c, Share: s.share}
+		return &Error{Cause: c, Share: s.share.run}
 	}
 	return nil
 }
@@ -161,6 +167,12 @@ func Each[T any](ctx context.Context, n int, each time.Duration, account func(i 
 	}
 	out := make([]Outcome[T], 0, n)
 	for len(out) < n {
+		if !enter(ctx) {
+			for range n - len(out) {
+				out = append(out, Outcome[T]{Err: &Error{Cause: CauseCaller}})
+			}
+			break
+		}
 		b := &batch[T]{
 			ctx: ctx, first: len(out), n: n, each: each, account: account, evaluate: evaluate,
 			done: make(chan struct{}), left: make(chan struct{}),
@@ -196,8 +208,10 @@ type batch[T any] struct {
 func (b *batch[T]) work() {
 	defer close(b.done)
 	w := watching{ctx: b.ctx, abandon: b.abandon}
+	w.inside.Store(true)
 	watch.add(&w)
 	defer watch.remove(&w)
+	defer w.leave()
 	for i := b.first; i < b.n; i++ {
 		var account *Account
 		if b.account != nil {
@@ -208,7 +222,7 @@ func (b *batch[T]) work() {
 		switch {
 		case account != nil && account.abandoned.Load() >= maxAbandoned:
 			o.Err = &Error{Cause: CauseStuck}
-		case b.ctx.Err() != nil || s.share <= 0:
+		case b.ctx.Err() != nil || s.share.last <= 0:
 			o.Err = &Error{Cause: CauseCaller}
 		default:
 			s.began = now()
@@ -275,7 +289,7 @@ func (b *batch[T]) abandon(s *Step) {
 			account.abandoned.Add(1) // the goroutine takes it back when it ends after all
 		}
 	}
-	b.out = append(b.out, Outcome[T]{Err: &Error{Cause: CauseAbandoned, Share: s.share}})
+	b.out = append(b.out, Outcome[T]{Err: &Error{Cause: CauseAbandoned, Share: s.share.run}})
 	close(b.left)
 }
 
@@ -286,15 +300,20 @@ func (b *batch[T]) take() []Outcome[T] {
 	return b.out
 }
 
+// allowance is the time of one evaluation: how long it may run, and how long it may last,
+// be the machine ever so busy with others, since those that follow need time as well.
+type allowance struct{ run, last time.Duration }
+
 // share is the time for the next of so many.
-func (b *batch[T]) share(left int) time.Duration {
+func (b *batch[T]) share(left int) allowance {
 	deadline, ok := b.ctx.Deadline()
 	if !ok {
-		return b.each
+		return allowance{run: b.each, last: math.MaxInt64 - grace}
 	}
 	remaining := time.Until(deadline)
 	others := time.Duration(left - 1)
-	return min(b.each, max(remaining/time.Duration(left), remaining-others*reserve))
+	last := max(remaining/time.Duration(left), remaining-others*reserve)
+	return allowance{run: min(b.each, last), last: last}
 }
 
 // Once runs one evaluation as Each does.

@@ -113,6 +113,7 @@ func TestOneThatFillsTheMemoryIsEnded(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a GiB")
 	}
+	runtime.GC() // what other tests left does not live
 	_, err := budget.Once(t.Context(), time.Minute, nil, func(s *budget.Step) (int, error) {
 		var kept [][]byte
 		for !s.Cancelled() && len(kept) < 1024 {

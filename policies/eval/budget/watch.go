@@ -2,6 +2,7 @@ package budget
 
 import (
 	"context"
+	"runtime"
 	"runtime/metrics"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,9 @@ const (
 	// growth is how much the heap may grow while one evaluation runs, in bytes, beyond what
 	// the collector lets it grow anyway.
 	growth = 128 << 20
+	// stride is the most that counts as time in which an evaluation ran, between one look and
+	// the next: where more has gone by, the whole process had to wait.
+	stride = 2 * tick
 	// young evaluations are not blamed for the memory: whatever is large takes longer.
 	young = 2 * tick
 	// recheck is how long one that was ended for its memory has to let go of it before the
@@ -26,6 +30,10 @@ type watching struct {
 	ctx     context.Context //nolint:containedctx // it lives as long as the batch
 	step    atomic.Pointer[Step]
 	abandon func(*Step)
+	// inside is whether it takes one of the places.
+	inside atomic.Bool
+	// looks is how often the watch saw it. It is the watch's alone.
+	looks int
 	// ended is when the watch first saw that ctx had ended. It is the watch's alone.
 	ended time.Time
 }
@@ -88,7 +96,16 @@ func (w *watcher) look(now time.Time, h *heap) bool {
 	}
 	used, live := h.read()
 	var oldest *Step
+	running := 0
 	for x := range w.running {
+		if x.step.Load() != nil {
+			running++
+		}
+	}
+	for x := range w.running {
+		if x.looks++; x.looks > patience {
+			x.leave()
+		}
 		s := x.step.Load()
 		if s == nil {
 			continue
@@ -96,9 +113,9 @@ func (w *watcher) look(now time.Time, h *heap) bool {
 		if s.heap == 0 {
 			s.heap = live + 1
 		}
-		took := now.Sub(s.began)
-		x.hurry(s, now, took)
-		if took > young && tooMuch(used, s.heap) && !s.Cancelled() && (oldest == nil || s.began.Before(oldest.began)) {
+		s.advance(now, running)
+		x.hurry(s, now)
+		if now.Sub(s.began) > young && tooMuch(used, s.heap) && !s.Cancelled() && (oldest == nil || s.began.Before(oldest.began)) {
 			oldest = s
 		}
 	}
@@ -109,20 +126,41 @@ func (w *watcher) look(now time.Time, h *heap) bool {
 	return true
 }
 
+// advance adds to the time in which the step ran what has gone by since the last look: the
+// part of it that it can have had among so many that run.
+func (s *Step) advance(now time.Time, running int) {
+	since := s.looked
+	if since.IsZero() {
+		since = s.began
+	}
+	s.looked = now
+	gone := min(now.Sub(since), stride)
+	if procs := runtime.GOMAXPROCS(0); running > procs {
+		gone = gone * time.Duration(procs) / time.Duration(running)
+	}
+	s.ran += gone
+}
+
+// over is by how much the step has used up its time; negative while it has not.
+func (s *Step) over(now time.Time) time.Duration {
+	return max(s.ran-s.share.run, now.Sub(s.began)-s.share.last)
+}
+
 // hurry ends a step whose time is up, and leaves one behind that does not heed it.
-func (x *watching) hurry(s *Step, now time.Time, took time.Duration) {
+func (x *watching) hurry(s *Step, now time.Time) {
 	if x.ctx.Err() != nil && x.ended.IsZero() {
 		x.ended = now
 	}
+	over := s.over(now)
 	switch {
-	case took > s.share-tick:
+	case over > -tick:
 		// Its share may be all the time that there is: then it is the one to name, and
 		// not whoever asked.
 		s.end(CauseTime)
 	case x.ctx.Err() != nil:
 		s.end(CauseCaller)
 	}
-	if took > s.share+grace || (!x.ended.IsZero() && now.Sub(x.ended) > grace) {
+	if over > grace || (!x.ended.IsZero() && now.Sub(x.ended) > grace) {
 		x.abandon(s)
 	}
 }
