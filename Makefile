@@ -7,10 +7,10 @@ export CGO_ENABLED ?= 0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X tidegate.io/tidegate/cmd/internal/version.Version=$(VERSION)
 
-TOOL          := go tool -modfile=tools/go.mod
+TOOL          := go tool -modfile=.ci/tools/go.mod
 CRD_DIR       := charts/tidegate/resources/crds
 # Nested modules: each pins heavy binaries and keeps them out of the product's go.mod.
-NESTED        := tools $(patsubst %/,%,$(sort $(dir $(wildcard test/cluster/binaries/*/go.mod))))
+NESTED        := .ci/tools $(patsubst %/,%,$(sort $(dir $(wildcard test/cluster/binaries/*/go.mod))))
 UNIT_PACKAGES  = $(shell go list ./... | grep -v -e /test/integration -e /test/cluster -e /test/attack$$)
 # What starts real programs; one package after the other, since each takes a machine to itself.
 CLUSTER_PACKAGES := ./test/cluster/... ./test/integration ./test/attack

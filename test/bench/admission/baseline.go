@@ -22,7 +22,8 @@ import (
 // baseline judges as a framework does that keeps nothing between two requests: it decodes
 // the object for each policy that has a match, converts the review by way of JSON, and asks
 // each policy by a query of its own, which is parsed and compiled then, with an input that
-// is converted then. Policies are compiled once, as there.
+// is converted then. Policies are compiled once, as there. Constraints are asked through an
+// entry rule that takes their parameters from the store, as the constraint framework has it.
 type baseline struct {
 	rules []rule
 	store storage.Store
@@ -35,9 +36,23 @@ type rule struct {
 	version    ast.RegoVersion
 	query      string
 	parameters any
+	// constraint is which one it is, of Gatekeeper's.
+	constraint *constraintKey
 	// review is the name under which the policy sees the request.
 	review string
 }
+
+type constraintKey struct{ kind, name string }
+
+// entry asks the template about each constraint of its kind.
+const entry = `package entry
+
+found[answer] {
+	asked := input.asked[_]
+	seen := {"review": input.review, "parameters": data.constraints[asked.kind][asked.name]}
+	data.template.violation[v] with input as seen
+	answer := {"asked": asked, "msg": v.msg, "details": object.get(v, "details", {})}
+}`
 
 type kinds struct {
 	Groups []string `json:"apiGroups"`
@@ -45,7 +60,7 @@ type kinds struct {
 }
 
 func newBaseline(p part) (*baseline, error) {
-	b := &baseline{store: inmem.NewFromObject(map[string]any{"inventory": map[string]any{}})}
+	b := &baseline{store: inmem.New()}
 	if p.Library == "" {
 		sources, err := deployPolicies(p.Policies)
 		if err != nil {
@@ -64,13 +79,21 @@ func newBaseline(p part) (*baseline, error) {
 	if err != nil {
 		return nil, err
 	}
+	constraints := map[string]any{}
 	for _, p := range pairs {
 		r, err := ruleOfConstraint(p)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", p.template.GetName(), err)
 		}
 		b.rules = append(b.rules, r)
+		named, ok := constraints[r.constraint.kind].(map[string]any)
+		if !ok {
+			named = map[string]any{}
+			constraints[r.constraint.kind] = named
+		}
+		named[r.constraint.name] = r.parameters
 	}
+	b.store = inmem.NewFromObject(map[string]any{"inventory": map[string]any{}, "constraints": constraints})
 	return b, nil
 }
 
@@ -120,7 +143,10 @@ func ruleOfPolicy(s eval.Source) (rule, error) {
 
 // ruleOfConstraint reads the Rego of a template, from either of the two places.
 func ruleOfConstraint(p pair) (rule, error) {
-	r := rule{version: ast.RegoV0, review: "review", query: "data.template.violation[r]"}
+	r := rule{
+		version: ast.RegoV0, review: "review", query: "data.entry.found[r]",
+		constraint: &constraintKey{p.constraint.GetKind(), p.constraint.GetName()},
+	}
 	var d struct {
 		Spec struct {
 			Targets []struct {
@@ -148,7 +174,7 @@ func ruleOfConstraint(p pair) (rule, error) {
 			source, libs = c.Source.Rego, c.Source.Libs
 		}
 	}
-	modules := map[string]string{"template": source}
+	modules := map[string]string{"template": source, "entry": entry}
 	for i, lib := range libs {
 		modules[fmt.Sprint("lib", i)] = lib
 	}
@@ -244,8 +270,11 @@ func (b *baseline) judge(ctx context.Context, q admission.Request) (found int, e
 }
 
 func (r *rule) ask(ctx context.Context, store storage.Store, review map[string]any) (int, error) {
-	document := map[string]any{r.review: review, "parameters": r.parameters}
-	if r.review == "request" {
+	document := map[string]any{r.review: review}
+	if c := r.constraint; c != nil {
+		document["asked"] = []any{map[string]any{"kind": c.kind, "name": c.name}}
+	} else {
+		document["parameters"] = r.parameters
 		document["object"], document["moment"] = review["object"], string(v1alpha1.AtAdmission)
 	}
 	input, err := ast.InterfaceToValue(document)

@@ -1,4 +1,4 @@
-// Pins the development tools; run with `go tool -modfile=tools/go.mod <name>`.
+// Pins the development tools; run with `go tool -modfile=.ci/tools/go.mod <name>`.
 module tidegate.io/tidegate/tools
 
 go 1.26.0
