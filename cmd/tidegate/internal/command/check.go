@@ -14,7 +14,6 @@ import (
 	"tidegate.io/tidegate/cmd/internal/version"
 	"tidegate.io/tidegate/cmd/tidegate/internal/check"
 	"tidegate.io/tidegate/cmd/tidegate/internal/findings"
-	"tidegate.io/tidegate/policies/library"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -167,16 +166,11 @@ func (o *checkFlags) given(ctx context.Context, files check.Files) ([]v1alpha1.D
 		o.say("Note: judged by all policies that Tidegate ships; name others with --policies, --library or --live.")
 		names = []string{allPolicies}
 	}
-	if slices.Contains(names, allPolicies) {
-		names = library.Names()
+	more, err := shipped(names)
+	if err != nil {
+		return nil, err
 	}
-	for _, name := range names {
-		p, err := library.Get(name)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, *p)
-	}
+	out = append(out, more...)
 	seen := map[string]bool{}
 	for i := range out {
 		if seen[out[i].Name] {

@@ -141,17 +141,11 @@ func (o *policyBenchFlags) read() ([]v1alpha1.DeployPolicy, error) {
 			return nil, err
 		}
 	}
-	names := o.library
-	if slices.Contains(names, allPolicies) {
-		names = library.Names()
+	more, err := shipped(o.library)
+	if err != nil {
+		return nil, err
 	}
-	for _, name := range names {
-		p, err := library.Get(name)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, *p)
-	}
+	out = append(out, more...)
 	if len(out) == 0 {
 		return nil, fmt.Errorf("wanted DeployPolicies in --filename or --library, found none%s", strings.Join(append([]string{""}, o.policies...), " "))
 	}
@@ -221,4 +215,20 @@ func (o *policyBenchFlags) write(costs []policyCost) error {
 		return fmt.Errorf("writing the table: %w", err)
 	}
 	return nil
+}
+
+// shipped returns policies of the library by their names, or all of them.
+func shipped(names []string) ([]v1alpha1.DeployPolicy, error) {
+	if slices.Contains(names, allPolicies) {
+		names = library.Names()
+	}
+	out := make([]v1alpha1.DeployPolicy, 0, len(names))
+	for _, name := range names {
+		p, err := library.Get(name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, *p)
+	}
+	return out, nil
 }
