@@ -76,10 +76,8 @@ func addAudit(mgr manager.Manager, o *options, parts auditParts, log logr.Logger
 		return fmt.Errorf("making the client of the audit: %w", err)
 	}
 	auditor := &auditing.Auditor{
-		Client: live, Policies: parts.policies.Set, Renderer: rendering{parts.pool}, ManagerNamespace: o.namespace, Clock: clock.RealClock{},
-	}
-	if parts.constraints != nil {
-		auditor.Constraints = parts.constraints.Set
+		Client: live, Policies: parts.policies.Set, Constraints: parts.constraints, Renderer: rendering{parts.pool},
+		ManagerNamespace: o.namespace, Clock: clock.RealClock{},
 	}
 	loop := &auditing.Loop{
 		Auditor: auditor, Interval: o.audit.interval, Scope: auditing.Scope{Outside: o.audit.outside}, Ready: parts.ready,

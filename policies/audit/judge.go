@@ -99,6 +99,11 @@ const (
 	reasonConstraintError = "TG-GATEKEEPER-ERROR"
 )
 
+// OfConstraint says whether it is a finding of one of Gatekeeper's constraints.
+func (f Finding) OfConstraint() bool {
+	return (f.Code == reasonConstraint || f.Code == reasonConstraintError) && strings.Contains(f.Policy, "/") // no DeployPolicy has such a name
+}
+
 // OfConstraints are the findings of Gatekeeper's constraints.
 func OfConstraints(s Subject, violations []gatekeeper.Violation) []Finding {
 	var out []Finding

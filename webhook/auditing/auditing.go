@@ -37,8 +37,8 @@ type Auditor struct {
 	Client client.Client
 	// Policies returns those in force. Required.
 	Policies func() *eval.Set
-	// Constraints returns Gatekeeper's; nil where they are not served.
-	Constraints func() *gatekeeper.Set
+	// Constraints are Gatekeeper's; nil where they are not served.
+	Constraints *gatekeeper.Store
 	// Renderer makes again what Rollouts pinned. Nil: then nothing is compared with it, and
 	// whatever the label of an existing Release names counts as managed.
 	Renderer Renderer
@@ -106,7 +106,7 @@ func (r *run) problem(err error) {
 func (a *Auditor) Run(ctx context.Context, scope Scope, sink Sink) (*Totals, error) {
 	r := &run{Auditor: a, scope: scope, sink: sink, policies: a.Policies(), totals: newTotals()}
 	if a.Constraints != nil {
-		r.rules = a.Constraints()
+		r.rules = a.Constraints.Set()
 	}
 	var gates v1alpha1.GateList
 	if err := a.Client.List(ctx, &gates); err != nil {

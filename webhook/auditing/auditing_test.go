@@ -38,6 +38,7 @@ var noon = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 var (
 	configMaps  = schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}
 	deployments = schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}
+	noNames     = schema.GroupVersionKind{Group: "constraints.gatekeeper.sh", Version: "v1beta1", Kind: "NoName"}
 	jobs        = schema.GroupVersionKind{Group: "batch", Version: "v1", Kind: "Job"}
 	openReports = audit.APIs()[0]
 )
@@ -82,7 +83,10 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 	}
 	mapper.Add(openReports.GroupVersion().WithKind(openReports.ClusterKind), meta.RESTScopeRoot)
 	w := &world{T: t, clock: clocktesting.NewFakeClock(noon), store: eval.NewStore()}
-	w.client = fake.NewClientBuilder().WithScheme(s).WithRESTMapper(mapper).WithObjects(objects...).WithInterceptorFuncs(interceptor.Funcs{
+	noName := &unstructured.Unstructured{}
+	noName.SetGroupVersionKind(noNames)
+	mapper.Add(noNames, meta.RESTScopeRoot)
+	w.client = fake.NewClientBuilder().WithScheme(s).WithRESTMapper(mapper).WithObjects(objects...).WithStatusSubresource(noName).WithInterceptorFuncs(interceptor.Funcs{
 		List: w.list,
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
 			w.writes++

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -33,10 +34,19 @@ func (r *run) examine(ctx context.Context, w *world, k *kind, u *unstructured.Un
 	if k.asked && !copied {
 		out = append(out, audit.Judge(ctx, r.policies, s)...)
 	}
-	if k.constrained && r.rules != nil && r.rules.Asks(k.groupKind()) {
+	if k.constrained && r.rules != nil && r.rules.Asks(k.groupKind()) && !r.leftOut(u) {
 		out = append(out, r.constrained(ctx, w, k, u, s)...)
 	}
 	return audit.Sorted(out)
+}
+
+// leftOut says whether Gatekeeper's Config leaves the object out of the audit.
+func (r *run) leftOut(u *unstructured.Unstructured) bool {
+	namespace := u.GetNamespace()
+	if u.GroupVersionKind() == corev1.SchemeGroupVersion.WithKind("Namespace") {
+		namespace = u.GetName()
+	}
+	return r.Constraints.Excluded(gatekeeper.ProcessAudit, namespace)
 }
 
 // behindOf looks at what stands behind an object, and tells s of it. Copied says that a

@@ -90,15 +90,17 @@ func (l *Loop) once(ctx context.Context) {
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return // the manager stops
 	}
-	if err != nil {
-		l.Log.Error(err, "Audit met errors", "code", audit.ReasonIncomplete)
-	}
 	if totals == nil {
+		l.Log.Error(err, "Audit met errors", "code", audit.ReasonIncomplete)
 		l.Metrics.runs.WithLabelValues(outcomeFailed).Inc()
 		return
 	}
+	if _, none := sink.(nowhere); !none || totals.Unread == 0 { // without reports nothing is known of what was not read
+		err = errors.Join(err, l.Auditor.WriteConstraints(ctx, totals))
+	}
 	outcome := outcomeDone
 	if err != nil {
+		l.Log.Error(err, "Audit met errors", "code", audit.ReasonIncomplete)
 		outcome = outcomeFailed
 	}
 	l.Metrics.runs.WithLabelValues(outcome).Inc()

@@ -3,6 +3,8 @@ package auditing_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"tidegate.io/tidegate/policies/audit"
@@ -99,7 +102,9 @@ spec:
   match: {kinds: [{apiGroups: [apps], kinds: [Deployment]}]}
 `
 
-func TestConstraintsAreAskedAsGatekeepersAuditAsksThem(t *testing.T) {
+// constraintStore has the constraint in force.
+func constraintStore(t *testing.T) (*gatekeeper.Store, *unstructured.Unstructured) {
+	t.Helper()
 	store := gatekeeper.NewStore()
 	read := func(text string) *unstructured.Unstructured {
 		u := &unstructured.Unstructured{}
@@ -111,13 +116,28 @@ func TestConstraintsAreAskedAsGatekeepersAuditAsksThem(t *testing.T) {
 	if _, err := store.PutTemplate(read(template)); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.PutConstraint(read(constraint)); err != nil {
+	u := read(constraint)
+	if err := store.PutConstraint(u); err != nil {
 		t.Fatal(err)
 	}
+	return store, u
+}
+
+func TestConstraintsAreAskedAsGatekeepersAuditAsksThem(t *testing.T) {
+	store, _ := constraintStore(t)
+	config := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"match": []any{
+		map[string]any{"excludedNamespaces": []any{"left-*"}, "processes": []any{"audit"}},
+		map[string]any{"excludedNamespaces": []any{"lab"}, "processes": []any{"webhook"}},
+	}}}}
+	left, err := gatekeeper.Exclusions(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store.Exclude(left)
 	// No Gate governs these: constraints know no Gates.
-	w := newWorld(t, namespace("lab"), namespace("kube-system"), deployment("lab", "a"), deployment("kube-system", "b"))
+	w := newWorld(t, namespace("lab"), namespace("kube-system"), namespace("left-out"), deployment("lab", "a"), deployment("kube-system", "b"), deployment("left-out", "c"))
 	a := w.auditor()
-	a.Constraints = store.Set
+	a.Constraints = store
 	var c auditing.Collected
 	if _, err := a.Run(t.Context(), auditing.Scope{}, &c); err != nil {
 		t.Fatal(err)
@@ -125,5 +145,67 @@ func TestConstraintsAreAskedAsGatekeepersAuditAsksThem(t *testing.T) {
 	got := c.Findings()
 	if len(got) != 1 || got[0].Policy != "NoName/strict" || got[0].Message != "no a" || got[0].Result != audit.Warn || got[0].Code != "TG-GATEKEEPER-DENY" {
 		t.Errorf("got %+v", got)
+	}
+}
+
+func TestTheStatusOfAConstraintSaysWhatTheAuditFound(t *testing.T) {
+	store, u := constraintStore(t)
+	if err := unstructured.SetNestedSlice(u.Object, []any{map[string]any{"id": "other"}}, "status", "byPod"); err != nil {
+		t.Fatal(err)
+	}
+	objects := []client.Object{namespace("lab"), u}
+	for n := range 25 {
+		objects = append(objects, deployment("lab", fmt.Sprintf("d-%02d", n)))
+	}
+	w := newWorld(t, objects...)
+	a := w.auditor()
+	a.Constraints = store
+	// tell audits, and returns the status, without what others say in it.
+	tell := func() map[string]any {
+		t.Helper()
+		totals, err := a.Run(t.Context(), auditing.Scope{}, &auditing.Collected{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.WriteConstraints(t.Context(), totals); err != nil {
+			t.Fatal(err)
+		}
+		now := u.DeepCopy()
+		if err := w.client.Get(t.Context(), client.ObjectKeyFromObject(u), now); err != nil {
+			t.Fatal(err)
+		}
+		status, _, err := unstructured.NestedMap(now.Object, "status")
+		if err != nil || len(status["byPod"].([]any)) != 1 {
+			t.Errorf("what others said is gone: %v, %v", status, err)
+		}
+		return status
+	}
+	status := tell()
+	list, _ := status["violations"].([]any)
+	if status["totalViolations"] != int64(25) || len(list) != 20 || status["auditTimestamp"] != "2026-05-04T12:00:00Z" {
+		t.Errorf("of 25 it says %v with %d examples, at %v", status["totalViolations"], len(list), status["auditTimestamp"])
+	}
+	want := map[string]any{
+		"group": "apps", "version": "v1", "kind": "Deployment", "namespace": "lab", "name": "d-00", "message": "no d-00", "enforcementAction": "warn",
+	}
+	if !reflect.DeepEqual(list[0], any(want)) {
+		t.Errorf("an example is %v, want %v", list[0], want)
+	}
+	w.clock.Step(time.Hour)
+	if again := tell(); !reflect.DeepEqual(again, status) {
+		t.Errorf("nothing has changed, and it says %v", again)
+	}
+	if err := w.client.DeleteAllOf(t.Context(), deployment("lab", ""), client.InNamespace("lab")); err != nil {
+		t.Fatal(err)
+	}
+	status = tell()
+	if list, _ := status["violations"].([]any); status["totalViolations"] != int64(0) || len(list) != 0 || status["auditTimestamp"] != "2026-05-04T13:00:00Z" {
+		t.Errorf("of none it says %v", status)
+	}
+	if err := w.client.Delete(t.Context(), u); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.WriteConstraints(t.Context(), &auditing.Totals{}); err != nil {
+		t.Errorf("one that is gone: %v", err)
 	}
 }

@@ -22,9 +22,37 @@ type Totals struct {
 	// Unread are the parts that could not be.
 	Unread int
 	Counts map[Count]int
+	// Constraints are what Gatekeeper's have, by Kind/name.
+	Constraints map[string]*Standing
 }
 
-func newTotals() *Totals { return &Totals{Counts: map[Count]int{}} }
+// Standing is what a constraint has against what exists.
+type Standing struct {
+	Total int
+	// First are the first of them, at most maxExamples.
+	First []audit.Finding
+}
+
+// maxExamples is how many violations the status of a constraint lists, as Gatekeeper's does.
+const maxExamples = 20
+
+func (s *Standing) add(total int, findings ...audit.Finding) {
+	s.Total += total
+	s.First = append(s.First, findings[:min(len(findings), maxExamples-len(s.First))]...)
+}
+
+func newTotals() *Totals {
+	return &Totals{Counts: map[Count]int{}, Constraints: map[string]*Standing{}}
+}
+
+func (t *Totals) constraint(name string) *Standing {
+	s := t.Constraints[name]
+	if s == nil {
+		s = &Standing{}
+		t.Constraints[name] = s
+	}
+	return s
+}
 
 func (t *Totals) add(findings []audit.Finding) {
 	for _, f := range findings {
@@ -33,6 +61,9 @@ func (t *Totals) add(findings []audit.Finding) {
 			c.Code = f.Code
 		}
 		t.Counts[c]++
+		if f.OfConstraint() {
+			t.constraint(f.Policy).add(1, f)
+		}
 	}
 }
 
@@ -41,6 +72,9 @@ func (t *Totals) merge(o *Totals) {
 	t.Unread += o.Unread
 	for c, n := range o.Counts {
 		t.Counts[c] += n
+	}
+	for name, s := range o.Constraints {
+		t.constraint(name).add(s.Total, s.First...)
 	}
 }
 
