@@ -209,11 +209,11 @@ func (a answer) response() admission.Response {
 	}
 	switch {
 	case a.err != nil:
-		r = admission.Errored(http.StatusInternalServerError,
-			fmt.Errorf("%s: wanted to judge the request, found: %w; do: try again; if it persists, ask the platform team to look at the manager's log", ReasonError, a.err))
+		r = admission.Errored(http.StatusInternalServerError, errors.New(screen(fmt.Sprintf(
+			"%s: wanted to judge the request, found: %v; do: try again; if it persists, ask the platform team to look at the manager's log", ReasonError, a.err))))
 		facts["code"] = ReasonError
 	case a.denial != "":
-		r = admission.Denied(a.code + ": " + a.denial)
+		r = admission.Denied(screen(a.code + ": " + a.denial))
 		facts["code"] = a.code
 	default:
 		r = admission.Allowed("")

@@ -312,6 +312,13 @@ const fields = `{
    "f:ports":{"k:{\"containerPort\":8080,\"protocol\":\"TCP\"}":{".":{},"f:containerPort":{}}}}},
   "f:volumes":{"k:{\"name\":\"tmp\"}":{".":{},"f:name":{},"f:emptyDir":{}}}}}}}`
 
+func set(t *testing.T, u *unstructured.Unstructured, value any, path ...string) {
+	t.Helper()
+	if err := unstructured.SetNestedField(u.Object, value, path...); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestUpToDate(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -345,6 +352,13 @@ func TestUpToDate(t *testing.T) {
 			if err := unstructured.SetNestedMap(u.Object, map[string]any{}, "spec", "strategy"); err != nil {
 				t.Fatal(err)
 			}
+		}},
+		"zeros, which the API server drops, are no difference": {want: true, wanted: func(u *unstructured.Unstructured) {
+			set(t, u, false, "spec", "template", "spec", "hostNetwork")
+			set(t, u, int64(0), "spec", "minReadySeconds")
+		}},
+		"a zero that it keeps, and somebody else has set, is one": {wanted: func(u *unstructured.Unstructured) {
+			set(t, u, false, "spec", "template", "spec", "automountServiceAccountToken")
 		}},
 		"an object that is being deleted is not": {change: func(u *unstructured.Unstructured) {
 			now := metav1.Now()

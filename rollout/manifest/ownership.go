@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"tidegate.io/tidegate/schemas/lean"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -18,7 +19,13 @@ func ownsAll(live, want *unstructured.Unstructured) bool {
 	if owned == nil {
 		return false
 	}
-	for key, value := range withoutNumbers(want) {
+	fields := withoutNumbers(want)
+	// What the API server drops nobody owns. Most objects have no such field.
+	return ownsFields(owned, fields) || ownsFields(owned, lean.Of(fields))
+}
+
+func ownsFields(owned, want map[string]any) bool {
+	for key, value := range want {
 		switch key {
 		case "apiVersion", "kind", "status":
 			continue

@@ -10,7 +10,7 @@ import (
 // its own area and of lower layers; areas beside each other know nothing of each other.
 var layers = [][]string{
 	{"schemas/v1alpha1", "schemas/templates", "schemas/cue"},
-	{"schemas/follow", "schemas/secret", "schemas/exempt"},
+	{"schemas/follow", "schemas/secret", "schemas/exempt", "schemas/lean"},
 	{"schemas/render", "policies/eval", "rollout/plan", "rollout/analysis", "rollout/sync"},
 	{"schemas/impact", "schemas/source", "schemas/worker", "policies/library", "policies/audit", "rollout/manifest"},
 	{"rollout/observe", "rollout/prom"},

@@ -81,10 +81,23 @@ func TestCompareSeesWhatSomebodyPutInBetween(t *testing.T) {
 	for name, tc := range map[string]struct {
 		from, to string
 		mutators []v1alpha1.Mutator
+		// rendered is what else is replaced in the rendering.
+		rendered [2]string
 		// want is the path of the only difference; empty: there is none.
 		want string
 	}{
 		"what the API server fills in is none": {},
+		"zeros that the API server drops are none": {
+			from: "env: [{name: MODE, value: safe}]", to: "env: [{name: MODE}]",
+			rendered: [2]string{"env: [{name: MODE, value: safe}]", "stdin: false\n        env: [{name: MODE, value: \"\"}]"},
+		},
+		"a zero that means something is one": {
+			rendered: [2]string{"      serviceAccountName: cart\n", "      serviceAccountName: cart\n      automountServiceAccountToken: false\n"},
+			want:     "spec.template.spec.automountServiceAccountToken",
+		},
+		"a value where a zero was rendered": {
+			rendered: [2]string{"value: safe", `value: ""`}, want: "spec.template.spec.containers[0].env[0].value",
+		},
 		"a container": {
 			from: "      volumes:\n", to: "      - {name: miner, image: evil}\n      volumes:\n", want: "spec.template.spec.containers[1]",
 		},
@@ -132,7 +145,13 @@ func TestCompareSeesWhatSomebodyPutInBetween(t *testing.T) {
 				at := strings.LastIndex(admitted, tc.from)
 				text = admitted[:at] + tc.to + admitted[at+len(tc.from):]
 			}
-			got := rendered.Compare(object(t, rendering), object(t, text), tc.mutators)
+			want := rendering
+			if tc.rendered[0] != "" {
+				if want = strings.Replace(rendering, tc.rendered[0], tc.rendered[1], 1); want == rendering {
+					t.Fatalf("%q is not in the rendering", tc.rendered[0])
+				}
+			}
+			got := rendered.Compare(object(t, want), object(t, text), tc.mutators)
 			switch {
 			case tc.want == "" && len(got) > 0:
 				t.Errorf("wanted no difference, got %+v", got)

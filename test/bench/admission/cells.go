@@ -94,13 +94,13 @@ func (b *bench) limits(ctx context.Context, policies int) ([]cell, error) {
 			out = append(out, cell{
 				title: "no policy matches", size: size.name, connections: connections, policies: policies, targets: targets,
 				subjects: []*subject{
-					{name: "nothing", server: b.nothing, path: pathNothing, allowed: true, request: set},
+					{name: "nothing", server: b.nothing, path: webhook.PathGate, allowed: true, request: set},
 					{name: "no match", server: gate, path: webhook.PathGate, allowed: true, request: set},
 				},
 			}, cell{
 				title: "managed flow", size: size.name, connections: connections, policies: policies, targets: targets,
 				subjects: []*subject{
-					{name: "nothing", server: b.nothing, path: pathNothing, allowed: true, request: scale},
+					{name: "nothing", server: b.nothing, path: webhook.PathGate, allowed: true, request: scale},
 					{name: "managed flow", server: gate, path: webhook.PathGate, allowed: true, request: scale},
 				},
 			})

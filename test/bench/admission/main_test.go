@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tidegate.io/tidegate/webhook"
 )
 
 // TestMain is a server where the bench starts this binary as one.
@@ -68,7 +70,7 @@ func TestAnAnswerThatIsNotTheWantedOneIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.stop()
-	c := cell{title: "x", connections: 1, subjects: []*subject{{name: "nothing", server: s, path: pathNothing, allowed: false, request: request{user: writer, kind: "Pod", size: 2 << 10}}}}
+	c := cell{title: "x", connections: 1, subjects: []*subject{{name: "nothing", server: s, path: webhook.PathGate, allowed: false, request: request{user: writer, kind: "Pod", size: 2 << 10}}}}
 	if _, err := c.measure(t.Context(), pace{turn: time.Millisecond, rounds: 1, most: time.Minute}); err == nil || !strings.Contains(err.Error(), "allowed=false") {
 		t.Errorf("wanted an error about the answer, found %v", err)
 	}

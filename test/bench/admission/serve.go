@@ -28,6 +28,8 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"tidegate.io/tidegate/policies/eval"
 )
 
 // Roles of a server.
@@ -84,11 +86,8 @@ type served struct {
 // Register implements webhook.Server.
 func (s *served) Register(path string, h http.Handler) { s.handlers[path] = h }
 
-// pathNothing is where the webhook answers that does nothing, pathBaseline that of the baseline.
-const (
-	pathNothing  = "/nothing"
-	pathBaseline = "/baseline"
-)
+// pathBaseline is where the baseline answers.
+const pathBaseline = "/baseline"
 
 // serve is the whole life of a server: until its parent closes the pipe.
 func serve(ctx context.Context, config string, in io.Reader, out io.Writer) error {
@@ -160,7 +159,13 @@ func (p part) serve() (*served, error) {
 	s := &served{handlers: map[string]http.Handler{}, reload: func(int) error { return errors.New("there is nothing to reload") }}
 	switch p.Role {
 	case roleNothing:
-		s.Register(pathNothing, &admission.Webhook{Handler: admission.HandlerFunc(func(context.Context, admission.Request) admission.Response { return admission.Allowed("") }), RecoverPanic: new(true)})
+		handlers, err := gateHandlers(eval.NewStore())
+		if err != nil {
+			return nil, err
+		}
+		// The same server code, down to the reading of the review, and nothing behind it.
+		handlers.Gate = admission.HandlerFunc(func(context.Context, admission.Request) admission.Response { return admission.Allowed("") })
+		handlers.Register(s)
 		return s, nil
 	case roleGate:
 		return s, s.gate(p.Policies)
