@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,6 +21,7 @@ import (
 
 	"tidegate.io/tidegate/policies/eval"
 	managedflow "tidegate.io/tidegate/policies/library/managed-flow"
+	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/secret"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 	"tidegate.io/tidegate/webhook/govern"
@@ -29,6 +31,8 @@ import (
 type gate struct {
 	Config
 	flow *eval.Policy
+	// renderings are those of Rollouts, each by the digest of what it is.
+	renderings *lru.Cache[pinnedKey, *render.Result]
 }
 
 func (h *gate) judge(ctx context.Context, r admission.Request) answer {

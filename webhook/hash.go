@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -17,8 +18,16 @@ import (
 	"tidegate.io/tidegate/webhook/rendered"
 )
 
-// hashed are the resources that pods come from and that templates render.
-var hashed = []string{"apps/daemonsets", "apps/deployments", "apps/statefulsets", "batch/cronjobs"}
+// ofPods are the resources that pods come from and that templates render: each is of one
+// revision, which its pods name.
+var ofPods = []string{"apps/daemonsets", "apps/deployments", "apps/statefulsets", "batch/cronjobs"}
+
+// besidePods are others that templates render, by which requests find the pods and pods
+// their configuration.
+var besidePods = []string{
+	"/configmaps", "/services", "autoscaling/horizontalpodautoscalers", "policy/poddisruptionbudgets",
+	"gateway.networking.k8s.io/grpcroutes", "gateway.networking.k8s.io/httproutes",
+}
 
 // errNoRollout is: no Rollout is known that the object could be of.
 var errNoRollout = errors.New("no Rollout is known that pins what it is made from")
@@ -28,11 +37,12 @@ func (a answer) refuses() bool { return a.err != nil || a.denial != "" }
 
 // compared says whether a request is one that is compared with what was rendered.
 func (h *gate) compared(r admission.Request) bool {
-	return r.UserInfo.Username == h.Identity && r.SubResource == "" && slices.Contains(hashed, r.Resource.Group+"/"+r.Resource.Resource) &&
+	resource := r.Resource.Group + "/" + r.Resource.Resource
+	return r.UserInfo.Username == h.Identity && r.SubResource == "" && (slices.Contains(ofPods, resource) || slices.Contains(besidePods, resource)) &&
 		(string(r.Operation) == govern.Create || string(r.Operation) == govern.Update)
 }
 
-// asRendered compares a workload that Tidegate writes with what its Rollout renders: the
+// asRendered compares an object that Tidegate writes with what its Rollout renders: the
 // webhook is asked after all that mutates, so what somebody put in between is there to be
 // seen, and so is what somebody writes who has Tidegate's identity. A write that leaves
 // what runs as it is, such as one of the number of replicas, was compared before.
@@ -58,30 +68,58 @@ func (h *gate) asRendered(ctx context.Context, r admission.Request, governing []
 	case owner == "" || unchanged(r, *object):
 		return answer{}
 	}
-	want, err := h.wanted(ctx, r, release, *object)
+	wants, err := h.wanted(ctx, r, release, *object)
 	if err != nil {
 		return fail(fmt.Errorf("comparing %s %q with what was rendered: %w", r.Resource.Resource, r.Name, err))
 	}
-	return h.beyondMutators(r, release, want, *object, governing)
+	return h.beyondMutators(r, release, wants, *object, governing)
 }
 
 // beyondMutators asks each Gate by itself: what one declares, another over the same namespace
-// need not allow.
-func (h *gate) beyondMutators(r admission.Request, release string, want, object map[string]any, governing []*v1alpha1.Gate) answer {
+// need not allow. The object has to be as one of those that are wanted, of which the first is
+// the likeliest.
+func (h *gate) beyondMutators(r admission.Request, release string, wants []map[string]any, object map[string]any, governing []*v1alpha1.Gate) answer {
 	for _, g := range governing {
-		differences := rendered.Compare(want, object, g.Spec.Mutators)
-		if len(differences) == 0 {
-			continue
+		var lines []string
+		path := ""
+		for i, want := range wants {
+			differences := rendered.Compare(want, object, g.Spec.Mutators)
+			if len(differences) == 0 {
+				lines = nil
+				break
+			}
+			if i == 0 {
+				path = differences[0].Path
+				for _, d := range differences {
+					lines = append(lines, d.Path+": "+d.Text)
+				}
+			}
 		}
-		lines := make([]string, 0, len(differences))
-		for _, d := range differences {
-			lines = append(lines, d.Path+": "+d.Text)
+		if len(lines) > 0 {
+			a := h.mutated(r, release, g, lines)
+			a.facts["path"] = path
+			return a
 		}
-		a := h.mutated(r, release, g, lines)
-		a.facts["path"] = differences[0].Path
-		return a
+	}
+	if stray := strayBackends(wants, object); stray != "" {
+		return h.mutated(r, release, governing[0], []string{fmt.Sprintf("spec.rules: no revision of the Release leads to %q", stray)})
 	}
 	return answer{}
+}
+
+// strayBackends is what a route leads to though no revision of the Release does; empty for
+// nothing. The weights are the rollout's, which reads them back.
+func strayBackends(wants []map[string]any, object map[string]any) string {
+	var known []string
+	for _, want := range wants {
+		known = append(known, rendered.Backends(want)...)
+	}
+	for _, name := range rendered.Backends(object) {
+		if !slices.Contains(known, name) {
+			return name
+		}
+	}
+	return ""
 }
 
 // mutated refuses what is not as it was rendered.
@@ -136,36 +174,76 @@ func unchanged(r admission.Request, object map[string]any) bool {
 	return refusal == nil && len(rendered.Compare(*old, object, nil)) == 0 && len(rendered.Compare(object, *old, nil)) == 0
 }
 
-// wanted renders the workload that the object claims to be.
-func (h *gate) wanted(ctx context.Context, r admission.Request, release string, object map[string]any) (map[string]any, error) {
+// wanted renders what the object may be. A workload names the revision that it is of; others
+// are those of one of the Release's revisions, the newest first.
+func (h *gate) wanted(ctx context.Context, r admission.Request, release string, object map[string]any) ([]map[string]any, error) {
 	var rollouts v1alpha1.RolloutList
 	if err := h.Reader.List(ctx, &rollouts, client.InNamespace(r.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing Rollouts: %w", err)
 	}
-	revision := label(object, v1alpha1.LabelRevision, "spec", "template", "metadata")
-	if revision == "" {
-		revision = label(object, v1alpha1.LabelRevision, "spec", "jobTemplate", "spec", "template", "metadata")
-	}
+	workload := slices.Contains(ofPods, r.Resource.Group+"/"+r.Resource.Resource)
+	revision := revisionOf(object)
 	// The newest first: of Rollouts of one revision it is the one that writes.
 	list := slices.SortedFunc(slices.Values(rollouts.Items), func(a, b v1alpha1.Rollout) int { return int(b.Spec.Number - a.Spec.Number) })
+	var out []map[string]any
+	unknown := errNoRollout
 	for i := range list {
-		if list[i].Spec.Release != release || list[i].Spec.Revision != revision {
+		if list[i].Spec.Release != release || (workload && list[i].Spec.Revision != revision) {
 			continue
 		}
 		result, err := h.pinned(ctx, &list[i])
 		if err != nil {
-			return nil, err
+			unknown = err
+			if workload {
+				break
+			}
+			continue // it may be of another
 		}
-		for _, o := range result.Set {
-			if o.GetName() == r.Name && o.GetKind() == r.Kind.Kind && strings.HasPrefix(o.GetAPIVersion(), r.Kind.Group+"/") {
-				return o.Object, nil
+		if o := rendering(result, r); o != nil {
+			out = append(out, o)
+		}
+		if workload && len(out) > 0 {
+			break
+		}
+	}
+	if len(out) == 0 {
+		return nil, unknown
+	}
+	return out, nil
+}
+
+// revisionOf is the revision that a workload's pods name.
+func revisionOf(object map[string]any) string {
+	if revision := label(object, v1alpha1.LabelRevision, "spec", "template", "metadata"); revision != "" {
+		return revision
+	}
+	return label(object, v1alpha1.LabelRevision, "spec", "jobTemplate", "spec", "template", "metadata")
+}
+
+// rendering is the object of a rendering that a request is about, or nil.
+func rendering(result *render.Result, r admission.Request) map[string]any {
+	for _, list := range [][]*unstructured.Unstructured{result.Set, {result.Route}, result.Shared} {
+		for _, o := range list {
+			if o != nil && o.GetName() == r.Name && o.GetKind() == r.Kind.Kind && o.GroupVersionKind().Group == r.Kind.Group {
+				return o.Object
 			}
 		}
 	}
-	return nil, errNoRollout
+	return nil
 }
 
+// maxPinned is how many renderings are remembered. One takes some ten kilobytes.
+const maxPinned = 256
+
+// pinnedKey names a rendering: its digest is of all that was rendered.
+type pinnedKey struct{ namespace, release, digest string }
+
+// pinned renders what a Rollout pins. Nobody may change it.
 func (h *gate) pinned(ctx context.Context, rollout *v1alpha1.Rollout) (*render.Result, error) {
+	key := pinnedKey{rollout.Namespace, rollout.Spec.Release, rollout.Spec.Digest}
+	if known, ok := h.renderings.Get(key); ok {
+		return known, nil
+	}
 	var revision v1alpha1.TemplateRevision
 	if err := h.Reader.Get(ctx, types.NamespacedName{Name: rollout.Spec.TemplateRevision}, &revision, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("reading TemplateRevision %s: %w", rollout.Spec.TemplateRevision, err)
@@ -178,6 +256,7 @@ func (h *gate) pinned(ctx context.Context, rollout *v1alpha1.Rollout) (*render.R
 	if result.Digest != rollout.Spec.Digest {
 		return nil, fmt.Errorf("rendering Rollout %s: wanted %s, which was judged, found %s", rollout.Name, rollout.Spec.Digest, result.Digest)
 	}
+	h.renderings.Add(key, result)
 	return result, nil
 }
 

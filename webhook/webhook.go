@@ -1,6 +1,7 @@
 // Package webhook answers the API server's admission requests. It decodes them, asks the
 // policies, the templates and the cluster, and words the answer for the person who made
-// the request; it writes nothing and remembers nothing, so a dry run has the same answer.
+// the request; it writes nothing, and remembers nothing but renderings by their digests, so a dry run has the
+// same answer.
 //
 // There are two paths. /gate judges writes of governed kinds in governed namespaces: the
 // policy managed-flow first, then the DeployPolicies that are asked on admission.
@@ -28,6 +29,7 @@ import (
 	"net/http"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	"k8s.io/utils/clock"
@@ -154,9 +156,13 @@ func New(c Config) (*Handlers, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setting up the webhook: %w", err)
 	}
+	renderings, err := lru.New[pinnedKey, *render.Result](maxPinned)
+	if err != nil {
+		return nil, fmt.Errorf("setting up the webhook: %w", err)
+	}
 	return &Handlers{
 		clock:    c.Clock,
-		Gate:     measured{config: c, path: PathGate, next: &gate{Config: c, flow: flow}},
+		Gate:     measured{config: c, path: PathGate, next: &gate{Config: c, flow: flow, renderings: renderings}},
 		Tidegate: measured{config: c, path: PathTidegate, next: &own{Config: c}},
 	}, nil
 }

@@ -28,6 +28,13 @@ type Difference struct {
 // maxDifferences bounds a message.
 const maxDifferences = 5
 
+// ofRollout are the paths that the rollout sets, by kind: the weights of a route are read back
+// and judged there, and to which Services they lead is looked at by Backends.
+var ofRollout = map[string][]string{
+	"GRPCRoute": {"spec.rules[*].backendRefs"},
+	"HTTPRoute": {"spec.rules[*].backendRefs"},
+}
+
 // numbers are set from step to step of a rollout and judged there.
 var numbers = []string{"spec.replicas", "spec.updateStrategy.rollingUpdate.partition"}
 
@@ -89,28 +96,50 @@ var defaults = map[string][]any{
 	"nodeTaintsPolicy":              {"Ignore"},
 }
 
-// Compare returns where the spec of an admitted workload, which has the labels and
-// annotations of its pods, differs from the rendered one, without what the mutators of Gates may change.
+// Compare returns where the contents of an admitted object, pods' labels and annotations among
+// them, differ from the rendered ones, apart from what the rollout itself sets, and what the mutators of Gates may change.
 func Compare(want, got map[string]any, mutators []v1alpha1.Mutator) []Difference {
 	kind, _ := got["kind"].(string)
-	c := &comparison{}
+	c := &comparison{kind: kind, free: slices.Clone(ofRollout[kind])}
 	for _, m := range mutators {
 		if m.Kind == kind || m.Kind == "*" {
 			c.free = append(c.free, m.Paths...)
 		}
 	}
-	c.value("spec", want["spec"], got["spec"])
+	c.all(want, got)
 	if len(c.found) == 0 {
 		return nil
 	}
 	// Only now, since it costs more than all else here.
-	trimmed := lean.Of(want)
 	c.found = nil
-	c.value("spec", trimmed["spec"], got["spec"])
+	c.all(lean.Of(want), got)
 	return c.found
 }
 
+// contents are the fields of an object that are rendered, where they are others than spec.
+var contents = map[string][]string{"ConfigMap": {"binaryData", "data", "immutable"}}
+
+func (c *comparison) all(want, got map[string]any) {
+	fields := contents[c.kind]
+	if fields == nil {
+		fields = []string{"spec"}
+	}
+	for _, k := range fields {
+		w, wanted := want[k]
+		g, there := got[k]
+		switch {
+		case wanted && there:
+			c.value(k, w, g)
+		case wanted && !empty(w) && !c.isFree(k):
+			c.add(k, "rendered %s, found nothing", short(w))
+		case there && !empty(g) && !c.isFree(k):
+			c.add(k, "not rendered, found %s", short(g))
+		}
+	}
+}
+
 type comparison struct {
+	kind  string
 	free  []string
 	found []Difference
 }
@@ -160,7 +189,7 @@ func (c *comparison) object(path string, want, got map[string]any) {
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(got)) {
-		if _, ok := want[k]; ok || c.isFree(path+"."+k) || filled(path, k, want, got) {
+		if _, ok := want[k]; ok || c.isFree(path+"."+k) || filled(path, k, want, got) || c.ofKind(path, k, want, got) {
 			continue
 		}
 		c.add(path+"."+k, "not rendered, found %s", short(got[k]))

@@ -1,0 +1,96 @@
+package rendered
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// defaultsOf are what the API server fills in where nothing is said, by kind and the field's
+// name. Those of workloads are in defaults.
+var defaultsOf = map[string]map[string][]any{
+	"Service": {
+		"allocateLoadBalancerNodePorts": {true},
+		"externalTrafficPolicy":         {"Cluster"},
+		"internalTrafficPolicy":         {"Cluster"},
+		"ipFamilyPolicy":                {"SingleStack", "PreferDualStack"},
+		"sessionAffinity":               {"None"},
+		"type":                          {"ClusterIP"},
+	},
+	"HorizontalPodAutoscaler": {"minReplicas": {float64(1)}},
+	"HTTPRoute":               routeDefaults,
+	"GRPCRoute":               routeDefaults,
+}
+
+var (
+	everyPath     = map[string]any{"type": "PathPrefix", "value": "/"}
+	routeDefaults = map[string][]any{
+		"group":      {"", "gateway.networking.k8s.io"},
+		"kind":       {"Gateway", "Service"},
+		"matches":    {[]any{map[string]any{"path": everyPath}}},
+		"path":       {everyPath},
+		"statusCode": {float64(302)},
+		"type":       {"PathPrefix", "Exact", "Cookie"},
+		"value":      {"/"},
+		"weight":     {float64(1)},
+	}
+)
+
+// allocated are fields of a Service that the API server gives a value of its own.
+var allocated = []string{"clusterIP", "clusterIPs", "healthCheckNodePort", "ipFamilies", "nodePort"}
+
+// ofKind says whether the API server put a field there, as it does with this kind.
+func (c *comparison) ofKind(path, name string, want, got map[string]any) bool {
+	v := plain(got[name])
+	switch {
+	case c.kind == "Service" && slices.Contains(allocated, name):
+		return v != "None" // headless is another Service
+	case c.kind == "Service" && name == "targetPort":
+		return reflect.DeepEqual(v, plain(want["port"]))
+	case c.kind == "HorizontalPodAutoscaler" && strings.HasPrefix(path+"."+name, "spec.behavior"):
+		return true
+	case c.kind == "HorizontalPodAutoscaler" && path == "spec" && name == "metrics":
+		return true // the share of the processor, where nothing is said
+	}
+	return slices.ContainsFunc(defaultsOf[c.kind][name], func(d any) bool { return reflect.DeepEqual(d, normal(v)) })
+}
+
+// normal is a value with all numbers in one type.
+func normal(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for k, f := range v {
+			out[k] = normal(f)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, e := range v {
+			out[i] = normal(e)
+		}
+		return out
+	}
+	return plain(v)
+}
+
+// Backends returns the names of what the rules of a route lead to, sorted.
+func Backends(route map[string]any) []string {
+	spec, _ := route["spec"].(map[string]any)
+	rules, _ := spec["rules"].([]any)
+	var out []string
+	for _, rule := range rules {
+		fields, _ := rule.(map[string]any)
+		references, _ := fields["backendRefs"].([]any)
+		for _, reference := range references {
+			fields, _ := reference.(map[string]any)
+			name, _ := fields["name"].(string)
+			if namespace, _ := fields["namespace"].(string); namespace != "" {
+				name = namespace + "/" + name
+			}
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
