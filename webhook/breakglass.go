@@ -45,6 +45,7 @@ func (h *own) breakGlass(ctx context.Context, r admission.Request) answer {
 	facts := map[string]string{"breakglass": r.Namespace + "/" + r.Name, "reason": b.Spec.Reason}
 	return firstRefusal(facts,
 		func() answer { return actor(r, b.Spec.Actor) },
+		func() answer { return owned(r, ReasonBreakGlassInvalid, b.OwnerReferences) },
 		func() answer { return h.exemptible(ctx, r, b) },
 		func() answer { return h.permitted(ctx, r, "bypass", breakGlasses, r.Name) },
 	)
@@ -74,7 +75,7 @@ func breakGlassUnchanged(r admission.Request) answer {
 		return *refusal
 	}
 	if equality.Semantic.DeepEqual(is.Spec, was.Spec) {
-		return answer{}
+		return owned(r, ReasonBreakGlassInvalid, is.OwnerReferences, was.OwnerReferences...)
 	}
 	return deny(ReasonBreakGlassInvalid, "spec: wanted no change, found one; do: create another BreakGlass, and revoke this one: tidegate breakglass revoke %s -n %s", was.Name, r.Namespace)
 }
@@ -153,6 +154,11 @@ func (h *own) breakGlassCommand(ctx context.Context, r admission.Request) answer
 	var b v1alpha1.BreakGlass
 	return firstRefusal(map[string]string{"breakglass": r.Namespace + "/" + c.Spec.BreakGlass, "action": string(c.Spec.Action)},
 		func() answer { return actor(r, c.Spec.Actor) },
+		func() answer {
+			return owned(r, ReasonCommandInvalid, c.OwnerReferences, metav1.OwnerReference{
+				APIVersion: v1alpha1.GroupVersion.String(), Kind: "BreakGlass", Name: c.Spec.BreakGlass, UID: c.Spec.UID,
+			})
+		},
 		func() answer { return h.decidable(ctx, r, c, &b) },
 		func() answer {
 			switch c.Spec.Action {

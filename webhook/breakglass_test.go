@@ -191,6 +191,8 @@ func TestBreakGlassNeverChangesAndIsKeptWhileItIsOpen(t *testing.T) {
 	ended, revoked := made("night", "oncall", -time.Hour), made("night", "oncall", time.Hour)
 	revoked.Status.Phase = v1alpha1.BreakGlassRevoked
 	command := decided(v1alpha1.BreakGlassApprove, "bob", "night", was.UID)
+	doomed := made("night", "oncall", time.Hour)
+	doomed.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "gone", UID: "1"}}
 	for name, tc := range map[string]struct {
 		op       admissionv1.Operation
 		resource string
@@ -200,6 +202,7 @@ func TestBreakGlassNeverChangesAndIsKeptWhileItIsOpen(t *testing.T) {
 		want     string
 	}{
 		"a longer one":                       {update, "breakglasses", "oncall", longer, was, 403, "TG-BREAKGLASS-INVALID: spec: wanted no change"},
+		"an owner that is not there":         {update, "breakglasses", "oncall", doomed, was, 403, "TG-BREAKGLASS-INVALID: metadata.ownerReferences"},
 		"a label":                            {update, "breakglasses", "oncall", labelled, was, 200, ""},
 		"deleting it while it exempts":       {del, "breakglasses", "oncall", nil, was, 403, "tidegate breakglass revoke night -n shop"},
 		"deleting it when it has ended":      {del, "breakglasses", "oncall", nil, ended, 200, ""},
@@ -219,24 +222,31 @@ func TestBreakGlassNeverChangesAndIsKeptWhileItIsOpen(t *testing.T) {
 
 func TestBreakGlassIsApprovedByASecondPerson(t *testing.T) {
 	open, ended := made("night", "oncall", time.Hour), made("over", "oncall", -time.Minute)
+	owning := func(name string, uid types.UID) *v1alpha1.BreakGlassCommand {
+		c := decided(v1alpha1.BreakGlassApprove, "bob", "night", open.UID)
+		c.OwnerReferences = []metav1.OwnerReference{{APIVersion: "tidegate.io/v1alpha1", Kind: "BreakGlass", Name: name, UID: uid}}
+		return c
+	}
 	for name, tc := range map[string]struct {
 		user    string
 		command *v1alpha1.BreakGlassCommand
 		code    int32
 		want    string
 	}{
-		"a second person":                {"bob", decided(v1alpha1.BreakGlassApprove, "bob", "night", open.UID), 200, ""},
-		"its author":                     {"oncall", decided(v1alpha1.BreakGlassApprove, "oncall", "night", open.UID), 403, "TG-BREAKGLASS-SELF"},
-		"its author in another's name":   {"oncall", decided(v1alpha1.BreakGlassApprove, "bob", "night", open.UID), 403, "TG-COMMAND-ACTOR"},
-		"who may not":                    {"mallory", decided(v1alpha1.BreakGlassApprove, "mallory", "night", open.UID), 403, "TG-COMMAND-FORBIDDEN"},
-		"the one that had its name":      {"bob", decided(v1alpha1.BreakGlassApprove, "bob", "night", "an-older-uid"), 403, "another one had its name before"},
-		"none in particular":             {"bob", decided(v1alpha1.BreakGlassApprove, "bob", "night", ""), 403, "spec.uid: wanted"},
-		"one that is not there":          {"bob", decided(v1alpha1.BreakGlassApprove, "bob", "day", open.UID), 403, "found none called \"day\""},
-		"one that has ended":             {"bob", decided(v1alpha1.BreakGlassApprove, "bob", "over", ended.UID), 403, "has not ended"},
-		"something else than a decision": {"bob", decided("prolong", "bob", "night", open.UID), 403, "spec.action: wanted approve or revoke"},
-		"its author gives it up":         {"oncall", decided(v1alpha1.BreakGlassRevoke, "oncall", "night", open.UID), 200, ""},
-		"another one takes it":           {"bob", decided(v1alpha1.BreakGlassRevoke, "bob", "night", open.UID), 200, ""},
-		"who may not takes it":           {"mallory", decided(v1alpha1.BreakGlassRevoke, "mallory", "night", open.UID), 403, "TG-COMMAND-FORBIDDEN"},
+		"a second person":                  {"bob", decided(v1alpha1.BreakGlassApprove, "bob", "night", open.UID), 200, ""},
+		"one that goes with what it is of": {"bob", owning("night", open.UID), 200, ""},
+		"one that goes with another":       {"bob", owning("over", ended.UID), 403, "metadata.ownerReferences of breakglasscommands"},
+		"its author":                       {"oncall", decided(v1alpha1.BreakGlassApprove, "oncall", "night", open.UID), 403, "TG-BREAKGLASS-SELF"},
+		"its author in another's name":     {"oncall", decided(v1alpha1.BreakGlassApprove, "bob", "night", open.UID), 403, "TG-COMMAND-ACTOR"},
+		"who may not":                      {"mallory", decided(v1alpha1.BreakGlassApprove, "mallory", "night", open.UID), 403, "TG-COMMAND-FORBIDDEN"},
+		"the one that had its name":        {"bob", decided(v1alpha1.BreakGlassApprove, "bob", "night", "an-older-uid"), 403, "another one had its name before"},
+		"none in particular":               {"bob", decided(v1alpha1.BreakGlassApprove, "bob", "night", ""), 403, "spec.uid: wanted"},
+		"one that is not there":            {"bob", decided(v1alpha1.BreakGlassApprove, "bob", "day", open.UID), 403, "found none called \"day\""},
+		"one that has ended":               {"bob", decided(v1alpha1.BreakGlassApprove, "bob", "over", ended.UID), 403, "has not ended"},
+		"something else than a decision":   {"bob", decided("prolong", "bob", "night", open.UID), 403, "spec.action: wanted approve or revoke"},
+		"its author gives it up":           {"oncall", decided(v1alpha1.BreakGlassRevoke, "oncall", "night", open.UID), 200, ""},
+		"another one takes it":             {"bob", decided(v1alpha1.BreakGlassRevoke, "bob", "night", open.UID), 200, ""},
+		"who may not takes it":             {"mallory", decided(v1alpha1.BreakGlassRevoke, "mallory", "night", open.UID), 403, "TG-COMMAND-FORBIDDEN"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGlass(t, oncallRule(v1alpha1.ApprovalSecondPerson), open.DeepCopy(), ended.DeepCopy())

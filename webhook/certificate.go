@@ -20,6 +20,10 @@ const (
 	// nobody needs a certificate for one. Nor does the control plane, which has its own from
 	// whoever started it.
 	accountPrefix = "system:serviceaccount:"
+	// nodePrefix is how those of nodes begin, and nodeGroup is their group. There is a signer
+	// for them, who sees to it that a node asks for itself.
+	nodePrefix = "system:node:"
+	nodeGroup  = "system:nodes"
 )
 
 // certificate judges the approval of a certificate by which somebody logs in.
@@ -32,14 +36,19 @@ func (h *own) certificate(r admission.Request) answer {
 		return answer{}
 	}
 	var name string
+	var groups []string
 	if block, _ := pem.Decode(request.Spec.Request); block != nil {
 		parsed, err := x509.ParseCertificateRequest(block.Bytes)
 		if err != nil {
 			return answer{} // No signer can read it either.
 		}
-		name = parsed.Subject.CommonName
+		name, groups = parsed.Subject.CommonName, parsed.Subject.Organization
 	}
-	if !strings.HasPrefix(name, accountPrefix) && !slices.Contains(govern.Programs(), name) {
+	switch {
+	case strings.HasPrefix(name, nodePrefix), slices.Contains(groups, nodeGroup):
+		return deny(gates.ReasonGuard, "CertificateSigningRequest %q: wanted a certificate for a person or a program of one's own, found one that says to be the node %q; "+
+			"do: have the node ask for it with signerName: %s", request.Name, name, certificatesv1.KubeAPIServerClientKubeletSignerName)
+	case !strings.HasPrefix(name, accountPrefix) && !slices.Contains(govern.Programs(), name):
 		return answer{}
 	}
 	return deny(gates.ReasonGuard, "CertificateSigningRequest %q: wanted a certificate for a person or a program of one's own, found one that says to be %q; "+

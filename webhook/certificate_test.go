@@ -27,20 +27,24 @@ func TestCertificate(t *testing.T) {
 	}
 	const client = certificatesv1.KubeAPIServerClientSignerName
 	for sentence, tc := range map[string]struct {
-		name, signer string
-		denied       bool
+		name, group, signer string
+		denied              bool
 	}{
-		"a person":               {"dana", client, false},
-		"the manager":            {"system:serviceaccount:tidegate-system:tidegate-manager", client, true},
-		"any ServiceAccount":     {"system:serviceaccount:shop:cart", client, true},
-		"the controller manager": {"system:kube-controller-manager", client, true},
-		"the scheduler":          {"system:kube-scheduler", client, true},
-		"the API server":         {"system:apiserver", client, true},
-		"a node, by its signer":  {"system:node:n1", certificatesv1.KubeAPIServerClientKubeletSignerName, false},
-		"a server's, of others":  {"system:kube-scheduler", "example.com/servers", false},
+		"a person":                          {"dana", "", client, false},
+		"a person of a team":                {"dana", "team", client, false},
+		"the manager":                       {"system:serviceaccount:tidegate-system:tidegate-manager", "", client, true},
+		"any ServiceAccount":                {"system:serviceaccount:shop:cart", "", client, true},
+		"the controller manager":            {"system:kube-controller-manager", "", client, true},
+		"the scheduler":                     {"system:kube-scheduler", "", client, true},
+		"the API server":                    {"system:apiserver", "", client, true},
+		"a node, by its signer":             {"system:node:n1", "system:nodes", certificatesv1.KubeAPIServerClientKubeletSignerName, false},
+		"a node, by the signer of people":   {"system:node:n1", "", client, true},
+		"a person in the group of nodes":    {"dana", "system:nodes", client, true},
+		"a node in the group of the admins": {"system:node:evil", "cluster-admins", client, true},
+		"a server's, of others":             {"system:kube-scheduler", "", "example.com/servers", false},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: tc.name}}, key)
+			der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: tc.name, Organization: []string{tc.group}}}, key)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -39,6 +39,7 @@ func (h *own) rolloutCommand(ctx context.Context, r admission.Request) answer {
 	return firstRefusal(map[string]string{"rollout": r.Namespace + "/" + c.Spec.Rollout, "action": string(c.Spec.Action)},
 		func() answer { return actor(r, c.Spec.Actor) },
 		func() answer { return ofGroups(r, c.Spec.Groups) },
+		func() answer { return owned(r, ReasonCommandInvalid, c.OwnerReferences) },
 		func() answer {
 			if !known {
 				return deny(ReasonCommandInvalid, "spec.action: wanted approve, pause, resume or abort, found %q; do: kubectl explain rolloutcommand.spec.action", c.Spec.Action)

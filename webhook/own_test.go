@@ -287,8 +287,11 @@ func TestRolloutCommand(t *testing.T) {
 		code         int32
 		want         string
 	}{
-		"an abort":                     {"alice", command(`"rollout": "cart-2", "action": "abort", "actor": "alice"`), 200, ""},
-		"an approval":                  {"alice", command(`"rollout": "cart-2", "action": "approve", "step": 2, "actor": "alice"`), 200, ""},
+		"an abort":    {"alice", command(`"rollout": "cart-2", "action": "abort", "actor": "alice"`), 200, ""},
+		"an approval": {"alice", command(`"rollout": "cart-2", "action": "approve", "step": 2, "actor": "alice"`), 200, ""},
+		"one that goes with something": {
+			"alice", `{"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "1"}]}, ` + command(`"rollout": "cart-2", "action": "abort", "actor": "alice"`)[1:], 403, `TG-COMMAND-INVALID: metadata.ownerReferences of rolloutcommands "x"`,
+		},
 		"an actor that is claimed":     {"alice", command(`"rollout": "cart-2", "action": "abort", "actor": "bob"`), 403, "TG-COMMAND-ACTOR"},
 		"an actor that is not stamped": {"alice", command(`"rollout": "cart-2", "action": "abort"`), 403, "TG-COMMAND-ACTOR"},
 		"a user without the verb":      {"mallory", command(`"rollout": "cart-2", "action": "approve", "step": 2, "actor": "mallory"`), 403, `TG-COMMAND-FORBIDDEN: wanted a user with the verb "approve"`},

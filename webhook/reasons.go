@@ -20,6 +20,8 @@ const (
 	// ReasonTemplateNotFound is: a Release names a template, or a revision of one, that is
 	// not there.
 	ReasonTemplateNotFound = "TG-TEMPLATE-NOTFOUND"
+	// ReasonReleaseOrphan is: a Release is deleted without what was made for it.
+	ReasonReleaseOrphan = "TG-RELEASE-ORPHAN"
 	// ReasonValuesImmutable is: a Release changes a value that its template fixes for life.
 	ReasonValuesImmutable = "TG-VALUES-IMMUTABLE"
 	// ReasonTemplateInUse is: a template is deleted that Releases name.
@@ -56,7 +58,7 @@ const (
 
 // codes are all that a denial can have, those that a DeployPolicy makes up aside.
 var codes = []string{
-	ReasonGateUnknown, ReasonMutated, gates.ReasonGuard, ReasonReadonly, ReasonTemplateNotFound, ReasonValuesImmutable, ReasonTemplateInUse, ReasonTemplateBreaking, ReasonTemplateChannel, ReasonPolicyInvalid, ReasonGateSpec,
+	ReasonGateUnknown, ReasonMutated, gates.ReasonGuard, ReasonReadonly, ReasonTemplateNotFound, ReasonReleaseOrphan, ReasonValuesImmutable, ReasonTemplateInUse, ReasonTemplateBreaking, ReasonTemplateChannel, ReasonPolicyInvalid, ReasonGateSpec,
 	ReasonSourceInvalid, ReasonCommandActor, ReasonCommandInvalid, ReasonCommandForbidden, ReasonBreakGlassForbidden, ReasonBreakGlassInvalid, ReasonBreakGlassSelf, ReasonBreakGlassOver, ReasonMalformed,
 	managedflow.ReasonBypass, eval.ReasonPolicyDeny, eval.ReasonPolicyError, eval.ReasonPolicyBudget, render.ReasonValuesInvalid, render.ReasonTemplateBroken,
 	worker.ReasonRenderBudget,

@@ -32,7 +32,7 @@ import (
 // objects by the policies. Whoever applies it reads the verdict.
 func (h *own) release(ctx context.Context, r admission.Request) answer {
 	if string(r.Operation) == govern.Delete {
-		return answer{}
+		return deletion(r)
 	}
 	release, refusal := decode[v1alpha1.Release]("a Release", r.Object.Raw)
 	if refusal != nil {
@@ -42,7 +42,7 @@ func (h *own) release(ctx context.Context, r admission.Request) answer {
 	if refusal != nil {
 		return *refusal
 	}
-	if a := author(r, release, old); a.refuses() {
+	if a := metadata(r, release, old); a.refuses() {
 		return a
 	}
 	// What was once admitted stays so: a finalizer or a label must be writable though the
@@ -80,6 +80,15 @@ func (h *own) release(ctx context.Context, r admission.Request) answer {
 	a.facts["revision"] = result.Revision
 	a.facts["templateRevision"] = revision.Name
 	return a
+}
+
+// metadata refuses a Release that is said to be somebody else's change, or that would leave
+// behind what it made.
+func metadata(r admission.Request, release, old *v1alpha1.Release) answer {
+	if a := author(r, release, old); a.refuses() {
+		return a
+	}
+	return orphanFinalizer(r, release, old)
 }
 
 // immutable refuses another value for a variable that the template fixes for life: that of

@@ -354,7 +354,7 @@ func (h *own) subject(ctx context.Context, release *v1alpha1.Release, t *v1alpha
 	}
 	s.Standing = &impact.Standing{
 		Revision: newest.Spec.Revision, Digest: newest.Spec.Digest,
-		Rejected: newest.Status.Phase == v1alpha1.RolloutAborted && newest.Spec.ReleaseGeneration == release.Generation,
+		Rejected: newest.Status.Phase == v1alpha1.RolloutAborted && newest.AdmittedAt() == release.Generation,
 	}
 	return s, nil
 }

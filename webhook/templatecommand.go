@@ -34,6 +34,7 @@ func (h *own) templateCommand(ctx context.Context, r admission.Request) answer {
 	verb, known := templateVerbs[c.Spec.Action]
 	return firstRefusal(map[string]string{"template": c.Spec.Template, "action": string(c.Spec.Action)},
 		func() answer { return actor(r, c.Spec.Actor) },
+		func() answer { return owned(r, ReasonCommandInvalid, c.OwnerReferences) },
 		func() answer {
 			if !known {
 				return deny(ReasonCommandInvalid, "spec.action: wanted pause, resume or rollback, found %q; do: kubectl explain templatecommand.spec.action", c.Spec.Action)

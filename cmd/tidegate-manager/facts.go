@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"tidegate.io/tidegate/policies/eval"
 	"tidegate.io/tidegate/rollout/observe"
+	"tidegate.io/tidegate/rollout/plan"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -37,14 +39,14 @@ func (p *promotions) approvals(ctx context.Context, rollout *v1alpha1.Rollout) (
 // author is who last changed the Release, as the API server stamped it; empty where the
 // Rollout is of an earlier change, about which nobody knows any more.
 func author(release *v1alpha1.Release, rollout *v1alpha1.Rollout) string {
-	if release.Generation != rollout.Spec.ReleaseGeneration {
+	if release.Generation != rollout.AdmittedAt() {
 		return ""
 	}
 	return release.Annotations[v1alpha1.AnnotationAuthor]
 }
 
 // history has the other Rollouts of the namespace, of whatever Release.
-func (p *promotions) history(ctx context.Context, rollout *v1alpha1.Rollout) ([]eval.Past, error) {
+func (p *promotions) history(ctx context.Context, rollout *v1alpha1.Rollout, now time.Time) ([]eval.Past, error) {
 	var list v1alpha1.RolloutList
 	if err := p.reader.List(ctx, &list, client.InNamespace(rollout.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing the Rollouts of namespace %s: %w", rollout.Namespace, err)
@@ -55,8 +57,11 @@ func (p *promotions) history(ctx context.Context, rollout *v1alpha1.Rollout) ([]
 		if r.Name == rollout.Name {
 			continue
 		}
+		raised := p.turns.raised(r, now)
 		out = append(out, eval.Past{
-			Release: r.Spec.Release, Rollout: r.Name, Started: eval.Moment(r.CreationTimestamp.Time), Phase: string(r.Status.Phase), First: r.Spec.Stable == nil,
+			Release: r.Spec.Release, Rollout: r.Name, Started: eval.Moment(r.CreationTimestamp.Time), Raised: eval.Moment(raised),
+			Waits: raised.IsZero() && begins(r) && r.Status.Phase == v1alpha1.RolloutProgressing && r.Status.Reason == plan.ReasonHoldPolicy,
+			Phase: string(r.Status.Phase), First: r.Spec.Stable == nil,
 		})
 	}
 	return eval.Newest(out), nil
@@ -109,8 +114,10 @@ func valuesOf(r *v1alpha1.Rollout) (any, error) {
 	if r.Spec.Values == nil || len(r.Spec.Values.Raw) == 0 {
 		return nil, nil //nolint:nilnil // no values are values
 	}
+	decoder := json.NewDecoder(bytes.NewReader(r.Spec.Values.Raw))
+	decoder.UseNumber() // policies compare them, also long ones
 	var out any
-	if err := json.Unmarshal(r.Spec.Values.Raw, &out); err != nil {
+	if err := decoder.Decode(&out); err != nil {
 		return nil, fmt.Errorf("reading the values of Rollout %s/%s: %w", r.Namespace, r.Name, err)
 	}
 	return out, nil

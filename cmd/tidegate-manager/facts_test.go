@@ -46,8 +46,11 @@ func staged(o []client.Object, values string, since time.Time) []client.Object {
 }
 
 func begun(o []client.Object, at time.Time) []client.Object {
-	o[0].(*v1alpha1.Rollout).CreationTimestamp = metav1.NewTime(at)
-	o[0].(*v1alpha1.Rollout).Status.Phase = v1alpha1.RolloutSucceeded
+	r := o[0].(*v1alpha1.Rollout)
+	r.CreationTimestamp = metav1.NewTime(at.Add(-time.Hour))
+	r.Spec.Revision, r.Spec.Stable = "bbbbbbbbbb", &v1alpha1.StableReference{Rollout: "cart-0", Revision: "aaaaaaaaaa"}
+	r.Status.Phase = v1alpha1.RolloutSucceeded
+	r.Status.History = []v1alpha1.HistoryEntry{{At: metav1.NewMicroTime(at.Add(-time.Minute))}, {At: metav1.NewMicroTime(at), Weight: 5}}
 	return o
 }
 
@@ -64,30 +67,37 @@ func TestShippedPoliciesHoldAndGoOn(t *testing.T) {
 		source eval.Source
 		world  []client.Object
 		left   map[string]float64
+		why    map[string]string
 		// message is a part of what holds; empty where it goes on.
 		message string
 	}{
-		"no approval":                             {source: sre, world: promoted(), message: "wanted the approval of 1 of sre, found none"},
-		"an approval of another group":            {source: sre, world: approve(promoted(), "c", "bob", "dev"), message: "found none"},
-		"an approval of the group":                {source: sre, world: approve(promoted(), "c", "bob", "dev", "sre")},
-		"an approval whose command is of another": {source: sre, world: forged(approve(promoted(), "c", "bob", "sre")), message: "found none"},
-		"the author's own approval":               {source: two, world: changedBy(approve(promoted(), "c", "alice"), "alice"), message: `somebody other than "alice"`},
-		"a second person's approval":              {source: two, world: changedBy(approve(promoted(), "c", "bob"), "alice")},
-		"an author that nobody knows":             {source: two, world: approve(promoted(), "c", "bob"), message: "found that nobody does"},
-		"an author of a later change":             {source: two, world: later(changedBy(approve(promoted(), "c", "bob"), "alice")), message: "found that nobody does"},
-		"one Rollout too many":                    {source: most, world: begun(promoted(), noon.Add(-3*time.Hour)), message: "the next may begin at 2026-11-25T13:00:00Z"},
-		"one Rollout before the window":           {source: most, world: begun(promoted(), noon.Add(-5*time.Hour))},
-		"nothing in the environment before":       {source: soak, world: promoted(), message: "found that there is none"},
-		"the same there, but not for long":        {source: soak, world: staged(promoted(), `{"image": "a:2"}`, noon.Add(-time.Hour)), message: "in service since 2026-11-25T11:00:00Z"},
-		"another there, for long":                 {source: soak, world: staged(promoted(), `{"image": "a:1"}`, noon.Add(-3*time.Hour)), message: "found another values.image"},
-		"the same there, for long":                {source: soak, world: staged(promoted(), `{"image": "a:2"}`, noon.Add(-3*time.Hour))},
-		"no measurement":                          {source: budget, world: promoted(), message: "found no number"},
-		"little left":                             {source: budget, world: promoted(), left: map[string]float64{"main/left": 0.01}, message: "found 0.01"},
-		"enough left":                             {source: budget, world: promoted(), left: map[string]float64{"main/left": 0.5}},
+		"no approval":                                      {source: sre, world: promoted(), message: "wanted the approval of 1 of sre, found none"},
+		"an approval of another group":                     {source: sre, world: approve(promoted(), "c", "bob", "dev"), message: "found none"},
+		"an approval of the group":                         {source: sre, world: approve(promoted(), "c", "bob", "dev", "sre")},
+		"an approval whose command is of another":          {source: sre, world: forged(approve(promoted(), "c", "bob", "sre")), message: "found none"},
+		"the author's own approval":                        {source: two, world: changedBy(approve(promoted(), "c", "alice"), "alice"), message: `somebody other than "alice"`},
+		"a second person's approval":                       {source: two, world: changedBy(approve(promoted(), "c", "bob"), "alice")},
+		"an author that nobody knows":                      {source: two, world: approve(promoted(), "c", "bob"), message: "found that nobody does"},
+		"an author of a later change":                      {source: two, world: later(changedBy(approve(promoted(), "c", "bob"), "alice")), message: "found that nobody does"},
+		"one Rollout too many":                             {source: most, world: begun(promoted(), noon.Add(-3*time.Hour)), message: "the next may begin at 2026-11-25T13:00:00Z"},
+		"one Rollout before the window":                    {source: most, world: begun(promoted(), noon.Add(-5*time.Hour))},
+		"nothing in the environment before":                {source: soak, world: promoted(), message: "found that there is none"},
+		"the same there, but not for long":                 {source: soak, world: staged(promoted(), `{"image": "a:2"}`, noon.Add(-time.Hour)), message: "in service since 2026-11-25T11:00:00Z"},
+		"another there, for long":                          {source: soak, world: staged(promoted(), `{"image": "a:1"}`, noon.Add(-3*time.Hour)), message: "found another values.image"},
+		"a long number that differs at its end":            {source: shippedPolicy("soak-after", `{"soak": "2h", "before": {"shop": "stage"}, "same": ["image", "id"]}`), world: numbered(staged(promoted(), `{"image": "a:2", "id": 9007199254740993}`, noon.Add(-3*time.Hour))), message: "found another values.id"},
+		"all there and here, but for a value":              {source: shippedPolicy("soak-after", `{"soak": "2h", "before": {"shop": "stage"}}`), world: staged(promoted(), `{"image": "a:2", "replicas": 1}`, noon.Add(-3*time.Hour)), message: "found another values.replicas"},
+		"the same there, for long":                         {source: soak, world: staged(promoted(), `{"image": "a:2"}`, noon.Add(-3*time.Hour))},
+		"no measurement":                                   {source: budget, world: promoted(), message: "found no number"},
+		"no measurement, and why":                          {source: budget, world: promoted(), why: map[string]string{"main/left": "asking main: no answer within 5s"}, message: "found no number, asking main: no answer within 5s"},
+		"a measurement that another policy's source lacks": {source: budget, world: promoted(), left: map[string]float64{"main/left": 0.5}, why: map[string]string{"other/left": "asking other: no answer within 5s"}},
+		"little left":                                      {source: budget, world: promoted(), left: map[string]float64{"main/left": 0.01}, message: "found 0.01"},
+		"enough left":                                      {source: budget, world: promoted(), left: map[string]float64{"main/left": 0.5}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newAsked(t, tc.world, interceptor.Funcs{}, logr.Discard(), tc.source)
-			p.measure = func(context.Context, string, string, time.Time) map[string]float64 { return tc.left }
+			p.measure = func(context.Context, string, string, time.Time) (map[string]float64, map[string]string) {
+				return tc.left, tc.why
+			}
 			verdict, err := p.Allowed(t.Context(), second(t, p), "web", 1, 25, noon)
 			if err != nil {
 				t.Fatal(err)
@@ -97,6 +107,12 @@ func TestShippedPoliciesHoldAndGoOn(t *testing.T) {
 			}
 		})
 	}
+}
+
+// numbered gives cart-2 a number beside its image that is longer than a float64 tells apart.
+func numbered(o []client.Object) []client.Object {
+	o[1].(*v1alpha1.Rollout).Spec.Values = &runtime.RawExtension{Raw: []byte(`{"image": "a:2", "id": 9007199254740992}`)}
+	return o
 }
 
 // forged lets the Rollout name a command that is about another one.

@@ -23,8 +23,12 @@ func (o *options) webhookConfigurations() []string {
 }
 
 // addGatekeeper adds what judges by Gatekeeper's constraints, and returns what has them.
-func addGatekeeper(mgr manager.Manager, namespace string, others *replicas, recorder *record.Recorder) (*gatekeeper.Loader, *engine.Store, error) {
-	store := engine.NewStore()
+func addGatekeeper(mgr manager.Manager, namespace, prefer string, others *replicas, recorder *record.Recorder) (*gatekeeper.Loader, *engine.Store, error) {
+	compiler, err := engine.Preferring(prefer)
+	if err != nil {
+		return nil, nil, fmt.Errorf("adding Gatekeeper's constraints: %w", err)
+	}
+	store := compiler.NewStore()
 	loader, err := gatekeeper.Setup(mgr, gatekeeper.SyncOptions{Store: store, Replica: others.name, Replicas: others.All, Namespace: namespace})
 	if err != nil {
 		return nil, nil, fmt.Errorf("adding Gatekeeper's constraints: %w", err)

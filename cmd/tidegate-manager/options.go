@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	engine "tidegate.io/tidegate/policies/eval/gatekeeper"
 	"tidegate.io/tidegate/schemas/worker"
 	"tidegate.io/tidegate/webhook/certs"
 )
@@ -40,6 +41,8 @@ type options struct {
 	webhookURL  string
 	certSecret  string
 	gatekeeper  bool
+	// gatekeeperEngine is which code of a template counts where it has both.
+	gatekeeperEngine string
 
 	audit  auditOptions
 	record recordOptions
@@ -69,9 +72,12 @@ type options struct {
 // defaults returns the options before any flag was read.
 func defaults(getenv func(string) string) *options {
 	return &options{
-		namespace:     ownNamespace(getenv),
-		webhookPort:   9443,
-		certSecret:    certs.DefaultSecret,
+		namespace:   ownNamespace(getenv),
+		webhookPort: 9443,
+		certSecret:  certs.DefaultSecret,
+
+		gatekeeperEngine: engine.PreferCEL,
+
 		audit:         auditOptions{enabled: true, interval: 10 * time.Minute, qps: 10},
 		record:        recordOptions{maxFiles: 1000, maxSize: "64Mi"},
 		metricsAddr:   ":8443",
@@ -118,6 +124,7 @@ func (o *options) addTo(fs *pflag.FlagSet) {
 	fs.StringVar(&o.certSecret, "webhook-cert-secret", o.certSecret, "name of the existing Secret that keeps the webhook's certificate")
 
 	fs.BoolVar(&o.gatekeeper, "gatekeeper", o.gatekeeper, "judge by Gatekeeper's ConstraintTemplates and constraints, whose kinds must be served")
+	fs.StringVar(&o.gatekeeperEngine, "gatekeeper-engine", o.gatekeeperEngine, "cel or rego: which code of a template counts where it has both; Gatekeeper takes CEL")
 
 	o.audit.addTo(fs)
 	o.record.addTo(fs)
@@ -165,6 +172,9 @@ func (o *options) validateListeners() error {
 	var errs []error
 	if o.webhookPort < 1 || o.webhookPort > 65535 {
 		errs = append(errs, wrong("webhook-port", "wanted a port from 1 to 65535, found %d", o.webhookPort))
+	}
+	if _, err := engine.Preferring(o.gatekeeperEngine); err != nil {
+		errs = append(errs, wrong("gatekeeper-engine", "%v", err))
 	}
 	if o.webhookURL != "" {
 		if _, err := certs.HostOf(o.webhookURL); err != nil {

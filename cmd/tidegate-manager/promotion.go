@@ -16,12 +16,13 @@ import (
 
 	"tidegate.io/tidegate/policies/eval"
 	"tidegate.io/tidegate/rollout/controller"
+	"tidegate.io/tidegate/rollout/plan"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
 const (
-	// promotionTimeout bounds one question. Policies that take longer count as ones that
-	// object.
+	// promotionTimeout bounds one question, what is measured for it aside. Policies that take
+	// longer count as ones that object.
 	promotionTimeout = 4 * time.Second
 	// rememberedFindings bounds the memory of what was logged.
 	rememberedFindings = 4096
@@ -40,8 +41,10 @@ type promotions struct {
 	log     logr.Logger
 	// said is what was logged last, by who asked.
 	said *lru.Cache[string, string]
-	// measure answers the queries of MetricSources about a Release; nil measures nothing.
-	measure func(ctx context.Context, namespace, release string, now time.Time) map[string]float64
+	// measure answers the queries of MetricSources about a Release, and says why some have no
+	// answer; nil measures nothing. It has a limit of its own.
+	measure func(ctx context.Context, namespace, release string, now time.Time) (values map[string]float64, why map[string]string)
+	turns   *turns
 }
 
 func newPromotions(reader client.Reader, policies *eval.Store, loaded func() error, metrics *promotionMetrics, log logr.Logger) (*promotions, error) {
@@ -49,21 +52,51 @@ func newPromotions(reader client.Reader, policies *eval.Store, loaded func() err
 	if err != nil {
 		return nil, fmt.Errorf("making the memory of findings: %w", err)
 	}
-	return &promotions{reader: reader, policies: policies, loaded: loaded, metrics: metrics, log: log, said: said}, nil
+	return &promotions{reader: reader, policies: policies, loaded: loaded, metrics: metrics, log: log, said: said, turns: newTurns()}, nil
 }
 
-// Allowed implements controller.Promotion.
+// Allowed implements controller.Promotion. Those of a namespace that are to begin ask one
+// after the other: what each is told of the others holds when it begins.
 func (p *promotions) Allowed(ctx context.Context, rollout *v1alpha1.Rollout, template string, step, weight int32, now time.Time) (controller.PromotionVerdict, error) {
+	measured := p.measured(ctx, rollout, now) // before its turn, which others wait for
+	first := begins(rollout)
+	if first {
+		leave, err := p.turns.enter(ctx, rollout.Namespace)
+		if err != nil {
+			return controller.PromotionVerdict{}, err
+		}
+		defer leave()
+	}
 	hold, err := p.ask(ctx, "rollout "+rollout.Namespace+"/"+rollout.Name, now, func(ctx context.Context) (eval.Promotion, error) {
-		return p.ofRollout(ctx, rollout, template, step, weight, now)
+		asked, err := p.ofRollout(ctx, rollout, template, step, weight, now)
+		asked.Measurements, asked.Unmeasured = measured.values, measured.why
+		return asked, err
 	})
 	switch {
 	case err != nil:
 		return controller.PromotionVerdict{}, err
 	case hold != nil:
 		return controller.PromotionVerdict{Code: hold.Code, Message: hold.Message, Until: hold.Until}, nil
+	case first:
+		p.turns.allow(rollout, now)
 	}
 	return controller.PromotionVerdict{Allowed: true}, nil
+}
+
+// measurements are what sources say of a Release, and why some say nothing.
+type measurements struct {
+	values map[string]float64
+	why    map[string]string
+}
+
+// measured asks the sources where a policy about the Rollout may look at what they say.
+func (p *promotions) measured(ctx context.Context, rollout *v1alpha1.Rollout, now time.Time) (out measurements) {
+	about := eval.Question{Moment: v1alpha1.AtPromotion, Group: v1alpha1.GroupVersion.Group, Kind: "Rollout", Namespace: rollout.Namespace}
+	if p.measure == nil || p.loaded() != nil || !p.policies.Set().Reads(about, eval.PartMeasurements) {
+		return out
+	}
+	out.values, out.why = p.measure(ctx, rollout.Namespace, rollout.Spec.Release, now)
+	return out
 }
 
 // Permit says whether the sync of a template may bring the Releases of a wave to a revision
@@ -156,6 +189,7 @@ func (p *promotions) ofRollout(ctx context.Context, rollout *v1alpha1.Rollout, t
 		Name: rollout.Name, Number: rollout.Spec.Number, Revision: rollout.Spec.Revision, Digest: rollout.Spec.Digest,
 		Strategy: string(rollout.Spec.Strategy.Type), Phase: string(rollout.Status.Phase),
 		First: rollout.Spec.Stable == nil, Rollback: rollback,
+		Started: eval.Moment(rollout.CreationTimestamp.Time), Raised: eval.Moment(plan.Raised(rollout)),
 		From: rollout.Status.ApprovedWeight, Weight: weight, Step: step, Steps: len(rollout.Spec.Strategy.Steps),
 	}
 	if a := rollout.Status.Analysis; a != nil {
@@ -164,7 +198,7 @@ func (p *promotions) ofRollout(ctx context.Context, rollout *v1alpha1.Rollout, t
 	if asked.Approvals, err = p.approvals(ctx, rollout); err != nil {
 		return eval.Promotion{}, err
 	}
-	history, err := p.history(ctx, rollout)
+	history, err := p.history(ctx, rollout, now)
 	if err != nil {
 		return eval.Promotion{}, err
 	}
@@ -176,12 +210,8 @@ func (p *promotions) ofRollout(ctx context.Context, rollout *v1alpha1.Rollout, t
 	if err != nil {
 		return eval.Promotion{}, err
 	}
-	var measured map[string]float64
-	if p.measure != nil {
-		measured = p.measure(ctx, rollout.Namespace, rollout.Spec.Release, now)
-	}
 	return eval.Promotion{
-		Author: author(&release, rollout), Values: values, History: history, Elsewhere: elsewhere, Measurements: measured,
+		Author: author(&release, rollout), Values: values, History: history, Elsewhere: elsewhere,
 		Release:   &eval.Release{Name: rollout.Spec.Release, Namespace: rollout.Namespace, Template: template, Labels: release.Labels},
 		Namespace: &eval.Namespace{Name: rollout.Namespace, Labels: namespace.Labels},
 		Rollout:   &asked,
@@ -208,7 +238,7 @@ func (p *promotions) rollback(ctx context.Context, rollout *v1alpha1.Rollout, te
 	if err := p.get(ctx, types.NamespacedName{Namespace: rollout.Namespace, Name: rollout.Spec.Stable.Rollout}, &stable); err != nil {
 		return false, err
 	}
-	return stable.Name != "" && stable.Spec.ReleaseGeneration == rollout.Spec.ReleaseGeneration &&
+	return stable.Name != "" && stable.AdmittedAt() > 0 && stable.AdmittedAt() == rollout.AdmittedAt() &&
 		stable.Spec.TemplateRevision != rollout.Spec.TemplateRevision, nil
 }
 

@@ -42,7 +42,7 @@ func promoted() []client.Object {
 		return r
 	}
 	second := rollout(2, "web-3")
-	second.Spec.Stable = &v1alpha1.StableReference{Rollout: "cart-1"}
+	second.Spec.Revision, second.Spec.Stable = "cccccccccc", &v1alpha1.StableReference{Rollout: "cart-1", Revision: "bbbbbbbbbb"}
 	release := &v1alpha1.Release{}
 	release.Namespace, release.Name, release.Labels = "shop", "cart", map[string]string{"tier": "web"}
 	template := &v1alpha1.ReleaseTemplate{}

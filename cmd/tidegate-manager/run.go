@@ -217,7 +217,7 @@ func build(ctx context.Context, o *options, config *rest.Config, identity string
 	}
 	audited := auditParts{policies: store, pool: pool, ready: func() error { return policies.Ready(nil) }}
 	if o.gatekeeper {
-		constraints, rules, err := addGatekeeper(mgr, o.namespace, others, recorder)
+		constraints, rules, err := addGatekeeper(mgr, o.namespace, o.gatekeeperEngine, others, recorder)
 		if err != nil {
 			return nil, err
 		}

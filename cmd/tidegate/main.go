@@ -31,7 +31,17 @@ const workerCommand = "policy-worker"
 // into force.
 const policyCompileTime = 2500 * time.Millisecond
 
+// patience is how long a command has to end by itself after a signal.
+const patience = 2 * time.Second
+
 func main() { os.Exit(run()) }
+
+// giveUp ends a program that does not heed a signal: what compiles a policy cannot be
+// interrupted.
+func giveUp() {
+	time.Sleep(patience)
+	os.Exit(command.ExitInterrupted)
+}
 
 func run() int {
 	if len(os.Args) == 2 && os.Args[1] == workerCommand {
@@ -44,6 +54,7 @@ func run() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, giveUp)
 	env := command.Env{
 		Name:     command.ProgramName(os.Args[0]),
 		In:       os.Stdin,

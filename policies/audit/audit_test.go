@@ -15,6 +15,7 @@ import (
 
 	"tidegate.io/tidegate/policies/audit"
 	"tidegate.io/tidegate/policies/eval"
+	"tidegate.io/tidegate/policies/eval/gatekeeper"
 	"tidegate.io/tidegate/schemas/secret"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
@@ -191,6 +192,19 @@ func TestSplitKeepsEveryFindingInReportsOfBoundedSize(t *testing.T) {
 	}
 	if audit.Split(nil) != nil {
 		t.Error("nothing is no report")
+	}
+}
+
+func TestAConstraintSaysNoMoreThanAReportHolds(t *testing.T) {
+	long := gatekeeper.Violation{Constraint: gatekeeper.Key{Kind: "K8sLong", Name: "x"}, Message: strings.Repeat("é", 1<<20), Actions: []string{gatekeeper.ActionDeny}}
+	brief := long
+	brief.Message = "brief"
+	got := audit.OfConstraints(audit.Subject{Object: web}, []gatekeeper.Violation{long, brief})
+	if len(got) != 2 || got[0].Message != "brief" || got[1].Result != audit.Fail || !strings.HasSuffix(got[1].Message, "é...") {
+		t.Fatalf("got %d findings: %.80q", len(got), got)
+	}
+	if n := len(got[1].Message); n < 8<<10 || n > 8<<10+3 {
+		t.Errorf("wanted 8 KiB and dots, found %d bytes", n)
 	}
 }
 

@@ -104,12 +104,23 @@ func (f Finding) OfConstraint() bool {
 	return (f.Code == reasonConstraint || f.Code == reasonConstraintError) && strings.Contains(f.Policy, "/") // no DeployPolicy has such a name
 }
 
+// maxMessage is how long the message of a constraint may be, in bytes, as that of a
+// DeployPolicy. The API server would refuse a report with one of a megabyte.
+const maxMessage = 8 << 10
+
+func short(message string) string {
+	if len(message) <= maxMessage {
+		return message
+	}
+	return strings.ToValidUTF8(message[:maxMessage], "") + "..."
+}
+
 // OfConstraints are the findings of Gatekeeper's constraints.
 func OfConstraints(s Subject, violations []gatekeeper.Violation) []Finding {
 	var out []Finding
 	for _, v := range violations {
 		f := Finding{
-			Object: s.Object, Policy: v.Constraint.String(), Code: reasonConstraint, Message: s.Mask.Text(v.Message), Result: Warn,
+			Object: s.Object, Policy: v.Constraint.String(), Code: reasonConstraint, Message: short(s.Mask.Text(v.Message)), Result: Warn,
 			Fix: fmt.Sprintf("change the object; what is wanted says: kubectl get %s.%s %s -o yaml", strings.ToLower(v.Constraint.Kind), gatekeeper.ConstraintGroup, v.Constraint.Name),
 		}
 		switch {

@@ -6,13 +6,18 @@ import (
 	"time"
 )
 
-// Past is an earlier Rollout in the namespace, of any Release.
+// Past is another Rollout in the namespace, of any Release.
 type Past struct {
 	Release string `json:"release"`
 	Rollout string `json:"rollout"`
 	// Started is when it was made, RFC 3339 in UTC.
 	Started string `json:"started"`
-	Phase   string `json:"phase"`
+	// Raised is when it was first allowed to take exposure from what served, RFC 3339 in UTC;
+	// empty where it never was, as of a first install.
+	Raised string `json:"raised,omitempty"`
+	// Waits is true where it has begun, has not been raised, and policies hold it.
+	Waits bool   `json:"waits,omitempty"`
+	Phase string `json:"phase"`
 	// First is true of the first Rollout of a Release.
 	First bool `json:"first"`
 }
@@ -36,17 +41,18 @@ type Elsewhere struct {
 }
 
 const (
-	// maxPast is how many earlier Rollouts a policy is told of, the newest.
+	// maxPast is how many other Rollouts a policy is told of, the newest.
 	maxPast = 200
 	// maxElsewhere is how many other namespaces it is told of.
 	maxElsewhere = 50
 )
 
-// Newest sorts earlier Rollouts from the newest to the oldest and leaves out the oldest where
-// there are too many.
+// Newest sorts other Rollouts by when they were raised, or else made, from the newest to the
+// oldest, and leaves out the oldest where there are too many.
 func Newest(all []Past) []Past {
+	when := func(p Past) string { return cmp.Or(p.Raised, p.Started) }
 	slices.SortFunc(all, func(a, b Past) int {
-		return cmp.Or(cmp.Compare(b.Started, a.Started), cmp.Compare(a.Rollout, b.Rollout))
+		return cmp.Or(cmp.Compare(when(b), when(a)), cmp.Compare(a.Rollout, b.Rollout))
 	})
 	return all[:min(len(all), maxPast)]
 }

@@ -3,6 +3,7 @@ package eval
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -28,6 +29,10 @@ type fit struct {
 func newFit(raw []byte) (fit, error) {
 	if len(bytes.TrimSpace(raw)) == 0 || string(bytes.TrimSpace(raw)) == "null" {
 		return fit{}, nil
+	}
+	var whole any
+	if err := json.Unmarshal(raw, &whole); err == nil && refers(whole) {
+		return fit{}, errors.New("parametersSchema: wanted a schema that says everything itself, found $ref; write what it refers to in its place")
 	}
 	var external apiextensionsv1.JSONSchemaProps
 	strict, err := kjson.UnmarshalStrict(raw, &external)
@@ -57,6 +62,25 @@ func newFit(raw []byte) (fit, error) {
 		f.structural = s
 	}
 	return f, nil
+}
+
+// refers says whether a schema has $ref, which a CustomResourceDefinition has not.
+func refers(schema any) bool {
+	switch s := schema.(type) {
+	case map[string]any:
+		for key, v := range s {
+			if _, isText := v.(string); isText && key == "$ref" {
+				return true
+			}
+			// These have values, and not schemas.
+			if key != "default" && key != "enum" && key != "example" && refers(v) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(s, refers)
+	}
+	return false
 }
 
 // parameters reads, completes and checks parameters.

@@ -198,6 +198,9 @@ const (
 	maxMessage = 8 << 10
 )
 
+// stuck is why a policy is not looked at.
+const stuck = "wanted to compile it, found that earlier ones, this very source or several others, still compile long after their time and cannot be interrupted; make the source shorter, or try again later"
+
 // Compile checks a policy, runs its tests and prepares it. The error is a *CompileError.
 func Compile(s Source) (*Policy, error) { return CompileContext(context.Background(), s) }
 
@@ -215,7 +218,7 @@ type Compiler struct {
 
 // Compile is Compile for as long as ctx lives, and no longer than 3 seconds.
 func (c Compiler) Compile(ctx context.Context, s Source) (*Policy, error) {
-	p, err := budget.Once(ctx, compileTime, nil, func(step *budget.Step) (*Policy, error) {
+	p, err := budget.Compile(ctx, compileTime, digest(s), func(step *budget.Step) (*Policy, error) {
 		p, problems, err := c.compile(ctx, step, withDefaults(s))
 		if err != nil {
 			return nil, err
@@ -232,6 +235,9 @@ func (c Compiler) Compile(ctx context.Context, s Source) (*Policy, error) {
 		return nil, mistakes
 	}
 	ended, isEnded := errors.AsType[*budget.Error](err)
+	if isEnded && ended.Cause == budget.CauseStuck {
+		return nil, &CompileError{Policy: s.Name, Again: true, Lines: []string{stuck}}
+	}
 	return nil, &CompileError{Policy: s.Name, Again: !isEnded || ended.Cause == budget.CauseCaller, Lines: []string{
 		fmt.Sprintf("wanted it to be compiled and tested within %s and the memory of one policy, found: %v; make it shorter, or its tests fewer", compileTime, err),
 	}}
@@ -241,6 +247,9 @@ func (c Compiler) Compile(ctx context.Context, s Source) (*Policy, error) {
 // The error is why nobody can say whether there are mistakes.
 func (c Compiler) compile(ctx context.Context, step *budget.Step, s Source) (p *Policy, problems []string, err error) {
 	p = &Policy{source: s, account: &budget.Account{}}
+	if problems = mistakes(s); len(problems) > 0 {
+		return nil, problems, nil
+	}
 	if p.match, problems = newMatcher(s.Match); len(problems) > 0 {
 		return nil, problems, nil
 	}
@@ -293,6 +302,7 @@ func digest(s Source) string {
 // Where its match cannot be read, it matches everything.
 func broken(s Source, err error) *Policy {
 	s = withDefaults(s)
+	s.Match = readable(s.Match)
 	match, problems := newMatcher(s.Match)
 	if len(problems) > 0 {
 		s.Match = v1alpha1.PolicyMatch{}

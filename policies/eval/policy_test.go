@@ -61,6 +61,9 @@ func TestCompileSaysWhatIsWrong(t *testing.T) {
 		"name lookup is withheld":                     {rego: "package p\ndeny contains \"x\" if { net.lookup_ip_addr(\"x\") }", want: "net.lookup_ip_addr, which no policy may call"},
 		"schemas with remote references are withheld": {rego: "package p\ndeny contains \"x\" if { json.match_schema({}, {}) }", want: "json.match_schema, which no policy may call"},
 		"a misspelt function is not called withheld":  {rego: "package p\ndeny contains \"x\" if { http.sent(1) }", want: "undefined function http.sent"},
+		"Rego of before is told how it reads":         {rego: "package p\ndeny[msg] { msg := \"x\" }", want: "or set regoVersion: v0"},
+		"what is no Rego at all is not told so":       {rego: "package p\ndeny[", want: "2:"},
+		"types that explode are refused":              {rego: "package p\na := [1]\nb := " + strings.Repeat("[", 30) + "a" + strings.Repeat("]", 30) + "\ndeny contains \"x\" if b == b", want: "too large to be compared"},
 		"parameters must be an object":                {rego: "package p\ndeny contains \"x\" if true", parameters: "[1]", want: "parameters: wanted a JSON object, found array"},
 		"parameters must be one document":             {rego: "package p\ndeny contains \"x\" if true", parameters: "{} {}", want: "more than one document"},
 	} {
@@ -244,7 +247,6 @@ func TestJudgeSortsByEnforcement(t *testing.T) {
 	}{
 		"deny":                             {rego, v1alpha1.EnforcementDeny, 1, 1, 0},
 		"no enforcement is deny":           {rego, "", 1, 1, 0},
-		"an unknown enforcement is deny":   {rego, "audit", 1, 1, 0},
 		"warn":                             {rego, v1alpha1.EnforcementWarn, 0, 2, 0},
 		"dryrun":                           {rego, v1alpha1.EnforcementDryrun, 0, 0, 2},
 		"a failing policy denies":          {fails, v1alpha1.EnforcementDeny, 1, 0, 0},

@@ -62,6 +62,10 @@ type Rollout struct {
 	// Rollback is true where the platform team turned back from a template revision, and
 	// this brings the Release back with it, changed by nobody else.
 	Rollback bool `json:"rollback"`
+	// Started is when it was made, and Raised when it was first allowed to take exposure from
+	// what served, both RFC 3339 in UTC; Raised is empty where it never was.
+	Started string `json:"started,omitempty"`
+	Raised  string `json:"raised,omitempty"`
 	// From is the weight that is approved now, in percent, and Weight the one that is asked
 	// for.
 	From   int32 `json:"from"`
@@ -104,13 +108,15 @@ type Promotion struct {
 	Author string
 	// Values are the Release's, as the Rollout has them.
 	Values any
-	// History has the other Rollouts of the namespace that are kept, the newest first.
+	// History has the other Rollouts of the namespace that are kept, the newest first; see
+	// Newest.
 	History []Past
 	// Elsewhere has the Releases of the same name in other namespaces.
 	Elsewhere []Elsewhere
 	// Measurements answer the queries of MetricSources, by "source/query". What could not be
-	// measured is not there.
+	// measured is not there, and Unmeasured says why.
 	Measurements map[string]float64
+	Unmeasured   map[string]string
 }
 
 // Kinds of tidegate.io that questions at promotion are about, for DeployPolicy.match.
@@ -149,6 +155,9 @@ func (p Promotion) Question() (Question, error) {
 		document["measurements"] = p.Measurements
 		if p.Measurements == nil {
 			document["measurements"] = map[string]float64{}
+		}
+		if len(p.Unmeasured) > 0 {
+			document["unmeasured"] = p.Unmeasured
 		}
 	}
 	if p.Wave != nil {

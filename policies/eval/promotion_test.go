@@ -31,11 +31,17 @@ func full() eval.Promotion {
 	p := rise()
 	p.Author, p.Values = "bob", map[string]any{"image": "a:1"}
 	p.Rollout.Approvals[0].Groups = []string{"sre"}
-	p.History = eval.Newest([]eval.Past{{Release: "cart", Rollout: "cart-1", Started: eval.Moment(saturday.Add(-24 * time.Hour)), Phase: "Succeeded", First: true}})
+	p.Rollout.Started, p.Rollout.Raised = eval.Moment(saturday.Add(-2*time.Hour)), eval.Moment(saturday.Add(-time.Hour))
+	p.History = eval.Newest([]eval.Past{
+		{Release: "cart", Rollout: "cart-1", Started: eval.Moment(saturday.Add(-24 * time.Hour)), Phase: "Succeeded", First: true},
+		{Release: "db", Rollout: "db-3", Started: eval.Moment(saturday.Add(-3 * time.Hour)), Phase: "Progressing", Waits: true},
+		{Release: "db", Rollout: "db-2", Started: eval.Moment(saturday.Add(-48 * time.Hour)), Raised: eval.Moment(saturday.Add(-time.Hour)), Phase: "Succeeded"},
+	})
 	p.Elsewhere = eval.ByNamespace([]eval.Elsewhere{{
 		Namespace: "stage", Rollout: "cart-9", Phase: "Succeeded", Template: "web-3", Values: map[string]any{"image": "a:1"}, Succeeded: eval.Moment(saturday.Add(-2 * time.Hour)),
 	}})
 	p.Measurements = map[string]float64{"main/error-budget": 0.25}
+	p.Unmeasured = map[string]string{"other/pages": "asking other: no answer within 5s"}
 	return p
 }
 
@@ -69,10 +75,13 @@ func TestPoliciesSeeWhatAsksForMoreExposure(t *testing.T) {
 			"release": {"name": "cart", "namespace": "shop", "template": "web", "labels": {"tier": "web"}},
 			"namespace": {"name": "shop"}, "author": "bob", "values": {"image": "a:1"},
 			"rollout": {"name": "cart-2", "number": 2, "revision": "3f2a91c04d", "digest": "sha256:a", "strategy": "canary", "phase": "Progressing", "first": false, "rollback": false,
-				"from": 5, "weight": 25, "step": 2, "steps": 4, "verdict": "Pass", "approvals": [{"step": 1, "actor": "alice", "groups": ["sre"]}]},
-			"history": [{"release": "cart", "rollout": "cart-1", "started": "2026-11-20T12:00:00Z", "phase": "Succeeded", "first": true}],
+				"started": "2026-11-21T10:00:00Z", "raised": "2026-11-21T11:00:00Z", "from": 5, "weight": 25, "step": 2, "steps": 4, "verdict": "Pass", "approvals": [{"step": 1, "actor": "alice", "groups": ["sre"]}]},
+			"history": [
+				{"release": "db", "rollout": "db-2", "started": "2026-11-19T12:00:00Z", "raised": "2026-11-21T11:00:00Z", "phase": "Succeeded", "first": false},
+				{"release": "db", "rollout": "db-3", "started": "2026-11-21T09:00:00Z", "waits": true, "phase": "Progressing", "first": false},
+				{"release": "cart", "rollout": "cart-1", "started": "2026-11-20T12:00:00Z", "phase": "Succeeded", "first": true}],
 			"elsewhere": [{"namespace": "stage", "rollout": "cart-9", "phase": "Succeeded", "template": "web-3", "values": {"image": "a:1"}, "succeeded": "2026-11-21T10:00:00Z"}],
-			"measurements": {"main/error-budget": 0.25},
+			"measurements": {"main/error-budget": 0.25}, "unmeasured": {"other/pages": "asking other: no answer within 5s"},
 			"template": {"name": "web", "revision": "web-3"}}`},
 		"a wave": {wave(), `{"moment": "promotion", "time": "2026-11-21T12:00:00Z", "template": {"name": "web", "revision": "web-3"}, "wave": {"name": "canaries"}}`},
 	} {

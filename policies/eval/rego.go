@@ -38,6 +38,8 @@ type regoEngine struct {
 	// libs is sharedBy; cache is set where the policy shares what they say.
 	libs  string
 	cache topdown.VirtualCache
+	// reads are the parts of the input that it may look at.
+	reads parts
 }
 
 // nothing is the data that policies have besides their rules. Nobody writes it, so one
@@ -67,9 +69,21 @@ func regoVersion(v v1alpha1.RegoVersion) ast.RegoVersion {
 func parse(name, text string, v ast.RegoVersion) (*ast.Module, []string) {
 	module, err := ast.ParseModuleWithOpts(name, text, ast.ParserOptions{RegoVersion: v, Capabilities: sandbox.Capabilities(v)})
 	if err != nil || module == nil {
-		return nil, lines(err)
+		return nil, older(lines(err), name, text, v)
 	}
 	return module, nil
+}
+
+// older says of a module that does not read as Rego v1 that it reads as v0, if it does.
+func older(problems []string, name, text string, v ast.RegoVersion) []string {
+	if v == ast.RegoV0 {
+		return problems
+	}
+	if m, err := ast.ParseModuleWithOpts(name, text, ast.ParserOptions{RegoVersion: ast.RegoV0, Capabilities: sandbox.Capabilities(ast.RegoV0)}); err != nil || m == nil {
+		return problems
+	}
+	problems[0] += "; write it so, or set regoVersion: v0"
+	return problems
 }
 
 // modules reads a policy and its libraries.
@@ -113,7 +127,7 @@ func prefixed(name string, lines []string) []string {
 }
 
 func newCompiler(v ast.RegoVersion, all map[string]*ast.Module) (*ast.Compiler, []string) {
-	c := ast.NewCompiler().WithCapabilities(sandbox.Capabilities(v)).WithDefaultRegoVersion(v).SetErrorLimit(maxLines)
+	c := sandbox.BoundTypes(ast.NewCompiler()).WithCapabilities(sandbox.Capabilities(v)).WithDefaultRegoVersion(v).SetErrorLimit(maxLines)
 	c.Compile(all)
 	if c.Failed() {
 		return nil, lines(c.Errors)
@@ -140,7 +154,7 @@ func compileRego(s Source) (*regoEngine, []string) {
 	if err != nil {
 		return nil, lines(err)
 	}
-	e.query, e.libs = query, sharedBy(s, compiler.Modules)
+	e.query, e.libs, e.reads = query, sharedBy(s, compiler.Modules), partsRead(compiler.Modules)
 	return e, nil
 }
 

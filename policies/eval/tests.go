@@ -13,6 +13,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/topdown"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	kjson "sigs.k8s.io/json"
 
 	"tidegate.io/tidegate/policies/eval/budget"
@@ -186,12 +187,56 @@ func CaseInput(moment v1alpha1.PolicyMoment, c *v1alpha1.PolicyCase) (Input, err
 		}
 		return NewInput(whole)
 	}
-	var object metav1.PartialObjectMetadata
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(c.Object.Raw, &object); err != nil {
-		return Input{}, fmt.Errorf("object: wanted an object of Kubernetes, found: %w", err)
+	r, err := creation(c.Object.Raw)
+	if err != nil {
+		return Input{}, err
 	}
-	gvk := object.GroupVersionKind()
-	return RequestInput(moment, Request{
-		Kind: GroupKind(gvk), Name: object.Name, Namespace: object.Namespace, Operation: "CREATE", Object: c.Object.Raw,
-	})
+	return RequestInput(moment, r)
+}
+
+// creation is the request that creates an object. No more of it is read than the request
+// says: the rest may be as wrong as a case wants it.
+func creation(raw json.RawMessage) (Request, error) {
+	var object struct {
+		metav1.TypeMeta `json:",inline"`
+		Metadata        struct {
+			Name      string `json:"name"`
+			Namespace string `json:"namespace"`
+		} `json:"metadata"`
+	}
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &object); err != nil {
+		return Request{}, fmt.Errorf("object: wanted an object of Kubernetes, found: %w", err)
+	}
+	return Request{
+		Kind: GroupKind(object.GroupVersionKind()), Name: object.Metadata.Name, Namespace: object.Metadata.Namespace,
+		Operation: "CREATE", Object: raw,
+	}, nil
+}
+
+// SampleNamespace is the namespace of the samples that have none, and SampleRelease the
+// Release that renders them.
+const SampleNamespace = "shop"
+
+// SampleRelease is the Release that samples are rendered by.
+var SampleRelease = Release{Name: "cart", Namespace: SampleNamespace, Template: "web"}
+
+// SampleInput is the input of a sample, as it lies beside a policy: of an object that is
+// created, or that a Release renders. What has no kind is a whole input.
+func SampleInput(moment v1alpha1.PolicyMoment, raw []byte) (Input, error) {
+	var is metav1.TypeMeta
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &is); err == nil && (is.APIVersion == "" || is.Kind == "") {
+		return CaseInput(moment, &v1alpha1.PolicyCase{Input: &runtime.RawExtension{Raw: raw}})
+	}
+	r, err := creation(raw)
+	if err != nil {
+		return Input{}, err
+	}
+	if r.Namespace == "" {
+		r.Namespace = SampleNamespace
+	}
+	in, err := RequestInput(moment, r)
+	if err != nil || moment != v1alpha1.AtRelease {
+		return in, err
+	}
+	return in.With("release", SampleRelease)
 }

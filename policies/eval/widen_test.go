@@ -274,14 +274,14 @@ deny contains "x" if count(big) == 0`,
 	"a long range": "package p\ndeny contains \"x\" if count(numbers.range(1, 100000000000)) == 0",
 	"an endless message": `package p
 x0 := ["xxxxxxxxxxxxxxxx"]
-x1 := [x0, x0, x0, x0, x0, x0, x0, x0]
-x2 := [x1, x1, x1, x1, x1, x1, x1, x1]
-x3 := [x2, x2, x2, x2, x2, x2, x2, x2]
-x4 := [x3, x3, x3, x3, x3, x3, x3, x3]
-x5 := [x4, x4, x4, x4, x4, x4, x4, x4]
-x6 := [x5, x5, x5, x5, x5, x5, x5, x5]
-x7 := [x6, x6, x6, x6, x6, x6, x6, x6]
-x8 := [x7, x7, x7, x7, x7, x7, x7, x7]
+x1 := [x0 | some _ in numbers.range(1, 8)]
+x2 := [x1 | some _ in numbers.range(1, 8)]
+x3 := [x2 | some _ in numbers.range(1, 8)]
+x4 := [x3 | some _ in numbers.range(1, 8)]
+x5 := [x4 | some _ in numbers.range(1, 8)]
+x6 := [x5 | some _ in numbers.range(1, 8)]
+x7 := [x6 | some _ in numbers.range(1, 8)]
+x8 := [x7 | some _ in numbers.range(1, 8)]
 deny contains {"msg": "x", "details": x8} if true`,
 }
 

@@ -182,10 +182,7 @@ func ask(t testing.TB, p *eval.Policy, moment v1alpha1.PolicyMoment, object []by
 	o.SetAPIVersion(u.APIVersion)
 	gvk := o.GroupVersionKind()
 	gvk.Kind = u.Kind
-	in, err := eval.RequestInput(moment, eval.Request{Kind: eval.GroupKind(gvk), Name: u.Metadata.Name, Namespace: "shop", Operation: "CREATE", Object: object})
-	if err == nil && moment == v1alpha1.AtRelease {
-		in, err = in.With("release", eval.Release{Name: "cart", Namespace: "shop", Template: "web"})
-	}
+	in, err := eval.SampleInput(moment, object)
 	if err != nil {
 		t.Fatalf("making the input: %v", err)
 	}

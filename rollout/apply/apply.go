@@ -245,7 +245,7 @@ func (a Applier) remove(ctx context.Context, t *Target, obj *unstructured.Unstru
 	if live.GetDeletionTimestamp() != nil {
 		return nil
 	}
-	if !metav1.IsControlledBy(live, t.Release) {
+	if foreign(live, t.Release) {
 		return fmt.Errorf("deleting %s %s/%s: %w than Release %s", obj.GetKind(), obj.GetNamespace(), obj.GetName(), ErrForeign, t.Release.Name)
 	}
 	uid := live.GetUID()

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"tidegate.io/tidegate/rollout/plan"
+	"tidegate.io/tidegate/schemas/exempt"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -52,43 +53,15 @@ func (l *rolloutLoop) sparing(ctx context.Context, rollout *v1alpha1.Rollout, st
 	}
 	for i := range list.Items {
 		b := &list.Items[i]
-		end := ending(b)
-		switch {
-		case b.Status.UseCount == 0:
-			continue
-		case now.Before(end):
-			if s.until.IsZero() || end.Before(s.until) {
-				s.until = end
-			}
-		case b.Status.Afterwards != v1alpha1.AfterwardsKeep || !rollout.CreationTimestamp.Time.Before(end):
+		if b.Status.UseCount == 0 || !exempt.Stands(b, rollout.CreationTimestamp.Time, now) {
 			continue
 		}
-		s.objects = append(s.objects, touched(b)...)
+		if end := exempt.Ends(b); now.Before(end) && (s.until.IsZero() || end.Before(s.until)) {
+			s.until = end
+		}
+		s.objects = append(s.objects, exempt.Written(b)...)
 	}
 	return s, nil
-}
-
-// ending is when an exemption ends, or ended.
-func ending(b *v1alpha1.BreakGlass) time.Time {
-	if at := b.Status.EndedAt; at != nil && at.Time.Before(b.Spec.ExpiresAt.Time) {
-		return at.Time
-	}
-	return b.Spec.ExpiresAt.Time
-}
-
-// touched are the objects that were used. Where not every use is kept, it may be any that
-// the exemption names.
-func touched(b *v1alpha1.BreakGlass) []v1alpha1.ObjectName {
-	if b.Status.UseCount > int64(len(b.Status.Uses)) {
-		return b.Spec.Objects
-	}
-	out := make([]v1alpha1.ObjectName, 0, len(b.Status.Uses))
-	for _, u := range b.Status.Uses {
-		if u.Operation != "CONNECT" {
-			out = append(out, u.Object)
-		}
-	}
-	return out
 }
 
 // spare says whether an object is left alone.

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 
 	"tidegate.io/tidegate/rollout/manifest"
 	"tidegate.io/tidegate/rollout/plan"
@@ -35,7 +37,7 @@ func nextRollout(w wish, rollouts []v1alpha1.Rollout, number int64) (*v1alpha1.R
 	generation := w.release.Generation
 	switch {
 	// The spec that was read is older than one that was rolled out already.
-	case generation < newest.Spec.ReleaseGeneration:
+	case generation < newest.AdmittedAt():
 		return nil, fmt.Errorf("reading Release %s: %w: Rollout %s is for a newer generation", w.release.Name, errOvertaken, newest.Name)
 
 	// The newest Rollout is about exactly this, and stands.
@@ -43,7 +45,7 @@ func nextRollout(w wish, rollouts []v1alpha1.Rollout, number int64) (*v1alpha1.R
 		return nil, nil //nolint:nilnil // nothing to create is an answer
 
 	// Nothing that people or the template's owner write has changed, so the engine has.
-	case newest.Spec.Digest != w.result.Digest && generation == newest.Spec.ReleaseGeneration &&
+	case newest.Spec.Digest != w.result.Digest && generation == newest.AdmittedAt() &&
 		newest.Spec.TemplateRevision == w.templateRevision && sameValues(newest.Spec.Values, w.release.Spec.Values):
 		return nil, waitingf(ReasonEngineDrift,
 			"the spec now renders to revision %s, with the inputs that gave %s when Rollout %s was judged; nothing is applied. Apply the Release with a change to have the new output judged",
@@ -51,7 +53,7 @@ func nextRollout(w wish, rollouts []v1alpha1.Rollout, number int64) (*v1alpha1.R
 
 	// This very revision was rejected, and nobody has applied the Release since. Publishing
 	// a template that renders something else around it is no reason to expose it again.
-	case rejected(newest) && generation == newest.Spec.ReleaseGeneration && newest.Spec.Revision == w.result.Revision:
+	case rejected(newest) && generation == newest.AdmittedAt() && newest.Spec.Revision == w.result.Revision:
 		return nil, nil //nolint:nilnil // nothing to create is an answer
 
 	// The old set is going, so that the newest revision is what the next one will be over.
@@ -114,7 +116,34 @@ func again(newest *v1alpha1.Rollout, generation int64) bool {
 		return false
 	}
 	cause := newest.Status.AbortCause
-	return generation > newest.Spec.ReleaseGeneration || cause != nil && cause.Code == plan.ReasonAbortOutdated
+	return generation > newest.AdmittedAt() || cause != nil && cause.Code == plan.ReasonAbortOutdated
+}
+
+// begun says whether a Release has made a Rollout itself, besides those it took over.
+func begun(rollouts []v1alpha1.Rollout, uid types.UID) bool {
+	for i := range rollouts {
+		owner := metav1.GetControllerOf(&rollouts[i])
+		if owner != nil && owner.UID == uid && rollouts[i].Annotations[v1alpha1.AnnotationAdopted] == "" {
+			return true
+		}
+	}
+	return false
+}
+
+// leftBehind returns what a former Release of the name left: orphans, which nobody owns any
+// more, and the first that is about to go with its owner; nil where there is none.
+func leftBehind(rollouts []v1alpha1.Rollout, uid types.UID) (orphans []v1alpha1.Rollout, going *v1alpha1.Rollout) {
+	for i := range rollouts {
+		r := &rollouts[i]
+		owner := metav1.GetControllerOf(r)
+		switch {
+		case owner == nil && r.DeletionTimestamp == nil:
+			orphans = append(orphans, *r)
+		case going == nil && (owner == nil || owner.UID != uid):
+			going = r
+		}
+	}
+	return orphans, going
 }
 
 // newRollout pins the wish.

@@ -11,10 +11,10 @@ import (
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
-// permission asks the policies about promotion, if the next decision may raise exposure at
-// all. An answer that cannot be had is Unknown, on which nothing rises.
+// permission asks the policies about promotion, if the next decision raises exposure where
+// they let it. An answer that cannot be had is Unknown, on which nothing rises.
 func (l *rolloutLoop) permission(ctx context.Context, subject *observe.Subject, seen plan.Observation, now time.Time) plan.Promotion {
-	step, weight, rises := plan.Rise(seen)
+	step, weight, rises := plan.Rise(seen, now)
 	if l.promotion == nil || !rises {
 		return plan.Promotion{Knowledge: plan.Present, Allowed: true}
 	}

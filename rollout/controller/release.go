@@ -145,6 +145,9 @@ func (l *releaseLoop) progress(ctx context.Context, release *v1alpha1.Release) (
 		return rep, err
 	}
 	rep.rollouts = observe.Controlled(all, release.UID)
+	if err := l.inherit(ctx, release, all); err != nil {
+		return rep, err
+	}
 	revision, err := l.templateRevision(ctx, release)
 	if err != nil {
 		return rep, err
@@ -170,11 +173,55 @@ func (l *releaseLoop) progress(ctx context.Context, release *v1alpha1.Release) (
 	if wanted == nil {
 		return rep, err
 	}
+	if err := l.inherit(ctx, release, all); err != nil {
+		return rep, err
+	}
 	if err := l.create(ctx, release, wanted); err != nil {
 		return rep, err
 	}
 	rep.rollouts = append(rep.rollouts, *wanted)
 	return rep, nil
+}
+
+// inherit lets a Release that has made no Rollout begin only where a former one of its name left
+// nothing: while something of that serves, this is no first install, which skips the steps and
+// what is asked of them. What is going is waited for. What nobody owns any more, since the
+// former Release was deleted without it, becomes the history of this one.
+func (l *releaseLoop) inherit(ctx context.Context, release *v1alpha1.Release, all []v1alpha1.Rollout) error {
+	orphans, going := leftBehind(all, release.UID)
+	if begun(all, release.UID) {
+		return nil
+	}
+	if going != nil {
+		return waitingf(ReasonReleaseFormer,
+			"wanted nothing left of the former Release %s, found Rollout %s, which goes with it; wait, and see what holds it: kubectl get rollout %s -n %s -o yaml",
+			release.Name, going.Name, going.Name, release.Namespace)
+	}
+	if len(orphans) == 0 {
+		return nil
+	}
+	// What is given to a Release that is gone already would go with it.
+	var live v1alpha1.Release
+	if err := l.live.Get(ctx, client.ObjectKeyFromObject(release), &live); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("reading Release %s/%s: %w", release.Namespace, release.Name, err)
+	}
+	overtaken := fmt.Errorf("taking over %d Rollouts of the former Release %s/%s: %w", len(orphans), release.Namespace, release.Name, errOvertaken)
+	if live.UID != release.UID || live.DeletionTimestamp != nil {
+		return overtaken
+	}
+	// The newest first: it is the one that looks after what serves, and were an older one the
+	// newest for a moment, it would put back what it brought into service.
+	for i := len(orphans) - 1; i >= 0; i-- {
+		adopted := &orphans[i]
+		adopted.OwnerReferences = append(adopted.OwnerReferences, manifest.Owner(release))
+		metav1.SetMetaDataAnnotation(&adopted.ObjectMeta, v1alpha1.AnnotationAdopted, string(release.UID))
+		// On the version that was read: whoever else changed it was faster.
+		if err := l.client.Update(ctx, adopted, client.FieldOwner(v1alpha1.FieldManager)); err != nil {
+			return fmt.Errorf("taking over Rollout %s/%s of the former Release: %w", adopted.Namespace, adopted.Name, err)
+		}
+		log.FromContext(ctx).Info("Took over a Rollout of a former Release of the name", "rollout", adopted.Name)
+	}
+	return overtaken
 }
 
 // templateRevision chooses the revision of the template that the Release is rendered with.

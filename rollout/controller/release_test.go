@@ -2,12 +2,14 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -15,6 +17,7 @@ import (
 	testclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"tidegate.io/tidegate/rollout/manifest"
@@ -133,68 +136,153 @@ func ofRelease(uid types.UID) func(*v1alpha1.Rollout) {
 	}
 }
 
-// kubectl delete release --cascade=orphan leaves the Rollouts, which bear the names that
-// those of the next Release of the name would have.
-func TestRolloutsOfAFormerReleaseDoNotCount(t *testing.T) {
-	t.Parallel()
+// aNewCart is a Release of a name that a former one had, with what it left behind.
+func aNewCart(left ...client.Object) []client.Object {
 	release := &v1alpha1.Release{ObjectMeta: metav1.ObjectMeta{Name: "cart", Namespace: "shop", UID: "new", Generation: 1}}
 	release.Spec.Template.Name = "web"
-	objects := []client.Object{release, webTemplate("one"), &v1alpha1.TemplateRevision{
+	return append(left, release, webTemplate("one"), &v1alpha1.TemplateRevision{
 		ObjectMeta: metav1.ObjectMeta{Name: full("web-1")}, Spec: v1alpha1.TemplateRevisionSpec{Template: "web", Number: 1},
-	}}
-	// More than are kept; the last two go on, one of them with no owner at all.
-	for n := range int64(14) {
-		former := attempt(n+1, "same", v1alpha1.RolloutSucceeded, ofRelease("old"))
-		switch n {
-		case 12:
-			former.Status.Phase = v1alpha1.RolloutPromoting
-		case 13:
-			former.Status.Phase, former.OwnerReferences = v1alpha1.RolloutProgressing, nil
-		}
-		objects = append(objects, &former)
-	}
-	c := newCluster(t, objects...)
-	loop := &releaseLoop{
-		client: c, live: c, renderer: always{Revision: "rev-same", Digest: "sha256:same", Replicas: 3},
-		recorder: events.NewFakeRecorder(10), clock: testclock.NewFakePassiveClock(time.Unix(100, 0)),
-	}
-	key := client.ObjectKeyFromObject(release)
-	for range 2 {
-		if _, err := loop.Reconcile(t.Context(), reconcile.Request{NamespacedName: key}); err != nil {
-			t.Fatal(err)
-		}
-	}
+	})
+}
 
+// While something of a former Release of its name is there, a Release is no first install,
+// which would skip the steps and what is asked of them.
+func TestAReleaseAfterAFormerOneOfItsName(t *testing.T) {
+	t.Parallel()
+	orphan := func(number int64, word string, phase v1alpha1.RolloutPhase) client.Object {
+		r := attempt(number, word, phase, ofRelease("old"))
+		r.OwnerReferences = nil
+		return &r
+	}
+	ending := func(number int64) client.Object {
+		r := attempt(number, "one", v1alpha1.RolloutSucceeded, ofRelease("old"))
+		return &r
+	}
+	taken := func(number int64, word string, phase v1alpha1.RolloutPhase) client.Object {
+		r := attempt(number, word, phase, ofRelease("new"))
+		r.Annotations = map[string]string{v1alpha1.AnnotationAdopted: "new"}
+		return &r
+	}
+	for name, c := range map[string]struct {
+		left []client.Object
+		// render is what the new Release renders to.
+		render string
+		// rollouts are those of the new Release afterwards, and stable that of the newest.
+		rollouts []string
+		stable   string
+		reason   string
+	}{
+		"where nothing is left it is a first install": {
+			render: "one", rollouts: []string{"cart-1"},
+		},
+		"what is about to go with the former one is waited for": {
+			left: []client.Object{ending(1), ending(2)}, render: "two", reason: "ReleaseFormer",
+		},
+		"and before that nothing is taken over": {
+			left: []client.Object{orphan(1, "one", v1alpha1.RolloutSucceeded), ending(2)}, render: "two", reason: "ReleaseFormer",
+		},
+		"what nobody owns any more is its history: what served is what it goes over from": {
+			left:   []client.Object{orphan(6, "one", v1alpha1.RolloutSucceeded)},
+			render: "two", rollouts: []string{"cart-6", "cart-7"}, stable: "cart-6",
+		},
+		"a Rollout that was under way is the older one, which gives way": {
+			left:   []client.Object{orphan(6, "one", v1alpha1.RolloutSucceeded), orphan(7, "two", v1alpha1.RolloutProgressing)},
+			render: "three", rollouts: []string{"cart-6", "cart-7", "cart-8"}, stable: "cart-6",
+		},
+		"a manager that died while it took over is followed by one that goes on": {
+			left:   []client.Object{orphan(6, "one", v1alpha1.RolloutSucceeded), taken(7, "two", v1alpha1.RolloutProgressing)},
+			render: "three", rollouts: []string{"cart-6", "cart-7", "cart-8"}, stable: "cart-6",
+		},
+		"also where the newest is what is asked for": {
+			left:   []client.Object{orphan(6, "one", v1alpha1.RolloutSucceeded), taken(7, "two", v1alpha1.RolloutProgressing)},
+			render: "two", rollouts: []string{"cart-6", "cart-7"},
+		},
+		"or goes on, being what is asked for": {
+			left:   []client.Object{orphan(6, "one", v1alpha1.RolloutSucceeded), orphan(7, "two", v1alpha1.RolloutProgressing)},
+			render: "two", rollouts: []string{"cart-6", "cart-7"},
+		},
+		"what was rejected is tried again, since somebody applied it anew": {
+			left:   []client.Object{orphan(1, "one", v1alpha1.RolloutSucceeded), orphan(2, "two", v1alpha1.RolloutAborted)},
+			render: "two", rollouts: []string{"cart-1", "cart-2", "cart-3"}, stable: "cart-1",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cluster := newCluster(t, aNewCart(c.left...)...)
+			loop := &releaseLoop{
+				client: cluster, live: cluster, renderer: always{Revision: "rev-" + c.render, Digest: "sha256:" + c.render, Replicas: 3},
+				recorder: events.NewFakeRecorder(10), clock: testclock.NewFakePassiveClock(time.Unix(100, 0)),
+			}
+			key := client.ObjectKey{Namespace: "shop", Name: "cart"}
+			for range 3 {
+				if _, err := loop.Reconcile(t.Context(), reconcile.Request{NamespacedName: key}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			all, err := observe.Rollouts(t.Context(), cluster, "shop", "cart")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var own []string
+			var newest v1alpha1.Rollout
+			for _, newest = range observe.Controlled(all, "new") {
+				own = append(own, newest.Name)
+			}
+			if diff := cmp.Diff(c.rollouts, own); diff != "" {
+				t.Errorf("its Rollouts (-want +got):\n%s", diff)
+			}
+			if newest.Spec.Stable != nil && newest.Spec.Stable.Rollout != c.stable || newest.Spec.Stable == nil && c.stable != "" {
+				t.Errorf("the newest goes over from %+v, want %q", newest.Spec.Stable, c.stable)
+			}
+			var after v1alpha1.Release
+			if err := cluster.Get(t.Context(), key, &after); err != nil {
+				t.Fatal(err)
+			}
+			ready := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionReady)
+			if c.reason != "" && (ready == nil || ready.Reason != c.reason || after.Status.Phase != v1alpha1.ReleasePending) {
+				t.Errorf("wanted it to wait for %s, found %s: %+v", c.reason, after.Status.Phase, ready)
+			}
+		})
+	}
+}
+
+// Were an older one the newest for a moment, it would put back what it brought into service.
+func TestTheNewestIsTakenOverFirst(t *testing.T) {
+	t.Parallel()
+	left := []v1alpha1.Rollout{attempt(1, "one", v1alpha1.RolloutSucceeded), attempt(2, "two", v1alpha1.RolloutSucceeded)}
+	var order []string
+	c := interceptor.NewClient(newCluster(t, aNewCart(&left[0], &left[1])...), interceptor.Funcs{
+		Update: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.UpdateOption) error {
+			order = append(order, obj.GetName())
+			return c.Update(ctx, obj, opts...)
+		},
+	})
 	all, err := observe.Rollouts(t.Context(), c, "shop", "cart")
 	if err != nil {
 		t.Fatal(err)
 	}
-	own := observe.Controlled(all, "new")
-	if len(all) != 15 || len(own) != 1 || own[0].Name != "cart-15" || own[0].Spec.Stable != nil {
-		t.Errorf("wanted the 14 that were there and cart-15 over nothing, found %d, and of the Release %+v", len(all), own)
+	release := &v1alpha1.Release{ObjectMeta: metav1.ObjectMeta{Name: "cart", Namespace: "shop", UID: "new"}}
+	if err := (&releaseLoop{client: c, live: c}).inherit(t.Context(), release, all); !errors.Is(err, errOvertaken) {
+		t.Errorf("it ends with %v", err)
 	}
-	var after v1alpha1.Release
-	if err := c.Get(t.Context(), key, &after); err != nil {
-		t.Fatal(err)
+	if diff := cmp.Diff([]string{"cart-2", "cart-1"}, order); diff != "" {
+		t.Errorf("order (-want +got):\n%s", diff)
 	}
-	got := []any{after.Status.ObservedGeneration, after.Status.Rollout, after.Status.StableRollout, after.Status.Phase}
-	if diff := cmp.Diff([]any{int64(1), "cart-15", "", v1alpha1.ReleaseProgressing}, got); diff != "" {
-		t.Errorf("status (-want +got):\n%s", diff)
-	}
+}
 
-	rollouts := &rolloutLoop{client: c, reader: observe.Reader{Live: c}}
-	subject, err := rollouts.gather(t.Context(), client.ObjectKey{Namespace: "shop", Name: "cart-15"})
-	if err != nil {
-		t.Fatal(err)
+// A manager whose cache is late gives nothing to a Release that is gone: it would go with it.
+func TestNothingIsTakenOverByAReleaseThatIsGone(t *testing.T) {
+	t.Parallel()
+	left := attempt(1, "one", v1alpha1.RolloutSucceeded)
+	c := newCluster(t, aNewCart(&left)...)
+	loop := &releaseLoop{client: c, live: c}
+	stale := &v1alpha1.Release{ObjectMeta: metav1.ObjectMeta{Name: "cart", Namespace: "shop", UID: "old"}}
+	if err := loop.inherit(t.Context(), stale, []v1alpha1.Rollout{left}); !errors.Is(err, errOvertaken) {
+		t.Errorf("it ends with %v", err)
 	}
-	if len(subject.Siblings) != 1 || subject.Siblings[0].Name != "cart-15" {
-		t.Errorf("the siblings are %d", len(subject.Siblings))
-	}
-	if got := rollouts.ofSibling(t.Context(), &own[0]); len(got) != 1 || got[0].Name != "cart-15" {
-		t.Errorf("what is looked at is %v", got)
-	}
-	if got := rollouts.ofSibling(t.Context(), &all[13]); len(got) != 0 {
-		t.Errorf("for a Rollout that is nobody's, what is looked at is %v", got)
+	all, err := observe.Rollouts(t.Context(), c, "shop", "cart")
+	if err != nil || len(all) != 1 || len(all[0].OwnerReferences) != 0 {
+		t.Errorf("there is %+v, %v", all, err)
 	}
 }
 

@@ -98,8 +98,12 @@ func TestPermission(t *testing.T) {
 			Revision: "bbbbbbbbbb", Replicas: 1, Stable: &v1alpha1.StableReference{Revision: "aaaaaaaaaa"},
 			Strategy: v1alpha1.Strategy{Type: v1alpha1.StrategyCanary, Steps: []v1alpha1.Step{{Weight: 10}, {Weight: 100}}},
 		},
-		Traffic: plan.Traffic{Knowledge: plan.Present},
+		Traffic: plan.Traffic{Knowledge: plan.Present, Settled: true, UpToDate: true}, Shared: plan.Present,
+		Stable: plan.Set{Knowledge: plan.Present, UpToDate: true, Desired: 1, Available: 1},
+		Canary: plan.Set{Knowledge: plan.Present, UpToDate: true, Desired: 1, Available: 1},
 	}
+	waits := rises
+	waits.Canary.Available = 0
 	falls := rises
 	falls.Status.Phase = v1alpha1.RolloutAborting
 	allowed := plan.Promotion{Knowledge: plan.Present, Allowed: true}
@@ -112,6 +116,9 @@ func TestPermission(t *testing.T) {
 		"without policies everything is allowed": {nil, rises, allowed},
 		"nothing is asked where nothing rises": {
 			promotionFunc(func(string, int32, int32) (PromotionVerdict, error) { return PromotionVerdict{}, errors.New("asked") }), falls, allowed,
+		},
+		"nothing is asked while pods are waited for": {
+			promotionFunc(func(string, int32, int32) (PromotionVerdict, error) { return PromotionVerdict{}, errors.New("asked") }), waits, allowed,
 		},
 		"a refusal is handed on": {
 			promotionFunc(func(template string, step, weight int32) (PromotionVerdict, error) {

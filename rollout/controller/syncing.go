@@ -242,7 +242,7 @@ func (r *templates) record(ctx context.Context, template *v1alpha1.ReleaseTempla
 	wanted.Status.ObservedGeneration = template.Generation
 	wanted.Status.Releases = int32(min(releases, 1<<30)) //nolint:gosec // it is bounded
 	if latest := newest(revisions); latest != nil {
-		wanted.Status.LatestRevision = latest.Name
+		wanted.Status.LatestRevision, wanted.Status.LatestDigest = latest.Name, latest.Spec.Digest
 	}
 	if status != nil {
 		wanted.Status.Sync = status

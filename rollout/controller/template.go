@@ -302,23 +302,24 @@ func (r *templates) create(ctx context.Context, template *v1alpha1.ReleaseTempla
 	return nil, fmt.Errorf("creating a TemplateRevision of %s: each of %d numbers was taken meanwhile", template.Name, maxNumberTries)
 }
 
-// reserve gives the revision its number, and writes its name into the status of the template
+// reserve gives the revision its number, and writes its name and the whole digest, of which
+// the name has a part that can be hit on purpose, into the status of the template
 // on the version that was looked at. Of two managers one is refused there, so that no number
 // is given to two sources. What was reserved and not made, since a manager ended in between,
 // is made by the next that publishes this source; for another source the number is lost.
 func (r *templates) reserve(ctx context.Context, template *v1alpha1.ReleaseTemplate, latest *v1alpha1.TemplateRevision, spec *v1alpha1.TemplateRevisionSpec) error {
 	spec.Number = nextRevision(template, latest)
 	name := v1alpha1.RevisionName(template.Name, spec.Number-1, spec.Digest)
-	if template.Status.LatestRevision == name {
+	if template.Status.LatestRevision == name && template.Status.LatestDigest == spec.Digest {
 		spec.Number--
 		return nil
 	}
 	wanted := template.DeepCopy()
-	wanted.Status.LatestRevision = v1alpha1.RevisionName(template.Name, spec.Number, spec.Digest)
+	wanted.Status.LatestRevision, wanted.Status.LatestDigest = v1alpha1.RevisionName(template.Name, spec.Number, spec.Digest), spec.Digest
 	if err := r.client.Status().Update(ctx, wanted, client.FieldOwner(v1alpha1.FieldManager)); err != nil {
 		return fmt.Errorf("reserving revision %d of ReleaseTemplate %s: %w", spec.Number, template.Name, err)
 	}
-	template.Status.LatestRevision, template.ResourceVersion = wanted.Status.LatestRevision, wanted.ResourceVersion
+	template.Status, template.ResourceVersion = wanted.Status, wanted.ResourceVersion
 	return nil
 }
 

@@ -283,6 +283,27 @@ func TestANumberIsNeverUsedForTwoSources(t *testing.T) {
 	w.want("web-3 one", "web-3", v1alpha1.ConditionReady)
 }
 
+// Of sources whose digests begin alike, which one author can find among his own, the second
+// does not get the name that the first had.
+func TestANameIsNeverUsedForTwoSourcesWhoseDigestsBeginAlike(t *testing.T) {
+	t.Parallel()
+	w := newTemplateWorld(t, catalogWorld(t, webTemplate("one")))
+	w.settle()
+	template := w.template()
+	if template.Status.LatestDigest != render.Digest(template.Spec.Files) {
+		t.Fatalf("the status has the digest %q", template.Status.LatestDigest)
+	}
+	template.Status.LatestDigest = template.Status.LatestDigest[:len(template.Status.LatestDigest)-1] + "x"
+	if err := w.client.Status().Update(t.Context(), template); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.client.Delete(t.Context(), snapshot(1, "one")); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	w.want("web-2 one", "web-2", v1alpha1.ConditionReady)
+}
+
 func TestRevisionsOfOtherTemplatesDoNotCount(t *testing.T) {
 	t.Parallel()
 	other := &v1alpha1.TemplateRevision{

@@ -83,8 +83,8 @@ func (r Reader) Siblings(ctx context.Context, release *v1alpha1.Release) ([]v1al
 }
 
 // Controlled returns those of rollouts whose controller has the uid. The others belonged
-// to a former Release of the same name, which was deleted without them: nobody moves them,
-// so they must not be waited for, and what they brought into service is nobody's.
+// to a former Release of the same name: nobody moves them. They go with it, or are taken over
+// before the Release that there is now begins.
 func Controlled(rollouts []v1alpha1.Rollout, uid types.UID) []v1alpha1.Rollout {
 	var out []v1alpha1.Rollout
 	for i := range rollouts {

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,7 +20,7 @@ const (
 	// maxMoves bounds the moves of one decision; each guard moves strictly on, so that the
 	// bound is there for the reader.
 	maxMoves = 16
-	// maxHistory is how many entries of the history are kept.
+	// maxHistory is how many entries of the history are kept, the first rise among them.
 	maxHistory = 50
 
 	defaultInterval = 10 * time.Second
@@ -190,8 +191,12 @@ func (t *turn) record(r ruling) {
 		At: *t.stamp(), Phase: t.st.Phase, Step: t.st.Step, Weight: t.st.ApprovedWeight,
 		Reason: r.code, Message: r.message,
 	})
-	if n := len(t.st.History); n > maxHistory {
-		t.st.History = append([]v1alpha1.HistoryEntry(nil), t.st.History[n-maxHistory:]...)
+	for len(t.st.History) > maxHistory {
+		oldest := 0
+		if t.st.History[0].Weight > 0 {
+			oldest = 1 // the first rise stays: see Raised
+		}
+		t.st.History = slices.Delete(t.st.History, oldest, oldest+1)
 	}
 }
 

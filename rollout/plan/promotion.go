@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"tidegate.io/tidegate/schemas/v1alpha1"
@@ -10,10 +11,43 @@ import (
 // policyLook is when to ask a policy that holds again, at the latest.
 const policyLook = 30 * time.Second
 
-// Rise says to which step and weight the next decision about o may raise exposure, if to
-// any. It is what the policies about promotion are to be asked about: without an answer in
-// o.Promotion nothing rises.
-func Rise(o Observation) (step, weight int32, rises bool) {
+// Rise says to which step and weight the decision about o at now raises exposure if the
+// policies about promotion let it. That is what they are to be asked about: without an answer
+// in o.Promotion nothing rises. What holds for another reason asks nobody, so that an answer
+// is used at once or not needed.
+func Rise(o Observation, now time.Time) (step, weight int32, rises bool) {
+	if step, weight, rises = mayRise(o); !rises || !hinges(o, now) {
+		return 0, 0, false
+	}
+	return step, weight, true
+}
+
+// hinges says whether what is done depends on what the policies say.
+func hinges(o Observation, now time.Time) bool {
+	o.Promotion = Promotion{Knowledge: Present, Allowed: true}
+	yes := Next(o, now)
+	o.Promotion = Promotion{}
+	no := Next(o, now)
+	return yes.Status.ApprovedWeight != no.Status.ApprovedWeight || !slices.Equal(yes.Actions, no.Actions)
+}
+
+// Raised is when a Rollout was first allowed to take exposure from what served, or zero: it
+// may wait yet, have ended before, or be the first of its Release or of the revision that
+// serves, which take none.
+func Raised(r *v1alpha1.Rollout) time.Time {
+	if stable := r.Spec.Stable; stable == nil || stable.Revision == r.Spec.Revision {
+		return time.Time{}
+	}
+	for _, e := range r.Status.History {
+		if e.Weight > 0 {
+			return e.At.Time
+		}
+	}
+	return time.Time{}
+}
+
+// mayRise is Rise as far as policies alone would hold.
+func mayRise(o Observation) (step, weight int32, rises bool) {
 	t := newTurn(o, time.Time{})
 	t.readBack()
 	switch t.st.Phase {

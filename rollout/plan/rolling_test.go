@@ -255,8 +255,78 @@ func TestRiseSaysWhatThePoliciesAreAskedAbout(t *testing.T) {
 		"a first install":                       {Observation{Spec: firstSpec()}, 0, 100, true},
 		"nothing where a revision serves":       {Observation{Spec: inPlaceSpec(), Traffic: routeAt(100)}, 0, 0, false},
 	} {
-		if step, weight, rises := Rise(c.o); step != c.step || weight != c.weight || rises != c.rises {
+		if step, weight, rises := mayRise(c.o); step != c.step || weight != c.weight || rises != c.rises {
 			t.Errorf("%s: got step %d, %d %%, %t", name, step, weight, rises)
 		}
+	}
+}
+
+func TestNobodyIsAskedAboutWhatHoldsAnyway(t *testing.T) {
+	t.Parallel()
+	passed := inStep(1, time.Hour)
+	shared := rollingIn(2, time.Hour).with(func(o *Observation) { o.Status.Analysis = roundOf(v1alpha1.VerdictPass, 2, 0) })
+	for name, c := range map[string]struct {
+		o     Observation
+		rises bool
+	}{
+		"a canary that nothing else holds":       {passed, true},
+		"one that has not begun":                 {inStep(0, 0).with(func(o *Observation) { o.Status.Phase = v1alpha1.RolloutPending }), true},
+		"one whose hold is not over":             {inStep(1, 0), false},
+		"one that is paused":                     {passed.with(func(o *Observation) { o.Status.Paused = true }), false},
+		"one that waits for its pods":            {passed.with(func(o *Observation) { o.Canary = setOf(4, 2) }), false},
+		"one behind an older Rollout":            {inStep(0, 0).with(func(o *Observation) { o.Older = "cart-1" }), false},
+		"one that another has taken over":        {passed.with(func(o *Observation) { o.Newer = "cart-3" }), false},
+		"what is approved and not yet carried":   {inStep(2, 0).with(func(o *Observation) { o.Traffic = routeAt(25) }), true},
+		"a share of pods":                        {shared, true},
+		"a first install that waits for pods":    {Observation{Spec: firstSpec()}, false},
+		"a blueGreen set that is not whole":      {Observation{Spec: blueGreenSpec(), Stable: setOf(8, 8), Canary: Set{Knowledge: Absent}, Traffic: routeAt(0)}, false},
+		"whatever cannot be read to be in order": {passed.with(func(o *Observation) { o.Shared = Unknown }), false},
+	} {
+		if _, _, rises := Rise(c.o, t0); rises != c.rises {
+			t.Errorf("%s: wanted asked %t, found %t: %s", name, c.rises, rises, Next(c.o, t0).Status.Message)
+		}
+	}
+}
+
+func TestTheFirstRiseIsRemembered(t *testing.T) {
+	t.Parallel()
+	entry := func(minute int, weight int32) v1alpha1.HistoryEntry {
+		return v1alpha1.HistoryEntry{At: metav1.NewMicroTime(t0.Add(time.Duration(minute) * time.Minute)), Weight: weight}
+	}
+	waits := []v1alpha1.HistoryEntry{entry(0, 0), entry(1, 0)}
+	risen := append(slices.Clone(waits), entry(2, 25), entry(3, 0), entry(4, 25))
+	for name, c := range map[string]struct {
+		spec    v1alpha1.RolloutSpec
+		history []v1alpha1.HistoryEntry
+		want    time.Time
+	}{
+		"one that is new":                         {spec: canarySpec()},
+		"one that has begun and waits":            {spec: canarySpec(), history: waits},
+		"one that has risen, fallen and risen":    {spec: canarySpec(), history: risen, want: t0.Add(2 * time.Minute)},
+		"a first install takes nothing":           {spec: firstSpec(), history: risen},
+		"a revision that serves already, neither": {spec: inPlaceSpec(), history: risen},
+	} {
+		if got := Raised(&v1alpha1.Rollout{Spec: c.spec, Status: v1alpha1.RolloutStatus{History: c.history}}); !got.Equal(c.want) {
+			t.Errorf("%s: wanted %v, found %v", name, c.want, got)
+		}
+	}
+}
+
+// TestTheFirstRiseOutlastsTheRest is about a set whose pods come and go.
+func TestTheFirstRiseOutlastsTheRest(t *testing.T) {
+	t.Parallel()
+	o := inStep(1, time.Hour)
+	for i := range maxHistory + 20 {
+		o.Status.History = append(o.Status.History, v1alpha1.HistoryEntry{At: metav1.NewMicroTime(t0.Add(time.Duration(i) * time.Second)), Weight: int32(min(i/3, 1) * 25)})
+	}
+	for range 3 {
+		d := Next(o, t0)
+		if n := len(d.Status.History); n != maxHistory {
+			t.Fatalf("wanted %d entries, found %d", maxHistory, n)
+		}
+		if at := Raised(&v1alpha1.Rollout{Spec: o.Spec, Status: d.Status}); !at.Equal(t0.Add(3 * time.Second)) {
+			t.Errorf("wanted the first rise kept, found %v", at)
+		}
+		o.Status.History = slices.Concat(d.Status.History, d.Status.History[maxHistory-1:])
 	}
 }

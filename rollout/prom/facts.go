@@ -2,7 +2,9 @@ package prom
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -10,28 +12,48 @@ import (
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
+// factsTimeout bounds all that is measured for one question to the policies.
+const factsTimeout = 5 * time.Second
+
 // Measured answers the queries that MetricSources list, about one Release, by
-// "source/query". What cannot be measured is left out and logged: a policy that rests on it
-// holds then.
-func (s *Sources) Measured(ctx context.Context, namespace, release string, now time.Time) map[string]float64 {
+// "source/query", within 5 seconds. All are asked at once, so that a source that hangs costs
+// the others nothing; a MetricSource lists few. What cannot be measured is left out, and why says why: a policy
+// that rests on it holds then.
+func (s *Sources) Measured(ctx context.Context, namespace, release string, now time.Time) (values map[string]float64, why map[string]string) {
 	var list v1alpha1.MetricSourceList
 	if err := s.reader.List(ctx, &list); err != nil {
 		log.FromContext(ctx).Error(err, "Cannot list MetricSources")
-		return nil
+		return nil, nil
 	}
-	out := map[string]float64{}
+	ctx, cancel := context.WithTimeout(ctx, factsTimeout)
+	defer cancel()
+	var (
+		wg sync.WaitGroup
+		mu sync.Mutex
+	)
+	values, why = map[string]float64{}, map[string]string{}
+	about := subject{namespace: namespace, release: release}
 	for i := range list.Items {
 		source := &list.Items[i]
 		for _, q := range source.Spec.Queries {
-			value, err := s.measured(ctx, source.Name, q.Query, subject{namespace: namespace, release: release}, now)
-			if err != nil {
+			wg.Go(func() {
+				value, err := s.measured(ctx, source.Name, q.Query, about, now)
+				if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+					err = fmt.Errorf("asking %s: no answer within %s", source.Name, factsTimeout)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil {
+					values[source.Name+"/"+q.Name] = value
+					return
+				}
+				why[source.Name+"/"+q.Name] = err.Error()
 				log.FromContext(ctx).Info("Not measured", "source", source.Name, "query", q.Name, "why", err.Error())
-				continue
-			}
-			out[source.Name+"/"+q.Name] = value
+			})
 		}
 	}
-	return out
+	wg.Wait()
+	return values, why
 }
 
 func (s *Sources) measured(ctx context.Context, source, query string, about subject, now time.Time) (float64, error) {

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -73,9 +76,17 @@ func TestWhatPoliciesAskForIsMeasuredAboutOneRelease(t *testing.T) {
 			if namespace == "" {
 				namespace = "shop"
 			}
-			got := prom.NewSources(cluster(t, tc.sources...), ownNamespace).Measured(t.Context(), namespace, "cart", at)
+			got, why := prom.NewSources(cluster(t, tc.sources...), ownNamespace).Measured(t.Context(), namespace, "cart", at)
 			if !maps.Equal(got, tc.want) {
 				t.Errorf("wanted %v, found %v", tc.want, got)
+			}
+			for _, s := range tc.sources {
+				for _, q := range s.(*v1alpha1.MetricSource).Spec.Queries {
+					name := s.GetName() + "/" + q.Name
+					if _, measured := got[name]; measured == (why[name] != "") {
+						t.Errorf("%s: wanted a number or why there is none, found %v and %q", name, got, why[name])
+					}
+				}
 			}
 		})
 	}
@@ -97,7 +108,7 @@ func TestAnAPIServerThatIsAwayMeasuresNothing(t *testing.T) {
 			return errors.New("away")
 		},
 	})
-	if got := prom.NewSources(c, ownNamespace).Measured(t.Context(), "shop", "cart", time.Now()); len(got) != 0 {
+	if got, _ := prom.NewSources(c, ownNamespace).Measured(t.Context(), "shop", "cart", time.Now()); len(got) != 0 {
 		t.Errorf("wanted nothing, found %v", got)
 	}
 	if n := len(p.asked()); n != 0 {
@@ -110,10 +121,36 @@ func TestCredentialsOfASourceAreUsedForFactsToo(t *testing.T) {
 	s := measuring("main", p.URL, [2]string{"left", "budget"})
 	s.Spec.Prometheus.SecretName = "token"
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ownNamespace, Name: "token"}, Data: map[string][]byte{"token": []byte("t0ken")}}
-	if got := prom.NewSources(cluster(t, s, secret), ownNamespace).Measured(t.Context(), "shop", "cart", time.Now()); got["main/left"] != 1 {
-		t.Fatalf("wanted 1, found %v", got)
+	if got, why := prom.NewSources(cluster(t, s, secret), ownNamespace).Measured(t.Context(), "shop", "cart", time.Now()); got["main/left"] != 1 {
+		t.Fatalf("wanted 1, found %v, %v", got, why)
 	}
 	if len(p.auth) != 1 || p.auth[0] != "Bearer t0ken" {
 		t.Errorf("wanted the token, found %q", p.auth)
+	}
+}
+
+// TestAllSourcesAreAskedAtOnce has sources that answer nobody until all have been asked, and
+// one that never answers.
+func TestAllSourcesAreAskedAtOnce(t *testing.T) {
+	var all sync.WaitGroup
+	all.Add(4)
+	waits := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		all.Done()
+		all.Wait()
+		_, _ = w.Write([]byte(vector(series("", "1"))))
+	}))
+	defer waits.Close()
+	over := make(chan struct{})
+	hangs := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-over }))
+	defer hangs.Close()
+	defer close(over)
+	c := cluster(t, measuring("hangs", hangs.URL, [2]string{"left", "budget"}),
+		measuring("main", waits.URL, [2]string{"a", "a"}, [2]string{"b", "b"}), measuring("other", waits.URL, [2]string{"a", "a"}, [2]string{"b", "b"}))
+	got, why := prom.NewSources(c, ownNamespace).Measured(t.Context(), "shop", "cart", time.Now())
+	if len(got) != 4 {
+		t.Errorf("wanted four numbers, found %v", got)
+	}
+	if len(why) != 1 || !strings.Contains(why["hangs/left"], "asking hangs: ") || !strings.Contains(why["hangs/left"], "no answer within 1s") {
+		t.Errorf("wanted the source that hangs named, and no other, found %v", why)
 	}
 }

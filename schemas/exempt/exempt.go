@@ -203,6 +203,37 @@ func Used(s *v1alpha1.BreakGlassStatus, use v1alpha1.BreakGlassUse) {
 	}
 }
 
+// Ends is when an exemption ends, or ended.
+func Ends(b *v1alpha1.BreakGlass) time.Time {
+	if at := b.Status.EndedAt; at != nil && at.Time.Before(b.Spec.ExpiresAt.Time) {
+		return at.Time
+	}
+	return b.Spec.ExpiresAt.Time
+}
+
+// Written are the objects that were written under it. Where not every use is kept, it may be
+// any that the exemption names.
+func Written(b *v1alpha1.BreakGlass) []v1alpha1.ObjectName {
+	if b.Status.UseCount > int64(len(b.Status.Uses)) {
+		return b.Spec.Objects
+	}
+	out := make([]v1alpha1.ObjectName, 0, len(b.Status.Uses))
+	for _, u := range b.Status.Uses {
+		if u.Operation != "CONNECT" {
+			out = append(out, u.Object)
+		}
+	}
+	return out
+}
+
+// Stands says whether what was written under an exemption is left as it is: while that
+// lasts, and, where the Gates say Keep, until the next Rollout. Rollout is when the newest one
+// of the Release was made; zero where there is none, and then nothing keeps it.
+func Stands(b *v1alpha1.BreakGlass, rollout, now time.Time) bool {
+	end := Ends(b)
+	return now.Before(end) || (b.Status.Afterwards == v1alpha1.AfterwardsKeep && !rollout.IsZero() && rollout.Before(end))
+}
+
 // Connections are the subresources of a pod that an exemption for the pod opens.
 func Connections() []string { return []string{"attach", "exec", "portforward"} }
 

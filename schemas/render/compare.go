@@ -56,7 +56,7 @@ func Compare(before, after *Template) (c *Comparison, err error) {
 	defer recovered(&err)
 	side := func(t *Template) compat.Side {
 		// What depends on facts of the Release is looked at with some of them.
-		root := t.root.FillPath(factsPath, t.ctx.BuildExpr(t.someFacts()))
+		root := t.root.FillPath(factsPath, t.ctx.BuildExpr(t.factsOf(someRelease)))
 		var files []*ast.File
 		if inst := t.root.BuildInstance(); inst != nil {
 			files = inst.Files
@@ -73,10 +73,13 @@ func Compare(before, after *Template) (c *Comparison, err error) {
 	return c, nil
 }
 
-// someFacts are the facts that the template has room for, each another text.
-func (t *Template) someFacts() ast.Expr {
+// someRelease is made up; each of its facts is another text.
+var someRelease = Context{Name: "name", Namespace: "namespace", Template: "template"}
+
+// factsOf are the facts of c that the template has room for.
+func (t *Template) factsOf(c Context) ast.Expr {
 	facts := &ast.StructLit{}
-	given := Context{Name: "name", Namespace: "namespace", Template: "template"}.facts(placeholder)
+	given := c.facts(placeholder)
 	for _, name := range slices.Sorted(slices.Values(t.facts)) {
 		facts.Elts = append(facts.Elts, &ast.Field{Label: ast.NewString(name), Value: ast.NewString(given[name])})
 	}

@@ -22,7 +22,9 @@ type grammar struct {
 func pick[T any](g grammar, of ...T) T { return of[g.IntN(len(of))] }
 
 func (g grammar) scalar() string {
-	switch g.IntN(9) {
+	switch g.IntN(10) {
+	case 8:
+		return pick(g, `context.name | "b"`, `!=context.name & string`, "strings.MaxRunes(len(context.name))", `=~"^\(context.name)"`, "int & <=len(context.namespace)", `[if context.namespace == "prod" {<3}, int][0]`, "_top", "int & <=_far")
 	case 0:
 		return fmt.Sprintf("int & >=%d & <=%d", g.IntN(4), 3+g.IntN(6))
 	case 1:
@@ -78,7 +80,13 @@ func (g grammar) number() string {
 // composite is a value made with what the language has besides types and bounds.
 func (g grammar) composite(depth int) string {
 	name := func() string { return pick(g, "a", "b", "c") }
-	switch g.IntN(16) {
+	switch g.IntN(20) {
+	case 15, 16:
+		return fmt.Sprintf("{[%s]: %s}", g.key(), g.scalar())
+	case 17:
+		return fmt.Sprintf("{%s?: %s, [%s]: %s}", name(), g.scalar(), g.key(), g.scalar())
+	case 18:
+		return fmt.Sprintf("{_q: %s, %s?: %s}", pick(g, "context.name", `"name"`, "len(context.name)"), name(), pick(g, "_q", `"name"`, "<=_q", "!=_q"))
 	case 0:
 		return fmt.Sprintf("{%s%s %s, [=~\"^[%s]$\"]: %s}", name(), pick(g, "?:", "!:", ":"), g.scalar(), pick(g, "a-z", "a", "b-d"), g.scalar())
 	case 1:
@@ -113,6 +121,41 @@ func (g grammar) composite(depth int) string {
 	return fmt.Sprintf("{let z = %s, y?: int & <=z, %s?: %s}", pick(g, "1", "3", "5"), name(), g.scalar())
 }
 
+// key is what the names of a map may be, by what is told elsewhere.
+func (g grammar) key() string {
+	return pick(g, `=~"^\(context.name)"`, `=~"^\(context.name)$"`, `=~"^[a-z]+$"`, `context.name | "x"`, `"name" | "x"`, "!=context.name",
+		"strings.MaxRunes(len(context.name))", "strings.MaxRunes(4)", "=~_pick", "=~_top", `=~"^\(context.namespace)"`, `or([context.name, "x"])`)
+}
+
+// condition is something that holds in some Releases.
+func (g grammar) condition() string {
+	return pick(g, `context.namespace == "prod"`, `context.namespace != "q"`, `context.name == "a"`, `k == "p"`, `k != "q"`, "len(context.name) > 1", "m > 1")
+}
+
+// dependent is variables of one kind of which much depends on facts or on other variables.
+// Two of the same kind often are the same for one Release and not for another.
+func (g grammar) dependent(kind int) string {
+	small := func() string {
+		return pick(g, "int", "<5", "int & <5", "int & <3", `string`, `"name" | int`, "context.name | int")
+	}
+	marked := func() string { return pick(g, "?:", "?:", "?:", "!:") }
+	switch kind {
+	case 0:
+		return fmt.Sprintf("m: {[%s]: %s}", g.key(), pick(g, "int", "int", "string"))
+	case 1:
+		return fmt.Sprintf("k: *\"p\" | \"q\"\na%s %s\nif %s {a?: %s}", marked(), small(), pick(g, `context.namespace == "prod"`, `k == "p"`), pick(g, "<5", "<5", "int"))
+	case 2:
+		return fmt.Sprintf("m: {%s?: %s, [%s]: %s}", pick(g, "a", "name", "zz"), small(), pick(g, `=~"^\(context.name)"`, "=~_pick"), pick(g, "<5", "<5", "int"))
+	case 3:
+		return fmt.Sprintf("l?: [...{_p: context.name, a?: %s}]", pick(g, `"name"`, "_p", "string", `_p | "b"`))
+	case 4:
+		return fmt.Sprintf("n: *%s | string\na?: !=n & string", pick(g, `"name"`, "context.name", `"b"`, "_pick"))
+	case 5:
+		return fmt.Sprintf("s: {a?: %s}\nif %s {s: {a?: %s}}", small(), pick(g, `context.namespace == "prod"`, `context.name == "a"`), pick(g, "<5", "int"))
+	}
+	return fmt.Sprintf("%s\nif context.namespace == \"prod\" {y?: int}", pick(g, "y?: int", "a?: int", "y?: <5", "y?: int & <3\na?: int"))
+}
+
 // helpers are definitions and hidden fields beside #Variables.
 func (g grammar) helpers() string {
 	return fmt.Sprintf("#S: {%s\n}\n#E: {a?: %s, ...}\n#T: {x%s %s, kids?: [...#T]}\n_limit: %d\n_names: [\"a\", \"%s\"]\n",
@@ -120,7 +163,7 @@ func (g grammar) helpers() string {
 }
 
 // mangleable is a part of a template that mangled replaces, and by what.
-var mangleable = regexp.MustCompile(`[0-9]+|[<>]=?|[?!]:|"[a-z]+"|\b(?:int|number|float|string)\b|[*&|]|\^|\$`)
+var mangleable = regexp.MustCompile(`[0-9]+|[<>]=?|[?!]:|"[a-z]+"|\b(?:int|number|float|string)\b|context\.name(?:space)?|[*&|]|\^|\$`)
 
 // mangled is text with one token replaced, wherever it stands.
 func (g grammar) mangled(text string) string {
@@ -138,7 +181,9 @@ func (g grammar) mangled(text string) string {
 	case was == "?:" || was == "!:":
 		is = pick(g, "?:", "!:", ":")
 	case was[0] == '"':
-		is = pick(g, `"a"`, `"b"`, `"c"`, `"ab"`)
+		is = pick(g, `"a"`, `"b"`, `"c"`, `"ab"`, `"name"`, "context.name")
+	case strings.HasPrefix(was, "context"):
+		is = pick(g, "context.name", "context.namespace", `"name"`, `"a"`)
 	case was == "&" || was == "|":
 		is = pick(g, "&", "|", "| *", "| null |")
 	case was != "*" && was != "^" && was != "$":
@@ -179,7 +224,13 @@ func (g grammar) fields(depth int) string {
 			lines = append(lines, g.field(name, depth))
 		}
 	}
-	switch g.IntN(15) {
+	switch g.IntN(20) {
+	case 15, 16, 17:
+		lines = append(lines, "k: *\"p\" | \"q\"", "m: *1 | int", fmt.Sprintf("if %s {%s%s %s}", g.condition(), pick(g, someNames...), pick(g, "?:", "?:", "!:", ":"), g.scalar()))
+	case 18:
+		lines = append(lines, fmt.Sprintf("m: *%s | int", pick(g, "len(context.name)", "4", "_far")), pick(g, "n?: int & >=m", "n: *m | int", "s: {x?: int & <=m}"))
+	case 19:
+		lines = append(lines, fmt.Sprintf("s: {x?: %s}", g.scalar()), fmt.Sprintf("if %s {s: {x?: %s}}", g.condition(), g.scalar()))
 	case 3:
 		lines = append(lines, "m: *1 | int", fmt.Sprintf("s: {y?: int & %s, x: *m | int}", pick(g, "<m", ">=m", "<=_limit", "!=m")))
 	case 4:
@@ -274,7 +325,7 @@ func (g grammar) json(depth int) any {
 
 func (g grammar) object(depth int) map[string]any {
 	o := map[string]any{}
-	for _, name := range []string{"a", "b", "c", "d", "e", "k", "m", "n", "w", "x", "y", "o", "z", "l", "s", "kids", "aa"} {
+	for _, name := range []string{"a", "b", "c", "d", "e", "k", "m", "n", "w", "x", "y", "o", "z", "l", "s", "kids", "aa", "name", "zz"} {
 		if g.IntN(3) == 0 {
 			o[name] = g.json(depth + 1)
 		}

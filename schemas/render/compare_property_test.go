@@ -13,11 +13,32 @@ import (
 	"tidegate.io/tidegate/schemas/render/internal/values"
 )
 
+// releases have other facts than those that Compare makes up.
+var releases = []Context{
+	someRelease,
+	{Name: "a", Namespace: "q"},
+	{Name: "zz", Namespace: "prod"},
+	{Name: "ab", Namespace: "b"},
+}
+
+// withFacts says what comes beside the variables of the pairs: what depends on facts too.
+const withFacts = `#Context: {name: string, namespace: string}
+_pick: [if context.namespace == "prod" {"^[a-c]+$"}, "^[a-z]+$"][0]
+_far: [if context.name == "a" {2}, 4][0]
+let _top = [if context.namespace == "q" {"^[a-b]+$"}, "^[a-z]+$"][0]
+_used: _top
+`
+
+// told is #Variables of t for the Release that c tells of.
+func told(t *Template, c Context) cue.Value {
+	return t.root.FillPath(factsPath, t.ctx.BuildExpr(t.factsOf(c))).LookupPath(variablesPath)
+}
+
 // accepted looks for values that t accepts by leaving out and trying anew what it refuses.
-func (g grammar) accepted(t *Template) (map[string]any, bool) {
+func (g grammar) accepted(t *Template, variables cue.Value) (map[string]any, bool) {
 	o := g.object(0)
 	for range 12 {
-		known, err := refusal(t, o)
+		known, err := refusal(t, variables, o)
 		if err == nil {
 			return o, known
 		}
@@ -38,13 +59,13 @@ func (g grammar) accepted(t *Template) (map[string]any, bool) {
 }
 
 // refusal is why t does not accept o. Where the engine panics nothing is known.
-func refusal(t *Template, o map[string]any) (known bool, refused error) {
+func refusal(t *Template, variables cue.Value, o map[string]any) (known bool, refused error) {
 	defer func() {
 		if recover() != nil {
 			known, refused = false, nil
 		}
 	}()
-	return true, t.variables.Unify(t.ctx.BuildExpr(syntax(parsed(o)))).Validate(cue.Concrete(true), cue.Final())
+	return true, variables.Unify(t.ctx.BuildExpr(syntax(parsed(o)))).Validate(cue.Concrete(true), cue.Final())
 }
 
 func parsed(o map[string]any) *values.Node {
@@ -106,6 +127,22 @@ func TestSafeIsSafeWhereverAChangeIs(t *testing.T) {
 	})
 }
 
+// The same, where the facts of a Release or other variables decide.
+func TestSafeIsSafeUnderSeveralFacts(t *testing.T) {
+	pairs := 120
+	if testing.Short() {
+		pairs = 60
+	}
+	if *comparePairs > 0 {
+		pairs = *comparePairs
+	}
+	g := grammar{Rand: rand.New(rand.NewPCG(*compareSeed, 4))}
+	property(t, pairs, func() (string, string) {
+		kind := g.IntN(7)
+		return g.dependent(kind), g.dependent(kind)
+	})
+}
+
 // property looks, for each of pairs of templates that made makes, for values that are right
 // for the first and wrong for the second although Compare says that there are none.
 func property(t *testing.T, pairs int, made func() (old, text string)) {
@@ -115,11 +152,11 @@ func property(t *testing.T, pairs int, made func() (old, text string)) {
 	tried := 0
 	for range pairs {
 		old, text := made()
-		before, err := Compile(around(old))
+		before, err := Compile(aroundFacts(old))
 		if err != nil {
 			continue
 		}
-		after, err := Compile(around(text))
+		after, err := Compile(aroundFacts(text))
 		if err != nil {
 			continue
 		}
@@ -141,17 +178,27 @@ func property(t *testing.T, pairs int, made func() (old, text string)) {
 // contradict looks for a value that contradicts c; it returns how many it tried.
 func (g grammar) contradict(t *testing.T, before, after *Template, c *Comparison, old, text string) (tried int) {
 	t.Helper()
-	const tries = 40
-	for range tries {
-		o, ok := g.accepted(before)
-		if !ok {
-			continue
-		}
-		tried++
-		if _, err := refusal(after, o); err != nil {
-			t.Errorf("%s was said of\n%s\n-- to --\n%s\nbut %v is refused now: %v\n%+v", c.Verdict, old, text, o, err, c.Changes)
-			break
+	const tries = 20
+	for _, release := range []Context{pick(g, releases...), pick(g, releases...)} {
+		was, is := told(before, release), told(after, release)
+		for range tries {
+			o, ok := g.accepted(before, was)
+			if !ok {
+				continue
+			}
+			tried++
+			if _, err := refusal(after, is, o); err != nil {
+				t.Errorf("%s was said of\n%s\n-- to --\n%s\nbut %v is refused now for %v: %v\n%+v", c.Verdict, old, text, o, release, err, c.Changes)
+				return tried
+			}
 		}
 	}
 	return tried
+}
+
+// aroundFacts is a template with variables that may depend on facts.
+func aroundFacts(variables string) map[string]string {
+	files := around(variables)
+	files["t.cue"] = strings.Replace(files["t.cue"], "#Context: {}\n", withFacts, 1)
+	return files
 }

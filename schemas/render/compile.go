@@ -42,6 +42,8 @@ type Template struct {
 	// facts are the names of the facts that the template's #Context has room for.
 	facts  []string
 	places places
+	// source is the files by name.
+	source map[string]string
 	// linked says that the field values is #Variables and nothing else.
 	linked bool
 	// sensitive says that some variable may be marked as sensitive.
@@ -71,7 +73,7 @@ func Compile(files map[string]string) (t *Template, err error) {
 	if err != nil {
 		return nil, err
 	}
-	t = &Template{digest: Digest(files), ctx: cuecontext.New(), places: placesOf(inst)}
+	t = &Template{digest: Digest(files), ctx: cuecontext.New(), places: placesOf(inst), source: files}
 	t.tests = func() (cue.Value, error) { return compileTests(files) }
 	t.root = t.ctx.BuildInstance(inst)
 	if err := t.root.Err(); err != nil {

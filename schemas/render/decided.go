@@ -2,6 +2,7 @@ package render
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"cuelang.org/go/cue"
@@ -102,7 +103,7 @@ func (t *Template) complete(v cue.Value, names []string, made []choice) (d decid
 		if !needed(d.value, name, field) {
 			all = append(all, choice{name: name})
 		}
-		for _, n := range t.candidates(field) {
+		for _, n := range t.candidates(v, name, field) {
 			all = append(all, choice{name, n})
 		}
 		if len(all) == 0 {
@@ -150,8 +151,8 @@ func needed(in cue.Value, name string, field cue.Value) bool {
 	return false
 }
 
-// candidates are different values that field accepts.
-func (t *Template) candidates(field cue.Value) []*values.Node {
+// candidates are different values that field, called name in the struct in, accepts.
+func (t *Template) candidates(in cue.Value, name string, field cue.Value) []*values.Node {
 	var out []*values.Node
 	all, most := scalars(field), maxCandidates
 	if len(all) == 0 {
@@ -161,13 +162,37 @@ func (t *Template) candidates(field cue.Value) []*values.Node {
 		most = 1 // Of made-up texts one is like another.
 	}
 	seen := map[string]bool{}
-	for _, n := range all {
-		if n == nil || len(out) == most {
-			continue
+	add := func(all []*values.Node, most int) {
+		for _, n := range all {
+			if n == nil || len(out) >= most {
+				continue
+			}
+			if text := jsonOf(n); !seen[text] && t.accepts(field, n) {
+				seen[text] = true
+				out = append(out, n)
+			}
 		}
-		if text := jsonOf(n); !seen[text] && t.accepts(field, n) {
-			seen[text] = true
-			out = append(out, n)
+	}
+	add(all, most)
+	add(decisive(in, name, field), len(out)+maxCandidates)
+	return out
+}
+
+// decisive are values that decide a condition in the struct in about the field called name.
+func decisive(in cue.Value, name string, field cue.Value) []*values.Node {
+	var out []*values.Node
+	for _, a := range shape.Compared(in, name) {
+		if a.Literal != "" {
+			out = append(out, literalNode(a.Literal)...)
+		}
+		if n, err := strconv.Atoi(a.Literal); err == nil {
+			out = append(out, numberNode(strconv.Itoa(n+1)), numberNode(strconv.Itoa(n-1)))
+		}
+		for _, own := range shape.Of(field).Arms {
+			own.Patterns = append(slices.Clone(own.Patterns), a.Patterns...)
+			for _, s := range matching(own) {
+				out = append(out, textNode(s))
+			}
 		}
 	}
 	return out

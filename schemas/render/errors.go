@@ -56,6 +56,12 @@ const MaxNesting = values.MaxDepth
 // ValuesPath is the path of the values as a whole.
 const ValuesPath = values.Root
 
+// Step is one step of a path: into an entry of an object by its name, or of a list.
+type Step = values.Step
+
+// PathOf is the path of the steps.
+func PathOf(steps []Step) string { return values.Path(steps) }
+
 // EntryPath is the path of the entry called name of the object at path.
 func EntryPath(path, name string) string { return values.Child(path, name) }
 

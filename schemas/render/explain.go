@@ -5,37 +5,37 @@ import (
 	"strings"
 
 	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
 
 	"tidegate.io/tidegate/schemas/render/internal/arms"
 	"tidegate.io/tidegate/schemas/render/internal/shape"
 	"tidegate.io/tidegate/schemas/render/internal/values"
 )
 
-// checkValues returns a *ValuesError unless tree fits #Variables.
-func (t *Template) checkValues(tree *values.Node) error {
-	with := t.variables.Unify(t.ctx.BuildExpr(syntax(tree)))
-	err := with.Validate(cue.Concrete(true), cue.Final())
+// checkValues returns a *ValuesError unless tree fits #Variables, for the Release of c.
+func (t *Template) checkValues(tree *values.Node, c Context) error {
+	if !t.linked && t.variables.Unify(t.ctx.BuildExpr(syntax(tree))).Validate(cue.Concrete(true), cue.Final()) == nil {
+		return nil // as most values are; what they are held against need not be made
+	}
+	variables := t.root.FillPath(factsPath, t.ctx.BuildExpr(t.told(c, placeholder))).LookupPath(variablesPath)
+	err := variables.Unify(t.ctx.BuildExpr(syntax(tree))).Validate(cue.Concrete(true), cue.Final())
 	if err == nil {
 		return nil
 	}
-	e := t.explain(t.variables, tree)
-	if len(e.problems) == 0 && !wrong(with) {
-		// Nothing is wrong and nothing is missing: something is computed from the context,
-		// which is not known here. Another one tells what is wrong whatever it is.
-		variables := t.root.FillPath(factsPath, t.ctx.BuildExpr(t.someFacts())).LookupPath(variablesPath)
-		if err = variables.Unify(t.ctx.BuildExpr(syntax(tree))).Validate(cue.Final()); err == nil {
-			return nil
-		}
-		e = t.explain(variables, tree)
-	}
+	e := t.explain(variables, tree, c)
 	e.finish(err, tree)
 	return valuesError(e.problems)
 }
 
-// explain finds the mistakes in tree where variables is wanted.
-func (t *Template) explain(variables cue.Value, tree *values.Node) *explainer {
+// explain finds the mistakes in tree where variables is wanted, of the Release of c.
+func (t *Template) explain(variables cue.Value, tree *values.Node, c Context) *explainer {
 	t.conceal(tree)
-	e := &explainer{ctx: t.ctx, hiding: tree.AnyHidden(), secrets: tree.Secrets()}
+	secrets := tree.Secrets()
+	e := &explainer{ctx: t.ctx, hiding: tree.AnyHidden(), secrets: forms(secrets), variables: variables, reported: map[string]bool{}}
+	e.sources, e.facts = &sources{text: t.source}, func() ast.Expr { return t.told(c, placeholder) }
+	if len(secrets) > 0 {
+		cover([]cue.Value{variables}, tree, secrets)
+	}
 	e.object(variables, tree, values.Root)
 	return e
 }
@@ -46,7 +46,9 @@ func (e *explainer) finish(err error, tree *values.Node) {
 	switch {
 	case len(e.problems) == 0:
 		e.rest(err, tree)
-	case e.cut:
+	case !e.cut:
+		e.rules(tree)
+	default:
 		e.report(values.Root, "wanted entries that go together, found so many that do not that some may not be listed", "correct these first")
 	}
 }
@@ -56,6 +58,12 @@ func (e *explainer) finish(err error, tree *values.Node) {
 // mixes the mistake with every alternative and default that it excludes.
 type explainer struct {
 	ctx *cue.Context
+	// variables is what the values are to be, facts what the context is.
+	variables cue.Value
+	facts     func() ast.Expr
+	sources   *sources
+	// scopes lead to the object that is being explained.
+	scopes scopes
 	// hiding is true where a sensitive variable is set; no message may then repeat one of
 	// secrets, nor what the engine or the template makes of it.
 	hiding   bool
@@ -94,9 +102,6 @@ func (e *explainer) report(path, message, hint string, own ...string) *Problem {
 		// Where bounds depend on each other, another line would contradict the first.
 		return &p
 	}
-	if e.reported == nil {
-		e.reported = map[string]bool{}
-	}
 	e.reported[path] = true
 	e.problems = append(e.problems, p)
 	return &e.problems[len(e.problems)-1]
@@ -125,6 +130,8 @@ func (e *explainer) object(schema cue.Value, n *values.Node, path string) {
 	e.declared = len(known)
 	kept := e.sized(schema, n, path)
 	base, accepted, suspects := e.fit(schema, kept)
+	e.scopes = append(e.scopes, scope{n, base})
+	defer func() { e.scopes = e.scopes[:len(e.scopes)-1] }()
 	if alternatives := shape.Alternatives(base); len(alternatives) > 1 {
 		// What was set does not say which of several structs is meant.
 		if e.hiding {
@@ -233,7 +240,7 @@ func (e *explainer) list(schema cue.Value, n *values.Node, path string) {
 	if e.found > before {
 		return
 	}
-	if whole := schema.Unify(e.ctx.BuildExpr(syntax(n))); wrong(whole) {
+	if whole := schema.Unify(e.ctx.BuildExpr(syntax(n))); wrong(whole) && !ruled(whole) {
 		e.mismatch(schema, whole, n, path)
 	}
 }

@@ -72,7 +72,7 @@ func explained(t *testing.T, tpl *Template, valuesJSON string) *explainer {
 	if len(mistakes) > 0 {
 		t.Fatalf("wanted values that can be read: %v", mistakes)
 	}
-	e := tpl.explain(tpl.variables, tree)
+	e := tpl.explain(tpl.variables, tree, cart)
 	e.finish(errors.New("wrong"), tree)
 	return e
 }

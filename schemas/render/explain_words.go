@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,7 +34,7 @@ func (e *explainer) words(schema cue.Value) string {
 		// The bounds may be those of a sensitive variable.
 		return "what goes with the other variables"
 	}
-	return shape.Of(schema).Words()
+	return OneLine(shape.Of(schema).Words())
 }
 
 // own are the parts of the message about n, where schema is wanted, that are made of no value:
@@ -87,7 +88,7 @@ func (e *explainer) unknown(schema cue.Value, w *wants, n *values.Node, f values
 	var message string
 	switch {
 	case f.Hidden:
-		message = "wanted the names that the template allows, found another, not shown because the variable is sensitive"
+		message = "wanted the names that the template allows, found another, not shown because it may be sensitive"
 	case len(patterns) > 0:
 		message = fmt.Sprintf("wanted a name %s, found %q", strings.Join(patterns, " or "), f.Name)
 	case shape.Grants(schema, f.Name):
@@ -162,32 +163,142 @@ const maxFound = 300
 // rest reports the engine's own errors, for the walk found none: they are about
 // something that it does not see, such as a rule between two objects.
 func (e *explainer) rest(err error, tree *values.Node) {
-	say := func(c errors.Error) string {
-		if e.hiding {
-			return "wanted what the template allows, " + withheld
-		}
-		format, args := c.Msg()
-		found := []rune(fmt.Sprintf(format, args...))
-		if len(found) > maxFound {
-			// The engine repeats a value however long it is.
-			return "wanted what the template allows, found: ..." + string(found[len(found)-maxFound:])
-		}
-		return "wanted what the template allows, found: " + string(found)
-	}
+	root := scopes{{tree, e.variables.Unify(e.ctx.BuildExpr(syntax(tree)))}}
+	var others []errors.Error
 	for _, c := range errors.Errors(err) {
-		// The header of a list of failed alternatives has no positions, and says nothing.
-		if len(errors.Positions(c)) == 0 {
-			continue
+		if message, own, _ := e.broken(c, root.at(c.Path())); message != "" {
+			e.unmet(pathOf(c.Path(), tree), message, own)
+		} else if len(errors.Positions(c)) > 0 && !withinNoValue(c.Path()) {
+			// The header of a list of failed alternatives has no positions, and says nothing.
+			others = append(others, c)
 		}
+	}
+	for _, c := range others {
 		path := pathOf(c.Path(), tree)
 		if slices.ContainsFunc(e.problems, func(p Problem) bool { return p.Path == path }) {
 			continue
 		}
-		e.report(path, say(c), "")
+		if want, n := wanted(e.variables, c.Path(), tree); want.Exists() && scalar(n) {
+			e.mismatch(want, want.Unify(e.ctx.BuildExpr(syntax(n))), n, path)
+		} else {
+			e.report(path, e.engine(c), "")
+		}
 	}
 	if len(e.problems) == 0 {
-		e.report(values.Root, say(errors.Promote(err, "")), "")
+		e.report(values.Root, e.engine(errors.Promote(err, "")), "")
 	}
+}
+
+// unmet reports a rule that is not met at path, once.
+func (e *explainer) unmet(path, message, own string) {
+	if slices.ContainsFunc(e.problems, func(p Problem) bool { return p.Path == path && p.Message == message }) {
+		return
+	}
+	reported := e.reported[path]
+	delete(e.reported, path) // one rule says nothing against another
+	e.report(path, message, "", own).Hidden = strings.Contains(message, masked)
+	e.reported[path] = e.reported[path] || reported
+}
+
+// engine is what the engine says of c.
+func (e *explainer) engine(c errors.Error) string {
+	if e.hiding {
+		return "wanted what the template allows, " + withheld
+	}
+	format, args := c.Msg()
+	found := []rune(fmt.Sprintf(format, args...))
+	if len(found) > maxFound {
+		// The engine repeats a value however long it is.
+		return "wanted what the template allows, found: ..." + string(found[len(found)-maxFound:])
+	}
+	return "wanted what the template allows, found: " + string(found)
+}
+
+// rules reports the rules that the values do not meet, beside those that are reported already:
+// what is not about one of them.
+func (e *explainer) rules(tree *values.Node) {
+	kept := e.unblamed(tree, values.Root)
+	root := scopes{{kept, e.variables.Unify(e.ctx.BuildExpr(syntax(kept)))}}
+	blamed := map[string]bool{}
+	for path := range e.reported {
+		for _, name := range strings.FieldsFunc(path, func(r rune) bool { return strings.ContainsRune(`.[]"`, r) }) {
+			blamed[name] = true
+		}
+	}
+	for _, c := range errors.Errors(root[0].made.Validate(cue.Final())) {
+		message, own, r := e.broken(c, root.at(c.Path()))
+		between := withinNoValue(c.Path()) || reaches(c.Path(), kept) && strings.HasPrefix(r.text, "if ")
+		// What a name stands for that is no variable may be made of any of them.
+		other := func(step string) bool { return blamed[step] || notValue(step) }
+		if between && message != "" && !slices.ContainsFunc(r.names, func(name []string) bool { return slices.ContainsFunc(name, other) }) {
+			e.unmet(pathOf(c.Path(), kept), message, own)
+		}
+	}
+}
+
+// unblamed is the object n without what is reported. A list with a mistake in it is left out
+// whole: without one of its items the others would be others.
+func (e *explainer) unblamed(n *values.Node, path string) *values.Node {
+	out := *n
+	out.Fields = nil
+	for _, f := range n.Fields {
+		child := f.Path(path)
+		within := func(reported string) bool { return strings.HasPrefix(reported, child+"[") }
+		if e.reported[child] || f.Value.Kind == values.List && slices.ContainsFunc(slices.Collect(maps.Keys(e.reported)), within) {
+			continue
+		}
+		f.Value = e.unblamed(f.Value, child)
+		out.Fields = append(out.Fields, f)
+	}
+	return &out
+}
+
+// notValue says whether a selector is one of a hidden field or of a definition, which no
+// value has.
+func notValue(selector string) bool { return selector != "" && strings.ContainsAny(selector[:1], "_#") }
+
+// ruled says whether v fails a rule of the template within it, not what it is to be itself.
+func ruled(v cue.Value) bool {
+	return slices.ContainsFunc(errors.Errors(v.Validate()), func(c errors.Error) bool { return withinNoValue(c.Path()) })
+}
+
+// wanted is what schema declares at the engine's path, and what tree has there. It does not
+// exist where a pattern declares it, or nothing does.
+func wanted(schema cue.Value, selectors []string, tree *values.Node) (cue.Value, *values.Node) {
+	for _, s := range selectors {
+		if s == variablesPath.String() {
+			continue
+		}
+		step, ok := stepOf(tree, s)
+		if !ok || step.Item {
+			return cue.Value{}, tree
+		}
+		schema, tree = declaration(schema, step.Name), tree.Field(step.Name)
+	}
+	return schema, tree
+}
+
+// reaches says whether tree has the value at the engine's path.
+func reaches(selectors []string, tree *values.Node) bool {
+	for _, s := range selectors {
+		if s == variablesPath.String() {
+			continue
+		}
+		step, ok := stepOf(tree, s)
+		if !ok {
+			return false
+		}
+		if step.Item {
+			tree = tree.Items[step.Index]
+		} else {
+			tree = tree.Field(step.Name)
+		}
+	}
+	return true
+}
+
+func withinNoValue(selectors []string) bool {
+	return slices.ContainsFunc(selectors, func(s string) bool { return s != variablesPath.String() && notValue(s) })
 }
 
 // pathOf is the engine's path, which begins at the definition, as a path of values. It
@@ -198,31 +309,39 @@ func pathOf(selectors []string, tree *values.Node) string {
 		if s == variablesPath.String() {
 			continue
 		}
-		if tree == nil {
-			break
-		}
-		if tree.Kind == values.List {
-			i, err := strconv.Atoi(s)
-			if err != nil || i < 0 || i >= len(tree.Items) {
-				break
-			}
-			path, tree = values.Index(path, i), tree.Items[i]
+		step, ok := stepOf(tree, s)
+		switch {
+		case ok && step.Item:
+			path, tree = values.Index(path, step.Index), tree.Items[step.Index]
 			continue
+		case ok:
+			i := slices.IndexFunc(tree.Fields, func(f values.Field) bool { return f.Name == step.Name })
+			path, tree = tree.Fields[i].Path(path), tree.Fields[i].Value
+			continue
+		case tree.Kind == values.Object && !notValue(s) && !tree.AnyHidden():
+			path = values.Child(path, unquoted(s))
 		}
-		name := s
-		if unquoted, err := strconv.Unquote(s); err == nil {
-			name = unquoted
-		}
-		i := slices.IndexFunc(tree.Fields, func(f values.Field) bool { return f.Name == name })
-		if i < 0 {
-			if !tree.AnyHidden() {
-				path = values.Child(path, name)
-			}
-			break
-		}
-		path, tree = tree.Fields[i].Path(path), tree.Fields[i].Value
+		return path
 	}
 	return path
+}
+
+// stepOf is the step from n that the engine's selector stands for; ok is false where n does
+// not have it.
+func stepOf(n *values.Node, selector string) (step values.Step, ok bool) {
+	if n.Kind == values.List {
+		i, err := strconv.Atoi(selector)
+		return values.Step{Item: true, Index: i}, err == nil && i >= 0 && i < len(n.Items)
+	}
+	name := unquoted(selector)
+	return values.Step{Name: name}, !notValue(selector) && n.Field(name) != nil
+}
+
+func unquoted(selector string) string {
+	if name, err := strconv.Unquote(selector); err == nil {
+		return name
+	}
+	return selector
 }
 
 // mistaken is the error of values that cannot be read.
@@ -236,7 +355,7 @@ func (t *Template) mistaken(mistakes []values.Mistake) error {
 		case m.Found != "":
 			message += ", found " + m.Found
 		}
-		problems[i] = Problem{Path: t.publicPath(steps), Message: message, Hint: m.Hint, Name: m.Name, Hidden: hidden}
+		problems[i] = Problem{Path: t.PublicPath(steps), Message: message, Hint: m.Hint, Name: m.Name, Hidden: hidden}
 	}
 	return valuesError(problems)
 }

@@ -187,7 +187,7 @@ rollout: {}
 		"file":     {[]string{"a b", "a+b"}, []string{"app.yaml"}},
 	} {
 		check := func(text string, wanted bool) {
-			err := tpl.checkValues(parsed(map[string]any{name: text}))
+			err := tpl.checkValues(parsed(map[string]any{name: text}), cart)
 			if (err == nil) != wanted {
 				t.Errorf("%s %q: wanted accepted to be %v, found %v", name, text, wanted, err)
 			}

@@ -42,10 +42,16 @@ const (
 	CodeFreeForm = "free-form"
 	// CodeIncomplete is: a variable that must be set is not marked with !.
 	CodeIncomplete = "incomplete-variable"
+	// CodeImpossible is: a variable that no value fits.
+	CodeImpossible = "impossible-variable"
 	// CodeUndocumented is: a variable has no comment.
 	CodeUndocumented = "undocumented-variable"
 	// CodeUnused is: a variable that nothing refers to.
 	CodeUnused = "unused-variable"
+	// CodeUntried is: a variable that no value could be made up for.
+	CodeUntried = "untried-variable"
+	// CodeYAMLName is: a name that YAML takes for something else.
+	CodeYAMLName = "yaml-name"
 	// CodeSecret is: a variable that seems to hold a secret itself.
 	CodeSecret = "secret-in-values"
 	// CodeAttribute is: an attribute that Tidegate does not know, or with wrong arguments.
@@ -90,7 +96,7 @@ const (
 func Codes() []string {
 	codes := []string{
 		CodeBroken, CodeDefaultOutside, CodeDefaultIncomplete, CodeDefaultUnused, CodeOpenStruct, CodeFreeForm,
-		CodeIncomplete, CodeUndocumented, CodeUnused, CodeSecret, CodeAttribute, CodeRegex, CodePattern, CodeFormat, CodeNoTests,
+		CodeIncomplete, CodeImpossible, CodeUntried, CodeYAMLName, CodeUndocumented, CodeUnused, CodeSecret, CodeAttribute, CodeRegex, CodePattern, CodeFormat, CodeNoTests,
 		CodeTestFails, CodeExampleFails, CodeNotRendered, CodeObject, CodeRollout, CodePort, CodeSelector, CodeLoose,
 		CodeContext, CodeRevision, CodeCRD, CodeServer, CodeCoverage,
 	}
@@ -280,7 +286,8 @@ func (v *vetter) parse() bool {
 	for _, name := range slices.Sorted(maps.Keys(v.files)) {
 		f, err := parser.ParseFile(name, v.files[name], parser.ParseComments)
 		if err != nil {
-			v.broken(cueError(err))
+			// What comes after it is mostly of its making.
+			v.broken(sourceError(cueLines(err)[0]))
 			continue
 		}
 		if line := checkNesting(f); line != "" {

@@ -2,6 +2,7 @@ package render
 
 import (
 	"errors"
+	"math/big"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,6 +42,7 @@ func (v *vetter) lintDefault(d declared) {
 		v.lintDropped(d)
 		return
 	}
+	v.lintOtherType(d, def)
 	broad := defaultBounds(d.value, def)
 	crowded := !shape.Counts(d.value, def)
 	if len(broad) == 0 && !crowded {
@@ -64,6 +66,34 @@ func (v *vetter) lintDefault(d declared) {
 		text = string(b)
 	}
 	v.fail(CodeDefaultOutside, d.position, "%s: wanted a default within its own bounds, found %s, which a Release could not set; the language does not check a default, so widen the bounds or change it", d.path, text)
+}
+
+// lintOtherType finds defaults that are nearly of the type that stands beside them: *0.5 | int,
+// and text that is meant as a boolean or as a number. Text such as *"auto" | int is a choice.
+func (v *vetter) lintOtherType(d declared, def cue.Value) {
+	var beside cue.Kind
+	_, args := d.value.Eval().Expr()
+	for _, arm := range args {
+		if !arm.Equals(def) {
+			beside |= shape.Kinds(arm)
+		}
+	}
+	text, err := def.String()
+	_, number := new(big.Rat).SetString(text)
+	word := slices.Contains(yamlWords, strings.ToLower(text))
+	switch {
+	case beside&def.Kind() != 0:
+		return
+	case def.Kind()&cue.NumberKind != 0 && beside&cue.NumberKind != 0:
+	case err == nil && (number && beside&cue.NumberKind != 0 || word && beside&cue.BoolKind != 0):
+	default:
+		return
+	}
+	shown := "another"
+	if b, err := def.MarshalJSON(); err == nil && !marked(d.value, sensitiveMark) {
+		shown = string(b)
+	}
+	v.fail(CodeDefaultOutside, d.position, "%s: wanted a default of the type that stands beside it, found %s, which is none; write it as one, or widen the type", d.path, shown)
 }
 
 // lintDropped finds defaults that are gone: a default that what stands beside it with & does

@@ -20,6 +20,9 @@ const (
 	// maxNumber is the greatest number that is tried: a template may build a list of that
 	// length.
 	maxNumber = 65535
+	// maxVariants is how many different texts are made up for one place before it is said that
+	// none can be rendered.
+	maxVariants = 4
 )
 
 // rendered is one set of values that Vet knows of.
@@ -240,16 +243,24 @@ func podSelector(o *unstructured.Unstructured) map[string]string {
 // minimal makes up the least values that #Variables accepts and that render. It returns
 // nil where it finds none.
 func (v *vetter) minimal() *rendered {
-	n := v.template.least(v.template.variables, 0)
-	if n == nil {
-		return nil
+	var broken error
+	for variant := range maxVariants {
+		n := sampler{Template: v.template, variant: variant}.least(v.template.variables, 0)
+		if n == nil {
+			break
+		}
+		r := rendered{where: "the least values", values: []byte(jsonOf(n)), context: v.options.Context}
+		result, err := v.template.Render(r.values, r.context)
+		if err == nil {
+			r.result = result
+			return &r
+		}
+		if _, wrong := errors.AsType[*ValuesError](err); !wrong && broken == nil {
+			broken = err
+		}
 	}
-	r := rendered{where: "the least values", values: []byte(jsonOf(n)), context: v.options.Context}
-	if result, err := v.template.Render(r.values, r.context); err == nil {
-		r.result = result
-		return &r
-	} else if wrong := (*ValuesError)(nil); !errors.As(err, &wrong) {
-		v.sourceFindings(CodeObject, err)
+	if broken != nil {
+		v.sourceFindings(CodeObject, broken)
 	}
 	return nil
 }

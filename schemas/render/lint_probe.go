@@ -78,7 +78,11 @@ func (p *prober) run() {
 
 // variable tries the edges of one variable.
 func (p *prober) variable(d declared) {
-	first, with, renders := p.edges(d)
+	candidates := p.candidates(d)
+	if len(candidates) == 0 && p.untried(d) {
+		p.advise(CodeUntried, d.position, "%s: wanted to try what it accepts, found that no value could be made up, so nobody looked at what comes of one; add a test that sets it", d.path)
+	}
+	first, with, renders := p.edges(d, candidates)
 	if first == nil {
 		return
 	}
@@ -94,14 +98,53 @@ func (p *prober) variable(d declared) {
 	}
 }
 
-// edges tries the edges of one variable. It returns the first that does not render, nil where
-// there is none, and whether some do.
-func (p *prober) edges(d declared) (first *unrendered, with probed, renders bool) {
-	candidates := p.template.edges(d.value)
-	optional := d.constraint == cue.OptionalConstraint
-	if len(candidates) == 0 && optional && isStruct(d.value) {
+// candidates are the values to try for one variable.
+func (p *prober) candidates(d declared) []*values.Node {
+	candidates := p.template.edges(p.beside(d))
+	if len(candidates) == 0 && d.constraint == cue.OptionalConstraint && isStruct(d.value) {
 		candidates = []*values.Node{{Kind: values.Object}} // With its defaults it is there all the same.
 	}
+	return candidates
+}
+
+// beside is what #Variables says of d where the others are as in the tree.
+func (p *prober) beside(d declared) cue.Value {
+	if !shape.DependentAnywhere(d.value) {
+		return d.value
+	}
+	path := probed{declared: d}.path()
+	v := p.template.variables.Unify(p.template.ctx.BuildExpr(syntax(without(p.tree, path))))
+	for _, name := range path {
+		v = declaration(v, name)
+	}
+	if !v.Exists() {
+		return d.value
+	}
+	return v
+}
+
+// untried says whether there should be a value to try for d: it is not set already, and it is
+// not a constant, or a struct or list that can be nothing but what it is.
+func (p *prober) untried(d declared) bool {
+	_, hasDefault := ownDefault(d.value)
+	if hasDefault || nodeAt(p.tree, probed{declared: d}.path()) != nil || !possible(d.value) {
+		return false
+	}
+	switch {
+	case isStruct(d.value):
+		return false // What keeps an entry out may be another variable.
+	case shape.Kinds(d.value) == cue.ListKind:
+		item := p.template.item(d.value)
+		return item.Exists() && possible(item)
+	default:
+		return !d.value.IsConcrete()
+	}
+}
+
+// edges tries the edges of one variable. It returns the first that does not render, nil where
+// there is none, and whether some do.
+func (p *prober) edges(d declared, candidates []*values.Node) (first *unrendered, with probed, renders bool) {
+	optional := d.constraint == cue.OptionalConstraint
 	choice := offered(d.value)
 	for _, candidate := range candidates {
 		tried := probed{declared: d, value: candidate}
@@ -147,9 +190,18 @@ func defaultOf(v cue.Value) string {
 // anyOther says whether something else renders than what was tried, with other texts in the
 // places of those that were made up.
 func (p *prober) anyOther(tried probed) bool {
+	var others []*values.Node
 	for _, s := range texts[1:] {
-		other := probed{declared: tried.declared, value: retext(tried.value, s)}
-		if jsonOf(other.value) == jsonOf(tried.value) || !p.template.accepts(other.declared.value, other.value) {
+		others = append(others, retext(tried.value, s))
+	}
+	for variant := 1; variant <= maxVariants; variant++ {
+		if n := (sampler{Template: p.template, variant: variant}).example(tried.declared.value, 0); n != nil {
+			others = append(others, n)
+		}
+	}
+	for _, n := range others {
+		other := probed{declared: tried.declared, value: n}
+		if jsonOf(n) == jsonOf(tried.value) || !p.template.accepts(other.declared.value, n) {
 			continue
 		}
 		if accepted, wrong := p.try(p.tree, other); accepted && wrong == nil {
@@ -261,4 +313,31 @@ func with(tree *values.Node, path []string, value *values.Node) *values.Node {
 	out.Fields = append(out.Fields, values.Field{Name: path[0], Value: with(old, path[1:], value)})
 	slices.SortFunc(out.Fields, func(a, b values.Field) int { return strings.Compare(a.Name, b.Name) })
 	return out
+}
+
+// without is tree with nothing at path; tree stays as it is.
+func without(tree *values.Node, path []string) *values.Node {
+	if tree == nil || tree.Kind != values.Object {
+		return tree
+	}
+	out := &values.Node{Kind: values.Object}
+	for _, f := range tree.Fields {
+		if f.Name != path[0] {
+			out.Fields = append(out.Fields, f)
+		} else if len(path) > 1 {
+			out.Fields = append(out.Fields, values.Field{Name: f.Name, Value: without(f.Value, path[1:])})
+		}
+	}
+	return out
+}
+
+// nodeAt is what tree has at path, or nil.
+func nodeAt(tree *values.Node, path []string) *values.Node {
+	for _, name := range path {
+		if tree == nil || tree.Kind != values.Object {
+			return nil
+		}
+		tree = tree.Field(name)
+	}
+	return tree
 }

@@ -118,6 +118,16 @@ func (v *vetter) lintReferredPatterns(d declared) {
 	}
 }
 
+// badlyMatched says whether v is held against what is no regular expression.
+func badlyMatched(v cue.Value) bool {
+	for text := range patternsOf(v, 0) {
+		if _, err := resyntax.Parse(text, resyntax.Perl); err != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // maxOperands is how deep patterns are looked for in an expression.
 const maxOperands = 16
 

@@ -1,10 +1,13 @@
 package render
 
 import (
+	"regexp"
+	"slices"
 	"strings"
 
 	"cuelang.org/go/cue"
 
+	"tidegate.io/tidegate/schemas/render/internal/language"
 	"tidegate.io/tidegate/schemas/render/internal/shape"
 	"tidegate.io/tidegate/schemas/render/internal/values"
 )
@@ -42,8 +45,54 @@ func (v *vetter) lintVariable(d declared) {
 	if d.value.IncompleteKind() == cue.TopKind {
 		v.advise(CodeFreeForm, d.position, "%s: wanted to know what is accepted, found _, which accepts anything; name a type", d.path)
 	}
+	v.lintUse(d)
 	v.lintSecret(d)
 	v.lintReferredPatterns(d)
+}
+
+// lintUse finds variables that nobody can set, or not by their name.
+func (v *vetter) lintUse(d declared) {
+	if impossible(d.value) && !d.conditional {
+		v.fail(CodeImpossible, d.position, "%s: wanted something that a Release can set, found bounds that no value fits; widen them, or remove the variable", d.path)
+	}
+	if name := lastName(d.path); d.kind == fieldOf && slices.Contains(yamlWords, strings.ToLower(name)) {
+		v.warn(CodeYAMLName, d.position, "%s: wanted a name that YAML reads as text, found %s, which it takes for a boolean or for null unless it is in quotes; give it another name", d.path, name)
+	}
+}
+
+// yamlWords are what YAML 1.1, which kubectl reads, takes for a boolean or for null.
+var yamlWords = []string{"y", "yes", "on", "true", "n", "no", "off", "false", "null", "~"}
+
+// possible says whether v may have a value, for all that is told by itself.
+func possible(v cue.Value) bool { return !impossible(v) && !badlyMatched(v) }
+
+// impossible says whether no value fits v, as far as that can be told without the values of
+// others.
+func impossible(v cue.Value) bool {
+	if shape.DependentAnywhere(v) || shape.Refused(v) {
+		return false
+	}
+	if shape.Kinds(v)&(cue.StructKind|cue.ListKind) == 0 && v.IncompleteKind() == cue.BottomKind {
+		return v.Validate() != nil || shape.EmptyChoice(v)
+	}
+	arms := shape.Of(v).Arms
+	return len(arms) > 0 && !slices.ContainsFunc(arms, func(a shape.Arm) bool { return !a.Empty() && !unmatched(a) })
+}
+
+// unmatched says whether no text matches the patterns of a.
+func unmatched(a shape.Arm) bool {
+	if a.Kind != shape.String || a.Literal != "" || len(a.Patterns)+len(a.AntiPatterns) == 0 {
+		return false
+	}
+	if slices.ContainsFunc(slices.Concat(a.Patterns, a.AntiPatterns), func(p string) bool { _, err := regexp.Compile(p); return err != nil }) {
+		return false // That is told by itself.
+	}
+	found := false
+	whole := language.Search(setOf(a), nil, func(string, []bool) bool {
+		found = true
+		return true
+	})
+	return whole && !found
 }
 
 func lastName(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -90,19 +91,25 @@ func (at places) position(e errors.Error) string {
 	if within == "" {
 		return own
 	}
-	path := e.Path()
-	for i := range path {
-		path[i] = strings.Trim(path[i], `"`)
-	}
+	whole, above := at.written(e.Path())
+	return cmp.Or(whole, own, above, within)
+}
+
+// written is where the field at path is written, or else the nearest above it.
+func (at places) written(path []string) (whole, above string) {
 	for n := len(path); n > 0; n-- {
-		if n < len(path) && own != "" {
-			return own
+		names := make([]string, n)
+		for i := range names {
+			names[i] = strings.Trim(path[i], `"`)
 		}
-		if p, ok := at[strings.Join(path[:n], ".")]; ok {
-			return place(p)
+		if p, ok := at[strings.Join(names, ".")]; ok {
+			if n == len(path) {
+				return place(p), ""
+			}
+			return "", place(p)
 		}
 	}
-	return within
+	return "", ""
 }
 
 // cueError makes a SourceError of an error of the CUE engine.
@@ -115,6 +122,10 @@ func (at places) lines(err error) []string {
 		line := errors.String(e)
 		where := at.position(e)
 		if where == "" {
+			// A cycle has no place of its own.
+			if whole, above := at.written(e.Path()); whole+above != "" {
+				line = whole + above + ": " + line
+			}
 			headers = append(headers, line)
 			continue
 		}

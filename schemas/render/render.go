@@ -226,7 +226,7 @@ func (c Context) release(revision string) manifest.Release {
 // *ValuesError.
 func (t *Template) evaluate(tree *values.Node, c Context, revision string) (evaluated, error) {
 	if !t.linked {
-		if err := t.checkValues(tree); err != nil {
+		if err := t.checkValues(tree, c); err != nil {
 			return evaluated{}, err
 		}
 	}
@@ -234,7 +234,7 @@ func (t *Template) evaluate(tree *values.Node, c Context, revision string) (eval
 	if err != nil && t.linked {
 		// The field values is #Variables, so wrong values fail here too. Whose mistake it
 		// is, is asked only now, since most values are right.
-		if mistake := t.checkValues(tree); mistake != nil {
+		if mistake := t.checkValues(tree, c); mistake != nil {
 			return evaluated{}, mistake
 		}
 	}
@@ -248,16 +248,21 @@ func (t *Template) isLinked() bool {
 	return path.String() == variablesPath.String()
 }
 
-func (t *Template) unify(tree *values.Node, c Context, revision string) (out evaluated, err error) {
+// told are the facts of c that the template has room for.
+func (t *Template) told(c Context, revision string) ast.Expr {
 	facts, given := &ast.StructLit{}, c.facts(revision)
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		if slices.Contains(t.facts, name) {
 			facts.Elts = append(facts.Elts, &ast.Field{Label: ast.NewString(name), Value: ast.NewString(given[name])})
 		}
 	}
+	return facts
+}
+
+func (t *Template) unify(tree *values.Node, c Context, revision string) (out evaluated, err error) {
 	filled := t.root.Unify(t.ctx.BuildExpr(&ast.StructLit{Elts: []ast.Decl{
 		&ast.Field{Label: ast.NewIdent("values"), Value: syntax(tree)},
-		&ast.Field{Label: ast.NewIdent("context"), Value: facts},
+		&ast.Field{Label: ast.NewIdent("context"), Value: t.told(c, revision)},
 	}}))
 	if err := filled.Validate(cue.Concrete(true), cue.Final()); err != nil {
 		return out, t.cueError(err)

@@ -19,16 +19,23 @@ func (e *explainer) said(schema, failed cue.Value) string {
 	if !shape.AuthorsWords(schema) {
 		return ""
 	}
+	fixed := shape.FixedWords(schema)
+	if !fixed && authors(schema) != "" {
+		return ""
+	}
 	var texts []string
 	for _, c := range errors.Errors(failed.Err()) {
+		if text := e.authored(c, e.scopes); text != "" {
+			return text
+		}
 		format, args := c.Msg()
 		texts = append(texts, fmt.Sprintf(format, args...))
 	}
 	if len(texts) == 0 {
 		return ""
 	}
-	if !shape.FixedWords(schema) {
-		if e.hiding || authors(schema) != "" {
+	if !fixed {
+		if e.hiding {
 			return ""
 		}
 		return texts[len(texts)-1]

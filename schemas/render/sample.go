@@ -2,11 +2,12 @@ package render
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
 
 	"tidegate.io/tidegate/schemas/render/internal/shape"
 	"tidegate.io/tidegate/schemas/render/internal/values"
@@ -46,14 +47,6 @@ func goValue(n *values.Node) any {
 	}
 }
 
-// texts are tried where a string is wanted and only a pattern says which one.
-var texts = []string{
-	"example", "registry.example.com/shop/example:1.0.0", "example.com", "/example", "100m", "128Mi", "1Gi", "30s", "1m", "1",
-	"EXAMPLE", "example-1", "shop/example", "0 * * * *", "1.0.0", "v1", "example@example.com", "https://example.com", "A", "a", "10%", "0.5",
-	"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
-	"registry.example.com/shop/example@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
-}
-
 func textNode(s string) *values.Node   { return &values.Node{Kind: values.String, Text: s} }
 func numberNode(s string) *values.Node { return &values.Node{Kind: values.Number, Text: s} }
 
@@ -64,71 +57,42 @@ func (t *Template) accepts(schema cue.Value, n *values.Node) bool {
 
 // first returns the first of candidates that schema accepts, or nil.
 func (t *Template) first(schema cue.Value, candidates []*values.Node) *values.Node {
+	return sampler{Template: t}.pick(schema, candidates)
+}
+
+// example makes up a value that schema accepts; see sampler.
+func (t *Template) example(schema cue.Value, depth int) *values.Node {
+	return sampler{Template: t}.example(schema, depth)
+}
+
+// sampler makes up values.
+type sampler struct {
+	*Template
+	// variant is how many candidates are passed over where there are others: of made-up texts
+	// one may suit an object that another does not.
+	variant int
+}
+
+// pick returns the one of candidates that schema accepts which the variant says, the last of
+// them where there are fewer, or nil.
+func (t sampler) pick(schema cue.Value, candidates []*values.Node) *values.Node {
+	var last *values.Node
+	left := t.variant
 	for _, n := range candidates {
-		if t.accepts(schema, n) {
+		if !t.accepts(schema, n) {
+			continue
+		}
+		if left--; left < 0 {
 			return n
 		}
+		last = n
 	}
-	return nil
+	return last
 }
-
-// literalNode is the scalar that JSON stands for; none for other JSON.
-func literalNode(text string) []*values.Node {
-	tree, mistakes := values.Parse([]byte(`{"a":` + text + `}`))
-	if len(mistakes) > 0 || tree.Field("a") == nil || !scalar(tree.Field("a")) {
-		return nil
-	}
-	return []*values.Node{tree.Field("a")}
-}
-
-// scalars are the values worth trying for a scalar, by what its shape says.
-func scalars(schema cue.Value) []*values.Node {
-	var out []*values.Node
-	kind := schema.IncompleteKind()
-	arms := shape.Of(schema).Arms
-	for _, a := range arms {
-		if a.Literal != "" {
-			out = append(out, literalNode(a.Literal)...)
-		} else {
-			out = append(out, ends(a)...)
-		}
-	}
-	if kind&cue.NumberKind != 0 {
-		for _, s := range []string{"1", "2", "10", "0.5", "0"} {
-			out = append(out, numberNode(s))
-		}
-		if slices.ContainsFunc(arms, func(a shape.Arm) bool { return a.Literal == "" && (a.Min == nil || a.Max == nil) }) {
-			// No size and no port has them.
-			out = append(out, numberNode("-1"), numberNode(fmt.Sprint(maxNumber+1)))
-		}
-	}
-	if kind&cue.BoolKind != 0 {
-		out = append(out, &values.Node{Kind: values.Bool, Bool: true}, &values.Node{Kind: values.Bool})
-	}
-	if kind&cue.StringKind != 0 {
-		for _, s := range texts {
-			out = append(out, textNode(s))
-		}
-	}
-	return out
-}
-
-// ends are the ends of the range of a, as far as they are small integers.
-func ends(a shape.Arm) []*values.Node {
-	var out []*values.Node
-	for _, b := range []*shape.Bound{a.Min, a.Max} {
-		if b != nil && b.Value.IsInt() && b.Value.Num().IsInt64() && abs(b.Value.Num().Int64()) <= maxNumber {
-			out = append(out, numberNode(b.Value.Num().String()))
-		}
-	}
-	return out
-}
-
-func abs(n int64) int64 { return max(n, -n) }
 
 // example makes up a value that schema accepts, its default if it has one; nil where that
 // fails.
-func (t *Template) example(schema cue.Value, depth int) *values.Node {
+func (t sampler) example(schema cue.Value, depth int) *values.Node {
 	if depth > values.MaxDepth {
 		return nil
 	}
@@ -151,30 +115,60 @@ func (t *Template) example(schema cue.Value, depth int) *values.Node {
 		return n
 	case cue.ListKind:
 		for _, arm := range declaredArms(schema) {
-			item := arm.LookupPath(cue.MakePath(cue.AnyIndex))
-			if !item.Exists() {
-				continue
-			}
-			if n := t.example(item, depth+1); n != nil {
-				if list := (&values.Node{Kind: values.List, Items: []*values.Node{n}}); t.accepts(schema, list) {
-					return list
-				}
+			if list := t.list(arm, depth); list != nil && t.accepts(schema, list) {
+				return list
 			}
 		}
-		return t.first(schema, []*values.Node{{Kind: values.List}})
+		return t.pick(schema, []*values.Node{{Kind: values.List}})
 	default:
-		return t.first(schema, scalars(schema))
+		return t.pick(schema, scalars(schema))
 	}
 }
 
+// list is a list with as few items as schema wants, though not none; nil where that fails.
+func (t sampler) list(schema cue.Value, depth int) *values.Node {
+	n := 1
+	for _, a := range shape.Of(schema).Arms {
+		if a.MinSize != nil && *a.MinSize <= maxMadeUp {
+			n = max(n, *a.MinSize)
+		}
+	}
+	// Of a list that must have items the engine tells nothing until it has them.
+	blank := &ast.ListLit{}
+	for range n {
+		blank.Elts = append(blank.Elts, ast.NewIdent("_"))
+	}
+	filled := schema.Unify(t.ctx.BuildExpr(blank))
+	out := &values.Node{Kind: values.List}
+	for i := range n {
+		item := schema.LookupPath(cue.MakePath(cue.AnyIndex))
+		if !item.Exists() {
+			item = filled.LookupPath(cue.MakePath(cue.Index(i)))
+		}
+		if !item.Exists() {
+			return nil
+		}
+		// None may be there twice.
+		value := sampler{t.Template, t.variant + i}.example(item, depth+1)
+		if value == nil {
+			return nil
+		}
+		out.Items = append(out.Items, value)
+	}
+	return out
+}
+
+// maxMadeUp is the length of the longest list that is made up.
+const maxMadeUp = 20
+
 // entry is a map with one entry that schema accepts, or nil.
-func (t *Template) entry(schema cue.Value, depth int) *values.Node {
+func (t sampler) entry(schema cue.Value, depth int) *values.Node {
 	it, err := schema.Fields(cue.Patterns(true))
 	for err == nil && it.Next() {
 		if it.Selector().ConstraintType() != cue.PatternConstraint {
 			continue
 		}
-		name, value := t.first(it.Selector().Pattern(), scalars(it.Selector().Pattern())), t.example(it.Value(), depth+1)
+		name, value := t.pick(it.Selector().Pattern(), scalars(it.Selector().Pattern())), t.example(it.Value(), depth+1)
 		if name == nil || value == nil {
 			continue
 		}
@@ -188,7 +182,7 @@ func (t *Template) entry(schema cue.Value, depth int) *values.Node {
 
 // least makes up the least object that schema accepts: only what must be set. It returns nil
 // where that fails.
-func (t *Template) least(schema cue.Value, depth int) *values.Node {
+func (t sampler) least(schema cue.Value, depth int) *values.Node {
 	if depth > values.MaxDepth {
 		return nil
 	}
@@ -210,26 +204,70 @@ func (t *Template) least(schema cue.Value, depth int) *values.Node {
 }
 
 // filledIn is what d sets, and what it needs besides; nil where no value of that is known.
-func (t *Template) filledIn(d decided, depth int) *values.Node {
+func (t sampler) filledIn(d decided, depth int) *values.Node {
 	n := &values.Node{Kind: values.Object, Fields: d.fields()}
-	it, err := d.value.Fields(cue.Optional(true))
-	if err != nil {
+	pending, ok := missing(d.value, n)
+	if !ok {
 		return nil
 	}
-	for it.Next() {
-		name, constraint := it.Selector().Unquoted(), it.Selector().ConstraintType()
-		set := slices.ContainsFunc(n.Fields, func(f values.Field) bool { return f.Name == name })
-		if set || constraint != cue.RequiredConstraint && (constraint != 0 || !shape.NeedsValue(it.Value())) {
-			continue
+	for len(pending) > 0 {
+		left := slices.DeleteFunc(slices.Clone(pending), func(name string) bool {
+			field := t.beside(d.value, n, name)
+			value := t.example(field, depth+1)
+			if value == nil || !scalar(value) && !t.accepts(field, value) {
+				return false
+			}
+			n.Fields = append(n.Fields, values.Field{Name: name, Value: value})
+			return true
+		})
+		if len(left) == len(pending) {
+			return t.stepped(d, n, pending)
 		}
-		value := t.example(it.Value(), depth+1)
-		if value == nil {
-			return nil
-		}
-		n.Fields = append(n.Fields, values.Field{Name: name, Value: value})
+		pending = left
 	}
 	slices.SortFunc(n.Fields, func(a, b values.Field) int { return strings.Compare(a.Name, b.Name) })
 	return n
+}
+
+// stepped is n with numbers for names, each of which has another of them as a bound; nil
+// where none of the numbers that are tried fit.
+func (t sampler) stepped(d decided, n *values.Node, names []string) *values.Node {
+	for _, start := range []int{1, 10, 100, 1000} {
+		for _, step := range []int{0, 1, -1} {
+			with := &values.Node{Kind: values.Object, Fields: slices.Clone(n.Fields)}
+			for i, name := range names {
+				with.Fields = append(with.Fields, values.Field{Name: name, Value: numberNode(strconv.Itoa(start + i*step))})
+			}
+			slices.SortFunc(with.Fields, func(a, b values.Field) int { return strings.Compare(a.Name, b.Name) })
+			if t.accepts(d.value, with) {
+				return with
+			}
+		}
+	}
+	return nil
+}
+
+// missing are the names that the struct v needs besides what n sets.
+func missing(v cue.Value, n *values.Node) (names []string, ok bool) {
+	it, err := v.Fields(cue.Optional(true))
+	for err == nil && it.Next() {
+		name, constraint := it.Selector().Unquoted(), it.Selector().ConstraintType()
+		set := slices.ContainsFunc(n.Fields, func(f values.Field) bool { return f.Name == name })
+		if !set && (constraint == cue.RequiredConstraint || constraint == 0 && shape.NeedsValue(it.Value())) {
+			names = append(names, name)
+		}
+	}
+	return names, err == nil
+}
+
+// beside is what the struct v says of its variable called name where n is set: a bound may be
+// another variable.
+func (t *Template) beside(v cue.Value, n *values.Node, name string) cue.Value {
+	field := declaration(v, name)
+	if len(n.Fields) == 0 || !shape.DependentAnywhere(field) {
+		return field
+	}
+	return declaration(v.Unify(t.ctx.BuildExpr(syntax(n))), name)
 }
 
 // edges are values on the edge of what schema accepts: the ends of a range, each of a

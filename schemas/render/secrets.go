@@ -3,6 +3,7 @@ package render
 import (
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -178,8 +179,8 @@ func (t *Template) public(steps []values.Step) bool {
 	return known == len(steps) && !sensitive
 }
 
-// publicPath is the path of steps, without names in a map that is sensitive whole.
-func (t *Template) publicPath(steps []values.Step) string {
+// PublicPath is the path of steps, without names in a map that is sensitive whole.
+func (t *Template) PublicPath(steps []values.Step) string {
 	known, sensitive := t.reach(steps)
 	if !sensitive {
 		return values.Path(steps)
@@ -221,8 +222,9 @@ func (t *Template) discreet(err error, tree *values.Node) error {
 		return err
 	}
 	var lines []string
+	secrets := forms(tree.Secrets())
 	for _, line := range broken.Lines {
-		if line = withhold(line, tree.Secrets()); !slices.Contains(lines, line) {
+		if line = t.withhold(line, secrets); !slices.Contains(lines, line) {
 			lines = append(lines, line)
 		}
 	}
@@ -230,14 +232,52 @@ func (t *Template) discreet(err error, tree *values.Node) error {
 }
 
 // withhold keeps of a line about the template where it is and what was wanted there.
-func withhold(line string, secrets []string) string {
-	place := ""
-	if m := sourcePlace.FindString(line); m != "" {
-		place = m
-	} else if wanted, _, ok := strings.Cut(line, ", found"); ok && !repeats(wanted, secrets) {
+func (t *Template) withhold(line string, secrets []string) string {
+	if place := sourcePlace.FindString(line); place != "" {
+		return place + "wanted what Kubernetes and the template allow, " + withheld
+	}
+	if wanted, _, ok := strings.Cut(line, ", found"); ok && !repeats(wanted, secrets) {
 		return wanted + ", " + withheld
 	}
-	return place + "wanted what Kubernetes and the template allow, " + withheld
+	// What is in the source is no secret, unless it is spelled like one.
+	object, _, _ := strings.Cut(line, " (")
+	if _, ok := t.places[object]; ok && !repeats(object, secrets) {
+		return object + ": wanted what Kubernetes and the template allow, " + withheld
+	}
+	return "wanted what Kubernetes and the template allow, " + withheld
+}
+
+// forms are the secrets as messages may have them: as they are, quoted, and cut where a message
+// cuts them.
+func forms(secrets []string) []string {
+	var out []string
+	for _, s := range secrets {
+		quoted := strconv.Quote(s)
+		out = append(out, s, quoted[1:len(quoted)-1])
+		if runes := []rune(s); len(runes) > values.MaxShown {
+			quoted = strconv.Quote(string(runes[:values.MaxShown]))
+			out = append(out, string(runes[:values.MaxShown]), quoted[1:len(quoted)-1])
+		}
+	}
+	return out
+}
+
+// cover hides in n what is spelled like one of the secrets, though it is no sensitive variable:
+// a value, or a name that declared, which is what the template says about n, does not have.
+func cover(declared []cue.Value, n *values.Node, secrets []string) {
+	declared = alternatives(declared)
+	if scalar(n) && !n.Hidden && repeats(n.Text, secrets) {
+		n.Hidden, n.Spelled = true, true
+	}
+	for i, item := range n.Items {
+		cover(entriesAt(declared, cue.Index(i)), item, secrets)
+	}
+	for i, f := range n.Fields {
+		if !f.Hidden && repeats(f.Name, secrets) && !slices.ContainsFunc(declared, func(v cue.Value) bool { return declares(v, f.Name) }) {
+			n.Fields[i].Hidden = true
+		}
+		cover(entriesAt(declared, cue.Str(f.Name)), f.Value, secrets)
+	}
 }
 
 // shortSecret is the length in characters up to which a secret counts as repeated only

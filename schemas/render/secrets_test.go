@@ -25,8 +25,8 @@ func TestSensitiveValuesAreNeverRepeated(t *testing.T) {
 		"a word that is none of a few":            {`{"level": "Hunter2Secret"}`, `values.level: wanted one of "low", "high"`},
 		"a word that is nearly one of a few":      {`{"level": "hihg"}`, `values.level: wanted one of "low", "high", found something`},
 		"a string for a boolean":                  {`{"open": "Hunter2Secret"}`, "values.open: wanted true or false"},
-		"the author's words with the value":       {`{"words": "Hunter2Secret"}`, "values.words: wanted a string matching"},
-		"the author's words with another's value": {`{"plain": "A1", "token": "` + strings.ToLower(hunter)[:6] + `aa"}`, "values.plain: wanted a string matching"},
+		"the author's words with the value":       {`{"words": "Hunter2Secret"}`, "values.words: wanted small letters, not (sensitive), found something"},
+		"the author's words with another's value": {`{"plain": "A1", "token": "` + strings.ToLower(hunter)[:6] + `aa"}`, "values.plain: wanted small letters for (sensitive), found \"A1\""},
 		"a secret by definition":                  {`{"named": "Hunter2Secret"}`, "values.named: wanted a string matching"},
 		"a secret by a definition in another":     {`{"far": 424242}`, "values.far: wanted a string of at least 6 characters"},
 		"an object for a string":                  {`{"token": {"Hunter2Secret": "Hunter2Secret"}}`, "values.token: wanted a string matching"},
@@ -63,11 +63,11 @@ func TestSensitiveValuesAreNeverRepeated(t *testing.T) {
 		"a rule that the engine alone knows":      {`{"sum": [424242, 1]}`, "values"},
 		"text after the object":                   {`{"token": "Hunter2Secret"} "Hunter2Secret"`, "values: wanted one JSON object"},
 		"text that breaks off":                    {`{"token": "Hunter2Secret`, "values"},
-		"another mistake with the same text":      {`{"token": "huntersa", "name": 3, "huntersa": 1}`, "values.huntersa: "},
+		"another mistake with the same text":      {`{"token": "huntersa", "name": 3, "huntersa": 1}`, "values.name: wanted a string, found 3; put it in quotes: \"3\"\nvalues[*]: wanted the names"},
 		"a field of an object that conflicts":     {`{"breakObject": "Hunter2Secret"}`, "t.cue:"},
 		"a field that Kubernetes does not have":   {`{"breakKey": "Hunter2Secret"}`, "objects.deployment"},
 		"a value of the wrong type for a field":   {`{"breakField": "Hunter2Secret"}`, ""},
-		"a kind that is not allowed":              {`{"breakKind": "Hunter2Secret"}`, "wanted what Kubernetes and the template allow, found a mistake whose words are not shown"},
+		"a kind that is not allowed":              {`{"breakKind": "Hunter2Secret"}`, "objects.other: wanted what Kubernetes and the template allow, found a mistake whose words are not shown"},
 		"a number that Kubernetes does not allow": {`{"breakCount": 424242}`, "objects.deployment"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -183,5 +183,22 @@ func TestAShortSecretIsNotToldByWhatOthersWant(t *testing.T) {
 		if err == nil || strings.Contains(err.Error(), "7") || strings.Contains(err.Error(), "14") || repeats(err.Error(), []string{"q"}) || strings.Contains(err.Error(), "^q") {
 			t.Errorf("%s: wanted an error without the sensitive values, got %v", set, err)
 		}
+	}
+}
+
+// What stands in the source is no secret: a message names the object by it.
+func TestAMistakeThatASecretMakesNamesItsObject(t *testing.T) {
+	source := strings.Replace(testdata(t, "plain.cue"), "image!:   string", "image!:   string\n\tpassword?: string @sensitive()", 1)
+	for what, c := range map[string]struct{ old, new, want string }{
+		"a kind":   {`kind:       "Deployment"`, `kind: values.password`, "objects.deployment: wanted what Kubernetes and the template allow, "},
+		"a name":   {`metadata: name: context.name`, `metadata: name: values.password`, "objects.route: wanted what Kubernetes and the template allow, "},
+		"a number": {`replicas: values.replicas`, `replicas: values.password`, "objects.deployment (Deployment cart-"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			_, err := compile(t, strings.Replace(source, c.old, c.new, 1)).Render([]byte(`{"image": "a:1", "password": "`+hunter+` x"}`), cart)
+			if err == nil || !strings.HasPrefix(err.Error(), c.want) || strings.Contains(err.Error(), hunter) {
+				t.Errorf("wanted %s and no secret, found %v", c.want, err)
+			}
+		})
 	}
 }

@@ -20,6 +20,9 @@ const (
 	// AnnotationAuthor, on a Release, names who last changed its spec. The API server stamps it;
 	// one that is claimed is overwritten.
 	AnnotationAuthor = "tidegate.io/author"
+	// AnnotationAdopted, on a Rollout, is the uid of the Release that took it over from a former
+	// Release of its name, which was deleted without it; see Rollout.AdmittedAt.
+	AnnotationAdopted = "tidegate.io/adopted-by"
 	// LabelRevision carries the revision (see Rollout) that a per-revision object serves.
 	LabelRevision = "tidegate.io/revision"
 	// LabelTemplate carries the name of the ReleaseTemplate.

@@ -138,6 +138,8 @@ type NamespaceEnforcement struct {
 	// Namespaces lists names; a trailing or leading * is a wildcard.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:Pattern=`^\*?[a-z0-9-]*\*?$`
 	// +listType=set
 	Namespaces []string `json:"namespaces"`
 	// Enforcement says what a violation leads to there.
@@ -215,10 +217,14 @@ type PolicyMatch struct {
 	Kinds []KindMatch `json:"kinds,omitempty"`
 	// Namespaces lists names; a trailing or leading * is a wildcard. A sync has none, so a
 	// policy with namespaces holds Rollouts there and no sync.
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:Pattern=`^\*?[a-z0-9-]*\*?$`
 	// +listType=set
 	// +optional
 	Namespaces []string `json:"namespaces,omitempty"`
 	// ExcludedNamespaces lists names that do not match, written like namespaces.
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:Pattern=`^\*?[a-z0-9-]*\*?$`
 	// +listType=set
 	// +optional
 	ExcludedNamespaces []string `json:"excludedNamespaces,omitempty"`
@@ -233,16 +239,21 @@ type PolicyMatch struct {
 	// Names lists names of objects; a trailing or leading * is a wildcard. Of an object with
 	// generateName it is matched against what the name can become. At promotion the name is
 	// the Release's.
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:Pattern=`^\*?[^*?/%\s]*\*?$`
 	// +listType=set
 	// +optional
 	Names []string `json:"names,omitempty"`
 	// Templates lists ReleaseTemplates; a trailing or leading * is a wildcard. An object
 	// that belongs to no Release does not match.
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:Pattern=`^\*?[a-z0-9.-]*\*?$`
 	// +listType=set
 	// +optional
 	Templates []string `json:"templates,omitempty"`
 	// Operations lists CREATE, UPDATE, DELETE, CONNECT; empty is all. Promotion is no
 	// operation on an object, so nothing is narrowed there.
+	// +kubebuilder:validation:items:Enum=CREATE;UPDATE;DELETE;CONNECT;"*"
 	// +listType=set
 	// +optional
 	Operations []string `json:"operations,omitempty"`
@@ -250,10 +261,12 @@ type PolicyMatch struct {
 
 // KindMatch is one API group with some of its kinds.
 type KindMatch struct {
-	// Group is the API group; "" is the core group, "*" all.
+	// Group is the API group, without a version; "" is the core group, "*" all.
+	// +kubebuilder:validation:Pattern=`^(\*|[a-z0-9.-]*)$`
 	Group string `json:"group"`
 	// Kinds lists kinds; "*" is all.
 	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:items:Pattern=`^(\*|[A-Za-z][A-Za-z0-9-]*)$`
 	// +listType=set
 	Kinds []string `json:"kinds"`
 }

@@ -164,6 +164,9 @@ type ReleaseTemplateStatus struct {
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// LatestRevision is the name of the newest TemplateRevision.
 	LatestRevision string `json:"latestRevision,omitempty"`
+	// LatestDigest is the digest of the source that the name LatestRevision is meant for, of
+	// which the name has only the first digits: the name is not given to another source.
+	LatestDigest string `json:"latestDigest,omitempty"`
 	// Releases is the number of Releases that name this template.
 	Releases int32 `json:"releases,omitempty"`
 	// Sync is where the Releases are on their way to the target revision.

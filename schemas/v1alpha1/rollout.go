@@ -34,6 +34,15 @@ type Rollout struct {
 	Status RolloutStatus `json:"status,omitempty"`
 }
 
+// AdmittedAt is the generation of its Release that the Rollout is for; 0 where it was made for
+// a former Release of the name, whose generations say nothing about those of another one.
+func (r *Rollout) AdmittedAt() int64 {
+	if r.Annotations[AnnotationAdopted] != "" {
+		return 0
+	}
+	return r.Spec.ReleaseGeneration
+}
+
 // RolloutSpec pins what is rolled out.
 type RolloutSpec struct {
 	// Release is the name of the Release in the same namespace.
@@ -168,7 +177,8 @@ type RolloutStatus struct {
 	// Analysis is the last round of measurement.
 	// +optional
 	Analysis *AnalysisRound `json:"analysis,omitempty"`
-	// History has one entry for each change of phase or step, oldest first; the last 50.
+	// History has one entry for each change of phase or step, oldest first; the last 50, and
+	// always the first with a weight.
 	// +listType=atomic
 	// +optional
 	History []HistoryEntry `json:"history,omitempty"`

@@ -27,6 +27,7 @@ import (
 	"tidegate.io/tidegate/schemas/templates"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 	"tidegate.io/tidegate/test/cluster/binaries"
+	"tidegate.io/tidegate/webhook/govern"
 )
 
 // helmRun runs helm without a cluster.
@@ -178,8 +179,14 @@ func TestChartWebhookMatchesTheNarrowestSet(t *testing.T) {
 	if len(e) != 1 || e[0].Key != "kubernetes.io/metadata.name" || e[0].Operator != "NotIn" || !slices.Contains(e[0].Values, chartNamespace) {
 		t.Errorf("the manager's own namespace is matched: %+v", e)
 	}
-	if len(h.MatchConditions) != 1 || !strings.Contains(h.MatchConditions[0].Expression, `"`+chartIdentity+`"`) {
+	if len(h.MatchConditions) != 3 || !strings.Contains(h.MatchConditions[0].Expression, `"`+chartIdentity+`"`) {
 		t.Errorf("the manager's writes depend on the manager's webhook: %+v", h.MatchConditions)
+	}
+	// What empties a namespace, or goes with its owner, waits for nobody.
+	for _, user := range govern.Cleaners(govern.Delete) {
+		if !strings.Contains(h.MatchConditions[1].Expression, `"`+user+`"`) {
+			t.Errorf("%s waits for the manager: %+v", user, h.MatchConditions[1])
+		}
 	}
 	for _, r := range h.Rules {
 		if !slices.Equal(r.APIGroups, []string{"tidegate.io"}) {
@@ -295,6 +302,9 @@ func TestChartShipsWhatTheRepositoryHas(t *testing.T) {
 		t.Fatalf("%d policies", len(policies))
 	}
 	for _, p := range policies {
+		if p.Spec.ParametersSchema == nil {
+			t.Errorf("%s: wanted the schema of its parameters, found none", p.Name)
+		}
 		compiled, err := eval.Compile(eval.FromDeployPolicy(p))
 		if err != nil {
 			t.Error(err)
@@ -341,6 +351,9 @@ func TestChartRefusesValuesThatCannotWork(t *testing.T) {
 		"a freeze without windows":      {"policies.freezeWindows.create=true --api-versions tidegate.io/v1alpha1", "at least one window"},
 		"a window without an end":       {"policies.freezeWindows.windows[0].from=18:00", "to"},
 		"an exception for everybody":    {"policies.freezeWindows.exceptions[0].releaseLabels=x", "releaseLabels"},
+		"an audit that never rests":     {"audit.interval=5s", "at least 10s"},
+		"one that rests too little":     {"audit.interval=0.1m", "at least 10s"},
+		"records over what is there":    {"webhook.record.enabled=true,webhook.record.dir=/tmp/", "wanted a directory of its own"},
 		"a policy that passes nothing":  {"policies.imageRegistries.create=true --api-versions tidegate.io/v1alpha1", "no image would pass"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -45,6 +45,7 @@ const mailer = "mailer"
 func TestFailures(t *testing.T) {
 	w := newFailures(t)
 	w.serve()
+	w.lend()
 	w.watch()
 
 	for _, step := range []struct {
@@ -57,6 +58,7 @@ func TestFailures(t *testing.T) {
 		{"an authority that somebody takes out of the webhooks is put back", w.lostAuthority},
 		{"a manager that starts without a certificate makes one", w.startsWithout},
 		{"with the manager down nothing outside of what is governed asks for it", w.outside},
+		{"with the manager down Tidegate's own objects go where nothing is governed", w.ownOutside},
 		{"with the manager down what is governed stays closed, and says why", w.closed},
 		{"with the manager down what runs goes on", w.goesOn},
 		{"with the manager down its own namespace can be repaired", w.home},

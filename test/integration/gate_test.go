@@ -659,8 +659,8 @@ func (w *gateWorld) nodes(t *testing.T) {
 func (w *gateWorld) ownThings(t *testing.T) {
 	for name, do := range map[string]func() error{
 		"a service in a namespace that is not governed": func() error { return w.alice.Create(t.Context(), service("playground", "mine", nil)) },
-		"a disruption budget": func() error {
-			return w.alice.Create(t.Context(), &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "mine"}})
+		"a disruption budget in a namespace that is not governed": func() error {
+			return w.alice.Create(t.Context(), &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: "playground", Name: "mine"}})
 		},
 		"a config map": func() error {
 			return w.alice.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "mine"}})
@@ -680,7 +680,7 @@ func (w *gateWorld) ownThings(t *testing.T) {
 	}
 	for what, o := range map[string]client.Object{
 		"config map":        &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "mine"}},
-		"disruption budget": &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "mine"}},
+		"disruption budget": &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: "playground", Name: "mine"}},
 	} {
 		if err := w.alice.Delete(t.Context(), o); err != nil {
 			t.Errorf("deleting one's own %s: %v", what, err)

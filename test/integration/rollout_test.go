@@ -68,6 +68,8 @@ func TestRollout(t *testing.T) {
 		"an object that somebody else made is not taken over":          foreignObjectsAreLeftAlone,
 		"pods that never come up abort at the deadline":                deadlineAborts,
 		"the deletion of a Release takes along everything made for it": deletionTakesAll,
+		"what an orphaned Release left is gone over from step by step": orphanIsTakenOver,
+		"a Release that is deleted and made again begins anew":         replacedBeginsAnew,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -403,8 +405,13 @@ func deletionTakesAll(t *testing.T, w *world) {
 	w.start()
 	w.apply("v1", 1)
 	w.awaitPhase(v1alpha1.ReleaseServing)
-	release := w.release()
-	if err := w.client.Delete(t.Context(), release); err != nil {
+	deletionTakes(t, w)
+}
+
+// deletionTakes deletes the Release and waits until nothing is left of it.
+func deletionTakes(t *testing.T, w *world) {
+	t.Helper()
+	if err := w.client.Delete(t.Context(), w.release()); err != nil {
 		t.Fatal(err)
 	}
 	w.await("everything is gone", func() bool {

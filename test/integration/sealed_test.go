@@ -140,6 +140,29 @@ plugins:
 	refused("making the webhook configuration", alice.Create(t.Context(), &admissionregistrationv1.ValidatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: gates.WebhookName},
 	}))
+	mutating := func(group string) *admissionregistrationv1.MutatingAdmissionPolicy {
+		return &admissionregistrationv1.MutatingAdmissionPolicy{
+			ObjectMeta: metav1.ObjectMeta{Name: "of-a-team"},
+			Spec: admissionregistrationv1.MutatingAdmissionPolicySpec{
+				ReinvocationPolicy: admissionregistrationv1.NeverReinvocationPolicy,
+				MatchConstraints: &admissionregistrationv1.MatchResources{ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{
+					RuleWithOperations: admissionregistrationv1.RuleWithOperations{
+						Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
+						Rule:       admissionregistrationv1.Rule{APIGroups: []string{group}, APIVersions: []string{"*"}, Resources: []string{"*"}},
+					},
+				}}},
+				Mutations: []admissionregistrationv1.Mutation{{
+					PatchType: admissionregistrationv1.PatchTypeJSONPatch, JSONPatch: &admissionregistrationv1.JSONPatch{Expression: `[JSONPatch{op: "add", path: "/metadata/labels", value: {"a": "b"}}]`},
+				}},
+			},
+		}
+	}
+	for _, group := range []string{admissionregistrationv1.GroupName, "tidegate.io", "*"} {
+		refused("a mutating policy over "+group, alice.Create(t.Context(), mutating(group)))
+	}
+	if err := alice.Create(t.Context(), mutating("example.com")); err != nil {
+		t.Errorf("a mutating policy over a team's own kinds: wanted it let through, got %v", err)
+	}
 	// What is in files is not there for the API.
 	var list admissionregistrationv1.ValidatingAdmissionPolicyList
 	if err := root.List(t.Context(), &list); err != nil {

@@ -51,6 +51,8 @@ type world struct {
 	store  *eval.Store
 	// many is how many ConfigMaps there seem to be, each of size bytes.
 	many, size int
+	// ending is a namespace that is being deleted; empty for none.
+	ending string
 	// fail, if set, is what listing a kind comes to.
 	fail func(kind, again string) error
 	// pages counts those that were given of the many, largest is the largest of them.
@@ -90,6 +92,9 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 		List: w.list,
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
 			w.writes++
+			if w.ending != "" && o.GetNamespace() == w.ending {
+				return ending(o)
+			}
 			return c.Create(ctx, o, opts...)
 		},
 		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
@@ -102,6 +107,13 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 		},
 	}).Build()
 	return w
+}
+
+// ending is what the API server says to what is created in a namespace that is being deleted.
+func ending(o client.Object) error {
+	err := apierrors.NewForbidden(schema.GroupResource{Group: openReports.Group, Resource: "reports"}, o.GetName(), errors.New("the namespace is being terminated"))
+	err.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
+	return err
 }
 
 // list pages through the many, and leaves all else to the fake.
@@ -469,5 +481,16 @@ func TestOnlyWhatIsGovernedIsAskedAboutUnlessWanted(t *testing.T) {
 	}
 	if got := c.Findings(); len(got) != 2 || got[0].Code != "TG-POLICY-DENY" {
 		t.Errorf("got %+v", got)
+	}
+}
+
+func TestANamespaceThatNeverEndsFailsNoAudit(t *testing.T) {
+	w := newWorld(t, namespace("shop"), namespace("till"), deployment("shop", "x"), deployment("till", "y"), gate())
+	w.ending = "shop"
+	if n := w.mustRun().ByResult()[audit.Fail]; n != 2 {
+		t.Errorf("wanted what is found in both to be counted, found %d", n)
+	}
+	if got := w.found(); len(got) != 1 || !strings.Contains(got[0], "Deployment/y") {
+		t.Errorf("wanted a report of the other, found %q", got)
 	}
 }

@@ -84,6 +84,28 @@ func replicaSet(name string) *appsv1.ReplicaSet {
 	return &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: types.UID("rs" + name), CreationTimestamp: metav1.NewTime(noon.Add(time.Hour))}}
 }
 
+// glass is an exemption that was used for a Deployment, and ends so long after noon.
+func glass(name string, ends time.Duration, afterwards v1alpha1.BreakGlassAfterwards, operation string) *v1alpha1.BreakGlass {
+	object := v1alpha1.ObjectName{Group: "apps", Resource: "deployments", Name: name}
+	return &v1alpha1.BreakGlass{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "fire"},
+		Spec:       v1alpha1.BreakGlassSpec{Objects: []v1alpha1.ObjectName{object}, ExpiresAt: metav1.NewTime(noon.Add(ends))},
+		Status:     v1alpha1.BreakGlassStatus{UseCount: 1, Afterwards: afterwards, Uses: []v1alpha1.BreakGlassUse{{Operation: operation, Object: object}}},
+	}
+}
+
+// at is an object that was made so long after noon.
+func at(o client.Object, after time.Duration) client.Object {
+	o.SetCreationTimestamp(metav1.NewTime(noon.Add(after)))
+	return o
+}
+
+// deleted is a pod that was deleted, with a grace that ends so long after noon.
+func deleted(p *corev1.Pod, ends time.Duration) *corev1.Pod {
+	p.DeletionTimestamp, p.Finalizers = new(metav1.NewTime(noon.Add(ends))), []string{"example.com/held"}
+	return p
+}
+
 // shop is a governed namespace in which Release cart is as it should be.
 func shop(more ...client.Object) []client.Object {
 	cart := workload("shop", "cart-"+revision, "cart", `"good"`)
@@ -157,16 +179,44 @@ func TestTheBypassFinder(t *testing.T) {
 			[]client.Object{deployment("shop", "x"), owned(replicaSet("x"), "apps/v1", "Deployment", "x", "shopx"), owned(pod("x-1"), "apps/v1", "ReplicaSet", "x", "rsx")},
 			[]string{"fail TG-AUDIT-POD-OWNER Pod/x-1", "fail TG-AUDIT-UNMANAGED Deployment/x"},
 		},
-		"a workload for which a BreakGlass was used": {
-			[]client.Object{deployment("shop", "x"), &v1alpha1.BreakGlass{
-				ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "fire"},
-				Status:     v1alpha1.BreakGlassStatus{Uses: []v1alpha1.BreakGlassUse{{Object: v1alpha1.ObjectName{Group: "apps", Resource: "deployments", Name: "x"}}}},
-			}},
+		"a workload for which a BreakGlass was used that lasts": {
+			[]client.Object{deployment("shop", "x"), glass("x", 3*time.Hour, v1alpha1.AfterwardsReconcile, "UPDATE")},
 			[]string{"warn TG-AUDIT-UNMANAGED Deployment/x"},
 		},
+		"one of which only a connection was used": {
+			[]client.Object{deployment("shop", "x"), glass("x", 3*time.Hour, v1alpha1.AfterwardsReconcile, "CONNECT")},
+			[]string{"fail TG-AUDIT-UNMANAGED Deployment/x"},
+		},
+		"one that has ended": {
+			[]client.Object{deployment("shop", "x"), glass("x", time.Hour, v1alpha1.AfterwardsReconcile, "UPDATE")},
+			[]string{"fail TG-AUDIT-UNMANAGED Deployment/x"},
+		},
+		"one that has ended, whose Gate keeps what Rollouts change, and there is none": {
+			[]client.Object{deployment("shop", "x"), glass("x", time.Hour, v1alpha1.AfterwardsKeep, "UPDATE")},
+			[]string{"fail TG-AUDIT-UNMANAGED Deployment/x"},
+		},
+		"a difference that the Gate keeps until the next Rollout": {
+			[]client.Object{workload("shop", "till-"+revision, "till", `"evil"`), released("shop", "till")[0], at(released("shop", "till")[1], 0), glass("till-"+revision, time.Hour, v1alpha1.AfterwardsKeep, "UPDATE")},
+			[]string{"warn TG-AUDIT-DRIFT Deployment/till-" + revision},
+		},
+		"one that there was another Rollout since": {
+			[]client.Object{workload("shop", "till-"+revision, "till", `"evil"`), released("shop", "till")[0], at(released("shop", "till")[1], 90*time.Minute), glass("till-"+revision, time.Hour, v1alpha1.AfterwardsKeep, "UPDATE")},
+			[]string{"fail TG-AUDIT-DRIFT Deployment/till-" + revision},
+		},
+		"one that the Gate keeps not": {
+			[]client.Object{workload("shop", "till-"+revision, "till", `"evil"`), released("shop", "till")[0], at(released("shop", "till")[1], 0), glass("till-"+revision, time.Hour, v1alpha1.AfterwardsReconcile, "UPDATE")},
+			[]string{"fail TG-AUDIT-DRIFT Deployment/till-" + revision},
+		},
+		"a pod of nobody that is about to end":          {[]client.Object{deleted(pod("bare"), 150*time.Minute)}, nil},
+		"a pod of nobody that ended a moment ago":       {[]client.Object{deleted(pod("bare"), 119*time.Minute)}, nil},
+		"a pod of nobody that should have ended":        {[]client.Object{deleted(pod("bare"), 100*time.Minute)}, []string{"fail TG-AUDIT-POD-OWNER Pod/bare"}},
+		"a pod of nobody that was given a year to end":  {[]client.Object{deleted(pod("bare"), 365*24*time.Hour)}, []string{"fail TG-AUDIT-POD-OWNER Pod/bare"}},
+		"a mirror pod of a static pod that was deleted": {[]client.Object{deleted(mirror.DeepCopy(), 150*time.Minute)}, []string{"fail TG-AUDIT-STATIC-POD Pod/static"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := newWorld(t, shop(tc.objects...)...).bypasses(rendering{}); !slices.Equal(got, tc.want) {
+			w := newWorld(t, shop(tc.objects...)...)
+			w.clock.Step(2 * time.Hour)
+			if got := w.bypasses(rendering{}); !slices.Equal(got, tc.want) {
 				t.Errorf("wanted %q, got %q", tc.want, got)
 			}
 		})

@@ -122,9 +122,7 @@ func (r *run) bypass(ctx context.Context, w *world, k *kind, u *unstructured.Uns
 			f.Differences = append(f.Differences, d.Path+": "+d.Text)
 		}
 	}
-	if w.managed != nil {
-		f.BreakGlass = w.managed.glass[objectName(k, u)]
-	}
+	f.BreakGlass = w.managed.excuse(objectName(k, u), b, r.Clock.Now())
 	return audit.Bypass(f), f.Origin
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -107,7 +108,11 @@ func (s *Reports) write(ctx context.Context, namespace, name string, want map[st
 	have.SetGroupVersionKind(s.kind(namespace))
 	err := s.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, have)
 	if apierrors.IsNotFound(err) {
-		if err := s.Client.Create(ctx, &unstructured.Unstructured{Object: want}); err != nil {
+		err := s.Client.Create(ctx, &unstructured.Unstructured{Object: want})
+		if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+			return nil // it takes nothing new, maybe for days; what was found is counted
+		}
+		if err != nil {
 			return fmt.Errorf("creating report %s: %w", title(namespace, name), err)
 		}
 		return nil

@@ -16,6 +16,7 @@ import (
 
 	"tidegate.io/tidegate/policies/audit"
 	"tidegate.io/tidegate/policies/eval"
+	"tidegate.io/tidegate/schemas/exempt"
 	"tidegate.io/tidegate/schemas/impact"
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
@@ -89,8 +90,8 @@ type managed struct {
 	// rollouts are those of a Release, the newest first: of those of one revision it is the
 	// one that writes.
 	rollouts map[string][]*v1alpha1.Rollout
-	// glass names the exemption that was used for an object.
-	glass map[v1alpha1.ObjectName]string
+	// glasses are the exemptions under which something was written.
+	glasses []*v1alpha1.BreakGlass
 	// rendered are the objects of Rollouts, as far as they were needed.
 	rendered  map[string]*pinned
 	revisions map[string]*v1alpha1.TemplateRevision
@@ -113,7 +114,7 @@ func (w *world) own(ctx context.Context) *managed {
 		return w.managed
 	}
 	m := &managed{
-		releases: map[string]*v1alpha1.Release{}, rollouts: map[string][]*v1alpha1.Rollout{}, glass: map[v1alpha1.ObjectName]string{},
+		releases: map[string]*v1alpha1.Release{}, rollouts: map[string][]*v1alpha1.Rollout{},
 		rendered: map[string]*pinned{}, revisions: map[string]*v1alpha1.TemplateRevision{},
 	}
 	w.managed = m
@@ -141,11 +142,30 @@ func (w *world) own(ctx context.Context) *managed {
 		slices.SortFunc(list, func(a, b *v1alpha1.Rollout) int { return int(b.Spec.Number - a.Spec.Number) })
 	}
 	for i := range glasses.Items {
-		for _, use := range glasses.Items[i].Status.Uses {
-			m.glass[use.Object] = glasses.Items[i].Name
+		if glasses.Items[i].Status.UseCount > 0 {
+			m.glasses = append(m.glasses, &glasses.Items[i])
 		}
 	}
 	return m
+}
+
+// excuse names the exemption that lets an object be as it is; empty for none. What was done
+// under one that has ended is no better than anything else that came around the gate, but
+// where the Gates let it stand until the next Rollout.
+func (m *managed) excuse(o v1alpha1.ObjectName, b behind, now time.Time) string {
+	if m == nil {
+		return ""
+	}
+	var newest time.Time
+	if b.rollout != nil {
+		newest = m.rollouts[b.rollout.Spec.Release][0].CreationTimestamp.Time
+	}
+	for _, glass := range m.glasses {
+		if slices.Contains(exempt.Written(glass), o) && exempt.Stands(glass, newest, now) {
+			return glass.Name
+		}
+	}
+	return ""
 }
 
 // behind is the Rollout that stands behind an object, with the object as it renders it.
@@ -299,10 +319,15 @@ func static(u *unstructured.Unstructured) bool {
 	return u.GetAnnotations()[corev1.MirrorPodAnnotationKey] != "" || (owner != nil && owner.APIVersion == "v1" && owner.Kind == "Node")
 }
 
-// lingers is how long after its end a pod may still be shown.
-const lingers = 5 * time.Minute
+const (
+	// lingers is how long after its end a pod may still be shown.
+	lingers = 5 * time.Minute
+	// soon is how long what is deleted may still run before it counts as what runs: whoever
+	// deletes a pod says how much time it gets, and may say years.
+	soon = time.Hour
+)
 
-// over says whether a pod, or a job, runs nothing any more, or is about to.
+// over says whether a pod, or a job, runs nothing any more, or is about to end.
 func over(u *unstructured.Unstructured, now time.Time) bool {
 	phase, _, _ := unstructured.NestedString(u.Object, "status", "phase")
 	finished, _, _ := unstructured.NestedString(u.Object, "status", "completionTime")
@@ -316,8 +341,9 @@ func over(u *unstructured.Unstructured, now time.Time) bool {
 			return true
 		}
 	}
+	// The time of a deletion is when its grace ends.
 	ends := u.GetDeletionTimestamp()
-	return ends != nil && now.Before(ends.Add(lingers))
+	return ends != nil && now.After(ends.Add(-soon)) && now.Before(ends.Add(lingers))
 }
 
 // objectName is an object as exemptions name it.

@@ -27,17 +27,18 @@ const (
 // /gatekeeper/cases/ID, ID being the SHA-256 of the body; then the very handler of the
 // webhook answers there, by this case.
 type Cases struct {
-	clock clock.PassiveClock
-	kept  *lru.Cache[string, http.Handler]
+	compiler gatekeeper.Compiler
+	clock    clock.PassiveClock
+	kept     *lru.Cache[string, http.Handler]
 }
 
-// NewCases returns a server without cases.
-func NewCases(c clock.PassiveClock) (*Cases, error) {
+// NewCases returns a server without cases, which compiles their templates so.
+func NewCases(c clock.PassiveClock, compiler gatekeeper.Compiler) (*Cases, error) {
 	kept, err := lru.New[string, http.Handler](maxCases)
 	if err != nil {
 		return nil, fmt.Errorf("setting up the server for cases: %w", err)
 	}
-	return &Cases{clock: c, kept: kept}, nil
+	return &Cases{compiler: compiler, clock: c, kept: kept}, nil
 }
 
 // ServeHTTP implements http.Handler.
@@ -72,12 +73,12 @@ func (s *Cases) put(id string, w http.ResponseWriter, r *http.Request) error {
 		return errors.New("wanted the SHA-256 of the case in the path, found something else")
 	}
 	u := &unstructured.Unstructured{}
-	store := gatekeeper.NewStore()
+	store := s.compiler.NewStore()
 	if err := unmarshal(body, &offer); err != nil {
 		return err
 	}
 	u.Object = offer.Template
-	if _, err := store.PutTemplate(u); err != nil {
+	if _, err := store.PutTemplateContext(r.Context(), u); err != nil {
 		return err
 	}
 	if err := store.PutConstraint(&unstructured.Unstructured{Object: offer.Constraint}); err != nil {

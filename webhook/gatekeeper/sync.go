@@ -177,7 +177,7 @@ func (l *Loader) template(ctx context.Context, r reconcile.Request) (reconcile.R
 	case err != nil:
 		return reconcile.Result{}, fmt.Errorf("reading ConstraintTemplate %s: %w", r.Name, err)
 	}
-	t, err := l.store.PutTemplate(u)
+	t, err := l.store.PutTemplateContext(ctx, u)
 	if err != nil {
 		// The status says it to the author; here it is for whoever reads this replica's log.
 		ctrl.LoggerFrom(ctx).Error(err, "ConstraintTemplate or a constraint of it does not work", "template", r.Name)

@@ -36,6 +36,7 @@ const (
 	conditionSettling      = "Settling"
 	conditionNoCertificate = "NoCertificate"
 	conditionInvalid       = "Invalid"
+	conditionAltered       = "Altered"
 	// conditionShared is there only while it is true.
 	conditionShared = "ControllersShareIdentity"
 
@@ -44,6 +45,9 @@ const (
 	// ReasonNoCertificate is: there is no certificate of the webhook yet, so ring 1 refuses
 	// everything.
 	ReasonNoCertificate = "TG-GATE-NOCERT"
+	// ReasonAltered is: somebody's mutating policy writes into ring 2, so ring 1 refuses all of
+	// its kinds.
+	ReasonAltered = "TG-GATE-ALTERED"
 	// ReasonInvalid is: the Gate cannot be read; what stood for it still stands.
 	ReasonInvalid = "TG-GATE-INVALID"
 )
@@ -94,6 +98,9 @@ type Loop struct {
 	sharedAt time.Time
 	// glass is the same for the webhooks about exemptions, by gate/namespace.
 	glass map[string]time.Time
+	// altered says what somebody did to ring 2 as it was written last, or is nil. No namespace
+	// is settled then, but where the guards refused it.
+	altered *alteredError
 }
 
 // the one request: everything is looked at together.
@@ -192,7 +199,7 @@ func (l *Loop) align(ctx context.Context) (reconcile.Result, error) {
 	if err := l.remember(ctx, gates.Items, standing); err != nil {
 		return reconcile.Result{}, err
 	}
-	if err := l.stand(ctx, gates.Items, standing); err != nil {
+	if again, err = l.look(ctx, l.stand(ctx, gates.Items, standing), again); err != nil {
 		return reconcile.Result{}, err
 	}
 	if err := l.lookForShared(ctx); err != nil {
@@ -208,6 +215,27 @@ func (l *Loop) align(ctx context.Context) (reconcile.Result, error) {
 		wait = l.settle()
 	}
 	return reconcile.Result{RequeueAfter: sooner(sooner(wait, again), later)}, nil
+}
+
+// look takes down whether what was written stands as it was written, and says when to look
+// again. What was altered is told to ring 1 at once; then it is tried again as often as for
+// a ring 2 that has not settled.
+func (l *Loop) look(ctx context.Context, stood error, again time.Duration) (time.Duration, error) {
+	was := l.altered
+	l.altered = nil
+	if !errors.As(stood, &l.altered) {
+		if stood == nil && was != nil {
+			ctrl.LoggerFrom(ctx).Info("ring 2 stands again as it was written")
+		}
+		return again, stood
+	}
+	if was != nil {
+		// What stands may be what was altered before the guards refused it.
+		l.altered.refused = l.altered.refused && was.refused
+		return again, nil
+	}
+	ctrl.LoggerFrom(ctx).Error(stood, "ring 2 was altered", "code", ReasonAltered)
+	return sooner(again, conflictPause), nil
 }
 
 func (l *Loop) settle() time.Duration {
@@ -305,6 +333,9 @@ func (l *Loop) settled(ctx context.Context, namespaces []govern.Namespace) ([]st
 		return nil, 0, fmt.Errorf("reading the webhook configuration: %w", err)
 	}
 	now, standing := l.Clock.Now(), map[string]time.Time{}
+	if l.altered != nil && !l.altered.refused {
+		w.Webhooks = nil // It counts from when it is as it should be.
+	}
 	l.sinceGlass(&w, now)
 	var out []string
 	var wait time.Duration
@@ -396,6 +427,9 @@ func (l *Loop) report(ctx context.Context, g *v1alpha1.Gate, s Standing, settled
 	case len(o.CABundle) == 0:
 		ready.Status, ready.Reason, reconciling = metav1.ConditionFalse, conditionNoCertificate, metav1.ConditionTrue
 		ready.Message = ReasonNoCertificate + ": wanted a certificate of the webhook, found none yet; until then every write of governed kinds is refused"
+	case l.altered != nil:
+		ready.Status, ready.Reason, stalled = metav1.ConditionFalse, conditionAltered, metav1.ConditionTrue
+		ready.Message = l.altered.Error()
 	case len(late) > 0:
 		ready.Status, ready.Reason, reconciling = metav1.ConditionFalse, conditionSettling, metav1.ConditionTrue
 		ready.Message = fmt.Sprintf(ReasonSettling+": the webhook is being set up for %d namespaces, the first is %s; until then writes there are refused", len(late), late[0])

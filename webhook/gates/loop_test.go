@@ -3,6 +3,7 @@ package gates_test
 import (
 	"context"
 	"encoding/pem"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -214,6 +215,83 @@ func TestANamespaceThatIsMadeAnewSettlesAnew(t *testing.T) {
 	w.reconcile()
 	if s := w.settled(); strings.Contains(s, "team") {
 		t.Errorf("wanted ring 1 to refuse in the new one until ring 2 settled, got %s", s)
+	}
+}
+
+// alter has somebody's mutating policy change ring 2 on its way, or the guards refuse what it
+// has become.
+func (w *loopWorld) alter(change func(*admissionregistrationv1.ValidatingWebhookConfiguration) error) {
+	on := func(o client.Object) error {
+		if c, ok := o.(*admissionregistrationv1.ValidatingWebhookConfiguration); ok {
+			return change(c)
+		}
+		return nil
+	}
+	inner, ok := w.Client.(client.WithWatch)
+	if !ok {
+		w.Fatal("wanted a client that can be intercepted")
+	}
+	w.loop.Client = interceptor.NewClient(inner, interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			return errors.Join(on(o), c.Create(ctx, o, opts...))
+		},
+		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
+			if err := on(o); err != nil {
+				return err
+			}
+			return c.Update(ctx, o, opts...)
+		},
+	})
+}
+
+func TestRing1StandsInForARing2ThatSomebodyAlters(t *testing.T) {
+	type configuration = admissionregistrationv1.ValidatingWebhookConfiguration
+	for sentence, tc := range map[string]struct {
+		change func(*configuration) error
+		// meanwhile are the namespaces in which ring 2 is relied upon.
+		meanwhile string
+	}{
+		"a condition that nothing meets": {func(c *configuration) error {
+			c.Webhooks[0].MatchConditions = []admissionregistrationv1.MatchCondition{{Name: "x", Expression: "false"}}
+			return nil
+		}, "[]"},
+		"a rule that leaves Deployments out": {func(c *configuration) error {
+			c.Webhooks[0].Rules = c.Webhooks[0].Rules[:1]
+			return nil
+		}, "[]"},
+		"the authority of somebody else": {func(c *configuration) error {
+			c.Webhooks[0].ClientConfig.CABundle = []byte("mine")
+			return nil
+		}, "[]"},
+		"what the guards refuse leaves what stood": {func(*configuration) error {
+			return apierrors.NewForbidden(schema.GroupResource{}, gates.WebhookName, errors.New(gates.ReasonGuard))
+		}, `["shop", "web"]`},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			w := newLoopWorld(t, production(), secret())
+			w.reconcile()
+			w.restart()
+			w.reconcile()
+			w.want("before", w.settled(), `["shop", "web"]`)
+			w.alter(tc.change)
+			w.must(w.Create(t.Context(), namespace("late", map[string]string{"env": "prod"})))
+			if after := w.reconcile(); after != 100*time.Millisecond {
+				t.Errorf("wanted ring 1 told at once, got %s", after)
+			}
+			w.want("when it is seen", w.ready(), "Altered")
+			if after := w.reconcile(); after != gates.DefaultSettle {
+				t.Errorf("wanted it tried again after %s, got %s", gates.DefaultSettle, after)
+			}
+			w.want("while it lasts", w.settled(), tc.meanwhile)
+
+			w.alter(func(*admissionregistrationv1.ValidatingWebhookConfiguration) error { return nil })
+			w.reconcile()
+			w.want("when it is over", w.ready(), "Settling")
+			w.reconcile()
+			w.pass(gates.DefaultSettle)
+			w.reconcile()
+			w.want("when it has settled", w.settled(), `["late", "shop", "web"]`)
+		})
 	}
 }
 

@@ -21,6 +21,11 @@ const (
 	sealName = guardPrefix + "policies" + staticSuffix
 )
 
+// rewrites is a mutating policy that would be shown what the rings are made of, or what the
+// manager writes of them.
+const rewrites = `request.resource.resource == "mutatingadmissionpolicies" && object != null && has(object.spec.matchConstraints) && has(object.spec.matchConstraints.resourceRules) && ` +
+	`object.spec.matchConstraints.resourceRules.exists(r, r.apiGroups.exists(g, g in ["*", "admissionregistration.k8s.io", "tidegate.io"]))`
+
 // Seal makes, of the chart's guards, what an API server reads from files: the same guards,
 // which nobody can change by the API, and one more over the admission policies that come
 // by it.
@@ -72,16 +77,17 @@ func overPolicies(cluster *unstructured.Unstructured) ([]*unstructured.Unstructu
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(cluster.Object, &guard); err != nil {
 		return nil, fmt.Errorf("sealing: reading %s: %w", cluster.GetName(), err)
 	}
-	shared := []string{"user", "groups", "sub", "what", "name", "admin", "trusted"}
+	shared := []string{"user", "groups", "sub", "what", "name", "credential", "person", "admin", "trusted"}
 	variables := slices.DeleteFunc(guard.Spec.Variables, func(v admissionregistrationv1.Variable) bool { return !slices.Contains(shared, v.Name) })
 	if len(variables) != len(shared) {
 		return nil, fmt.Errorf("sealing: wanted the variables %s in %s, found %d of them; this program and the chart are of different versions", strings.Join(shared, ", "), cluster.GetName(), len(variables))
 	}
-	if len(guard.Spec.Validations) != 1 {
-		return nil, fmt.Errorf("sealing: wanted one validation in %s, found %d; this program and the chart are of different versions", cluster.GetName(), len(guard.Spec.Validations))
+	if len(guard.Spec.Validations) == 0 {
+		return nil, fmt.Errorf("sealing: wanted a validation in %s, found none; this program and the chart are of different versions", cluster.GetName())
 	}
 	validation := guard.Spec.Validations[0]
-	validation.Expression = fmt.Sprintf("!variables.name.startsWith(%s) || variables.trusted", quote(chartPrefix))
+	validation.Expression = fmt.Sprintf("(!variables.name.startsWith(%s) && !variables.rewrites) || variables.trusted", quote(chartPrefix))
+	variables = append(variables, admissionregistrationv1.Variable{Name: "rewrites", Expression: rewrites})
 	policy := admissionregistrationv1.ValidatingAdmissionPolicy{
 		TypeMeta:   guard.TypeMeta,
 		ObjectMeta: metav1.ObjectMeta{Name: sealName},

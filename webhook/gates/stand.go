@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -84,10 +85,11 @@ func (l *Loop) ensure(ctx context.Context, want, live client.Object) error {
 	kind := want.GetObjectKind().GroupVersionKind().Kind
 	err := l.Live.Get(ctx, client.ObjectKeyFromObject(want), live)
 	if apierrors.IsNotFound(err) {
+		asked := copyOf(want)
 		if err := l.Client.Create(ctx, want, client.FieldOwner(v1alpha1.FieldManager)); err != nil {
-			return fmt.Errorf("creating %s %q: %w", kind, want.GetName(), err)
+			return refusedError(fmt.Errorf("creating %s %q: %w", kind, want.GetName(), err), kind, want)
 		}
-		return nil
+		return asWritten(kind, asked, want)
 	}
 	if err != nil {
 		return fmt.Errorf("reading %s %q: %w", kind, want.GetName(), err)
@@ -97,11 +99,55 @@ func (l *Loop) ensure(ctx context.Context, want, live client.Object) error {
 	}
 	want.SetResourceVersion(live.GetResourceVersion())
 	want.SetUID(live.GetUID())
+	asked := copyOf(want)
 	if err := l.Client.Update(ctx, want, client.FieldOwner(v1alpha1.FieldManager)); err != nil {
-		return fmt.Errorf("updating %s %q: %w", kind, want.GetName(), err)
+		return refusedError(fmt.Errorf("updating %s %q: %w", kind, want.GetName(), err), kind, want)
 	}
 	ctrl.LoggerFrom(ctx).Info("admission object brought up to date", "kind", kind, "name", want.GetName())
-	return nil
+	return asWritten(kind, asked, want)
+}
+
+func copyOf(o client.Object) client.Object {
+	c, ok := o.DeepCopyObject().(client.Object)
+	if !ok {
+		return o
+	}
+	return c
+}
+
+// alteredError is that what was written is not what it was asked to be: on its way it passes
+// the mutating policies of others.
+type alteredError struct {
+	kind, name string
+	// refused is whether the guards saw it; what stood before stands then.
+	refused bool
+}
+
+func (e *alteredError) Error() string {
+	meanwhile := "all that the webhook judges is refused"
+	if e.refused {
+		meanwhile = "what stood before stands, and in new namespaces all that the webhook judges is refused"
+	}
+	return fmt.Sprintf("%s: wanted %s %q as Tidegate writes it, found it changed on its way by a mutating policy; "+
+		"until that is gone, %s; do: kubectl get mutatingadmissionpolicies, and delete the one that matches %s",
+		ReasonAltered, e.kind, e.name, meanwhile, admissionregistrationv1.GroupName)
+}
+
+// refusedError tells whether it was the guards that refused, which look at what a write has
+// become.
+func refusedError(err error, kind string, want client.Object) error {
+	if apierrors.IsForbidden(err) && strings.Contains(err.Error(), ReasonGuard) {
+		return &alteredError{kind: kind, name: want.GetName(), refused: true}
+	}
+	return err
+}
+
+// asWritten compares what was asked for with what the API server answered.
+func asWritten(kind string, asked, answered client.Object) error {
+	if same(asked, answered) {
+		return nil
+	}
+	return &alteredError{kind: kind, name: asked.GetName()}
 }
 
 func same(want, live client.Object) bool {

@@ -3,6 +3,9 @@ package govern_test
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -175,8 +178,8 @@ func TestExtraKinds(t *testing.T) {
 	if govern.Labelled(g, schema.GroupResource{Resource: "configmaps"}) {
 		t.Error("a kind that the Gate names is governed wholly")
 	}
-	if !govern.Labelled(g, schema.GroupResource{Group: "policy", Resource: "poddisruptionbudgets"}) {
-		t.Error("disruption budgets are governed where labelled")
+	if !govern.Labelled(g, schema.GroupResource{Group: "networking.k8s.io", Resource: "networkpolicies"}) {
+		t.Error("network policies are governed where labelled")
 	}
 	if govern.Labelled(g, schema.GroupResource{Group: "example.com", Resource: "unknown"}) {
 		t.Error("an unknown resource is governed always")
@@ -190,7 +193,7 @@ func TestWhatReachesPodsIsGovernedWithoutTheLabel(t *testing.T) {
 		"horizontalpodautoscalers.autoscaling": false,
 		"httproutes.gateway.networking.k8s.io": false,
 		"configmaps":                           true,
-		"poddisruptionbudgets.policy":          true,
+		"poddisruptionbudgets.policy":          false,
 	} {
 		gr := schema.ParseGroupResource(resource)
 		if got := govern.Labelled(g, gr); got != labelled {
@@ -218,18 +221,70 @@ func TestDefaultGovernedKindsAreUnique(t *testing.T) {
 // TestTheChartGuardsEveryController compares the list in the chart, which must stand
 // without the manager, with the table that the rings are made of.
 func TestTheChartGuardsEveryController(t *testing.T) {
+	if accounts, want := inChart[string](t, "tidegate.builtinAccounts"), govern.Accounts(); !slices.Equal(accounts, want) {
+		t.Errorf("wanted in the chart %q, found %q", want, accounts)
+	}
+	programs := append(inChart[string](t, "tidegate.programs"), "system:apiserver")
+	slices.Sort(programs)
+	if want := govern.Programs(); !slices.Equal(programs, want) {
+		t.Errorf("wanted in the chart %q, found %q", want, programs)
+	}
+}
+
+// TestTheChartKnowsRing2: the guard refuses a webhook configuration that leaves a kind out.
+func TestTheChartKnowsRing2(t *testing.T) {
+	var want [][]string
+	for _, k := range govern.DefaultKinds() {
+		if k.Ring == govern.RingWebhook && !k.Light {
+			want = append(want, []string{k.Group, k.Resource})
+		}
+	}
+	slices.SortFunc(want, slices.Compare[[]string])
+	if got := inChart[[]string](t, "tidegate.ringTwo"); !reflect.DeepEqual(got, want) {
+		raw, err := json.Marshal(want)
+		t.Errorf("wanted in the chart %s, found %q %v", raw, got, err)
+	}
+}
+
+// inChart is a list that the chart's guards share.
+func inChart[T any](t *testing.T, name string) []T {
+	t.Helper()
 	raw, err := os.ReadFile("../../charts/tidegate/templates/_guard.tpl")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(raw), `{{- define "tidegate.builtinAccounts" -}}`)
-	list, _, _ := strings.Cut(rest, "{{- end }}")
-	var accounts []string
-	if err := json.Unmarshal([]byte(list), &accounts); err != nil {
+	_, rest, _ := strings.Cut(string(raw), `{{- define "`+name+`" -}}`)
+	text, _, _ := strings.Cut(rest, "{{- end }}")
+	var list []T
+	if err := json.Unmarshal([]byte(text), &list); err != nil {
+		t.Fatalf("reading %s: %v", name, err)
+	}
+	return list
+}
+
+// TestNoGuardTrustsAnAccountThatIsNotGuarded: anybody with the right to make a
+// ServiceAccount, or to ask for its token, would be let through by its name.
+func TestNoGuardTrustsAnAccountThatIsNotGuarded(t *testing.T) {
+	files, err := filepath.Glob("../../charts/tidegate/templates/*")
+	if err != nil {
 		t.Fatal(err)
 	}
-	if want := govern.Accounts(); !slices.Equal(accounts, want) {
-		t.Errorf("wanted in the chart %q, found %q", want, accounts)
+	named := regexp.MustCompile(`system:serviceaccount:kube-system:([a-z0-9-]+)`)
+	n := 0
+	for _, f := range files {
+		raw, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range named.FindAllStringSubmatch(string(raw), -1) {
+			n++
+			if !slices.Contains(govern.Accounts(), m[1]) {
+				t.Errorf("%s trusts the ServiceAccount %q of kube-system, wanted one of those whose tokens are guarded: %q", filepath.Base(f), m[1], govern.Accounts())
+			}
+		}
+	}
+	if n == 0 {
+		t.Error("wanted the guards to name a ServiceAccount of kube-system, found none: they are written otherwise now")
 	}
 }
 

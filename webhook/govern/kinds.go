@@ -82,14 +82,18 @@ var defaultKinds = []Kind{
 	{Group: "gateway.networking.k8s.io", Resource: "tlsroutes", Ring: RingWebhook},
 	{Group: "gateway.networking.k8s.io", Resource: "udproutes", Ring: RingWebhook},
 	{Group: "networking.istio.io", Resource: "destinationrules", Ring: RingWebhook},
+	{Group: "networking.istio.io", Resource: "envoyfilters", Ring: RingWebhook},
 	{Group: "networking.istio.io", Resource: "virtualservices", Ring: RingWebhook},
+	{Group: "networking.istio.io", Resource: "workloadentries", Ring: RingWebhook},
 	{Group: "networking.k8s.io", Resource: "ingresses", Ring: RingWebhook},
+	// A budget over pods keeps every node that they run on from being drained.
+	{Group: "policy", Resource: "poddisruptionbudgets", Ring: RingWebhook},
 	{Group: "projectcontour.io", Resource: "httpproxies", Ring: RingWebhook},
 	{Group: "split.smi-spec.io", Resource: "trafficsplits", Ring: RingWebhook},
 	{Group: "traefik.io", Resource: "ingressroutes", Ring: RingWebhook},
+	{Group: "traefik.io", Resource: "ingressroutetcps", Ring: RingWebhook},
+	{Group: "traefik.io", Resource: "ingressrouteudps", Ring: RingWebhook},
 	{Group: "traefik.io", Resource: "traefikservices", Ring: RingWebhook},
-
-	{Group: "policy", Resource: "poddisruptionbudgets", Ring: RingWebhook, Labelled: true},
 
 	{Group: "", Resource: "configmaps", Ring: RingWebhook, Labelled: true, Light: true},
 	{Group: "", Resource: "secrets", Ring: RingWebhook, Labelled: true, Light: true},

@@ -42,8 +42,9 @@ type mask struct {
 	whole map[string]string
 	// parts replaces what stands within a text.
 	parts *strings.Replacer
-	// forms are what parts looks for.
+	// forms are what parts looks for, and pairs what it puts there.
 	forms []string
+	pairs map[string]string
 }
 
 // newMask makes the mask of the secrets.
@@ -85,7 +86,7 @@ func newMask(key []byte, secrets []string) (*mask, error) {
 	for _, from := range m.forms {
 		list = append(list, from, pairs[from])
 	}
-	m.parts = strings.NewReplacer(list...)
+	m.parts, m.pairs = strings.NewReplacer(list...), pairs
 	return m, nil
 }
 

@@ -124,6 +124,8 @@ type Constraints struct {
 	// InventoryDigest is that of all of it; InventoryLeftOut is true where it was too large.
 	InventoryDigest  string `json:"inventoryDigest,omitempty"`
 	InventoryLeftOut bool   `json:"inventoryLeftOut,omitempty"`
+	// PreferRego is true where templates that have CEL too were asked in Rego.
+	PreferRego bool `json:"preferRego,omitempty"`
 }
 
 // Encode writes a record.

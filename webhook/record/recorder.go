@@ -414,7 +414,7 @@ func constraintsOf(set *engine.Set, gk schema.GroupKind) (*Constraints, error) {
 	if err != nil {
 		return nil, err //nolint:wrapcheck // says what it did
 	}
-	out := &Constraints{InventoryDigest: e.InventoryDigest}
+	out := &Constraints{InventoryDigest: e.InventoryDigest, PreferRego: e.PreferRego}
 	for _, u := range e.Templates {
 		raw, err := u.MarshalJSON()
 		if err != nil {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -18,32 +17,6 @@ import (
 
 // maxPlaces bounds how many places a record names.
 const maxPlaces = 200
-
-var (
-	// secretName is how fields are named that hold secrets; see the policy plain-secrets.
-	secretName = regexp.MustCompile(`(?i)(password|passwd|passphrase|[_.-]pwd|^pwd|secret|token|api[_.-]?key|access[_.-]?key|private[_.-]?key|secret[_.-]?key|encryption[_.-]?key|signing[_.-]?key|credentials?|connection[_.-]?string)$`)
-	// reference only says where a secret is.
-	reference = regexp.MustCompile(`^(\$[({][A-Za-z_][A-Za-z0-9_.-]*[)}]|(>>)?vault:[A-Za-z0-9_/.-]+#[A-Za-z0-9_.$\{\}-]+(#[0-9]+)?|ref\+[a-z0-9]+://\S*|arn:aws:(secretsmanager|ssm):\S*|op://\S*|projects/[^/]+/secrets/\S*|awssm://\S*|gcpsm://\S*|akv://\S*)$`)
-	// known are how secrets look. Where there is a group, it is the secret.
-	known = []*regexp.Regexp{
-		regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----[^-]*(?:-----END [A-Z0-9 ]*-----)?`),
-		regexp.MustCompile(`\b(?:AKIA|ASIA)[0-9A-Z]{16}\b`),
-		regexp.MustCompile(`\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{50,})`),
-		regexp.MustCompile(`\bgl(?:pat|dt|rt|ptt)-[A-Za-z0-9_-]{20,}`),
-		regexp.MustCompile(`\bxox[abeoprs]-[A-Za-z0-9-]{10,}`),
-		regexp.MustCompile(`\b[rs]k_live_[A-Za-z0-9]{16,}`),
-		regexp.MustCompile(`\bAIza[0-9A-Za-z_-]{35}`),
-		regexp.MustCompile(`\bhv[sbr]\.[A-Za-z0-9_-]{24,}`),
-		regexp.MustCompile(`\bnpm_[A-Za-z0-9]{36}`),
-		regexp.MustCompile(`\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}`),
-		regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}`),
-		regexp.MustCompile(`[a-z][a-z0-9+.-]*://[^\s:/@]*:([^\s/@]{3,})@`),
-		regexp.MustCompile(`(?i)AccountKey=[A-Za-z0-9+/]{40,}={0,2}`),
-		regexp.MustCompile(`(?i)\bBearer\s+([A-Za-z0-9._~+/-]{8,}=*)`),
-		regexp.MustCompile(`(?i)\bBasic\s+([A-Za-z0-9+/]{8,}=*)`),
-		regexp.MustCompile(`(?i)(?:password|passwd|passphrase|pwd|secret|token|api[_.-]?key|access[_.-]?key|private[_.-]?key|credentials?)\\*["']?\s*[:=]\s*\\*["']?([^\s"'\\,;&<>{}\[\]]{3,})`),
-	}
-)
 
 // finder looks for secrets in what people wrote.
 type finder struct {
@@ -114,15 +87,21 @@ func (f *finder) tree(path, name string, v any) {
 	case string:
 		f.text(path, name, v)
 	case json.Number:
-		if secretName.MatchString(name) {
-			f.add(path, "its name says so", v.String())
+		if saysSecret(name) {
+			f.add(path, byName, v.String())
 		}
 	case []any:
 		for i, x := range v {
 			at := fmt.Sprintf("%s[%d]", path, i)
 			f.tree(at, name, x)
-			// --password hunter2, as two arguments
-			if flag, ok := x.(string); ok && i+1 < len(v) && strings.HasPrefix(flag, "-") && secretName.MatchString(flag) {
+			// --password hunter2, as two arguments or as one
+			flag, ok := x.(string)
+			if !ok || !strings.HasPrefix(flag, "-") {
+				continue
+			}
+			if flag, value, one := strings.Cut(flag, "="); one {
+				f.text(at, flag, value)
+			} else if i+1 < len(v) && saysSecret(flag) {
 				f.tree(fmt.Sprintf("%s[%d]", path, i+1), flag, v[i+1])
 			}
 		}
@@ -142,8 +121,8 @@ func (f *finder) tree(path, name string, v any) {
 
 // text looks at one text.
 func (f *finder) text(path, name, s string) {
-	if secretName.MatchString(name) && !reference.MatchString(s) {
-		f.add(path, "its name says so", s)
+	if saysSecret(name) && !reference.MatchString(s) {
+		f.add(path, byName, s)
 	}
 	for _, re := range known {
 		for _, found := range re.FindAllStringSubmatch(s, -1) {
@@ -151,6 +130,9 @@ func (f *finder) text(path, name, s string) {
 				f.add(path, "it looks like one", value)
 			}
 		}
+	}
+	for _, value := range namedIn(s) {
+		f.add(path, byName, value)
 	}
 	if random(s) {
 		f.add(path, "it looks random", s)
@@ -335,7 +317,7 @@ func (r *Record) each(m *mask) error {
 }
 
 func (v Verdict) masked(m *mask) Verdict {
-	v.Message = m.text(v.Message)
+	v.Message = m.answer(v.Message)
 	warnings := make([]string, 0, len(v.Warnings))
 	for _, w := range v.Warnings {
 		warnings = append(warnings, m.text(w))

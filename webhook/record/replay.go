@@ -137,10 +137,10 @@ func (r *Record) store(empty func() *eval.Store) *eval.Store {
 
 // store has Gatekeeper's part of the record.
 func (c *Constraints) store() (*engine.Store, error) {
-	s := engine.NewStore()
 	if c == nil {
-		return s, nil
+		return engine.NewStore(), nil
 	}
+	s := engine.Compiler{PreferRego: c.PreferRego}.NewStore()
 	if c.InventoryLeftOut {
 		return nil, fmt.Errorf("replaying: wanted the inventory that the templates read, found only its digest %s, since it was too large to be recorded", c.InventoryDigest)
 	}

@@ -3,15 +3,38 @@
 [{{ range $i, $u := . }}{{ if $i }}, {{ end }}{{ $u | toJson }}{{ end }}]
 {{- end }}
 
-{{/* The built-in controllers whose identity may write in governed namespaces. A test
-compares it with the manager's own table. */}}
+{{/* The built-in controllers whose identity the gate or one of its guards lets write. A test
+compares it with the manager's own table, and holds every account that a guard names to it:
+an account that is trusted and not guarded is anybody's. */}}
 {{- define "tidegate.builtinAccounts" -}}
-["cronjob-controller", "daemon-set-controller", "deployment-controller", "device-taint-eviction-controller", "disruption-controller", "endpoint-controller", "endpointslice-controller", "endpointslicemirroring-controller", "generic-garbage-collector", "horizontal-pod-autoscaler", "job-controller", "namespace-controller", "node-controller", "pod-garbage-collector", "replicaset-controller", "replication-controller", "resource-claim-controller", "service-controller", "statefulset-controller", "taint-eviction-controller", "ttl-after-finished-controller"]
+["clusterrole-aggregation-controller", "cronjob-controller", "daemon-set-controller", "deployment-controller", "device-taint-eviction-controller", "disruption-controller", "endpoint-controller", "endpointslice-controller", "endpointslicemirroring-controller", "generic-garbage-collector", "horizontal-pod-autoscaler", "job-controller", "legacy-service-account-token-cleaner", "namespace-controller", "node-controller", "pod-garbage-collector", "replicaset-controller", "replication-controller", "resource-claim-controller", "root-ca-cert-publisher", "service-account-controller", "service-controller", "statefulset-controller", "taint-eviction-controller", "ttl-after-finished-controller"]
 {{- end }}
 
 {{/* Their user names. */}}
 {{- define "tidegate.builtinUsers" -}}
 [{{ range $i, $a := include "tidegate.builtinAccounts" . | fromJsonArray }}{{ if $i }}, {{ end }}{{ printf "system:serviceaccount:kube-system:%s" $a | toJson }}{{ end }}]
+{{- end }}
+
+{{/* The programs of the control plane that log in by certificate. */}}
+{{- define "tidegate.programs" -}}
+["system:cloud-controller-manager", "system:kube-controller-manager", "system:kube-scheduler"]
+{{- end }}
+
+{{/* Whether who asks logged in themselves. A certificate and a token have an ID, which the API
+server adds to the user; who is impersonated has none, but for who may claim one. */}}
+{{- define "tidegate.credential" -}}
+has(request.userInfo.extra) && "authentication.kubernetes.io/credential-id" in request.userInfo.extra && request.userInfo.extra["authentication.kubernetes.io/credential-id"].exists(c, c.startsWith("X509SHA256=") || c.startsWith("JTI="))
+{{- end }}
+
+{{/* The one condition of ring 2 that is the same whatever the Gates say; a test compares it. */}}
+{{- define "tidegate.labelledCondition" -}}
+(object != null && has(object.metadata) && has(object.metadata.labels) && "tidegate.io/release" in object.metadata.labels) || (oldObject != null && has(oldObject.metadata) && has(oldObject.metadata.labels) && "tidegate.io/release" in oldObject.metadata.labels)
+{{- end }}
+
+{{/* The kinds that ring 2 judges in every governed namespace, group and resource; a test
+compares it with the manager's own table. */}}
+{{- define "tidegate.ringTwo" -}}
+[["", "services"], ["apps", "daemonsets"], ["apps", "deployments"], ["apps", "deployments/scale"], ["apps", "statefulsets"], ["apps", "statefulsets/scale"], ["autoscaling", "horizontalpodautoscalers"], ["autoscaling.k8s.io", "verticalpodautoscalers"], ["batch", "cronjobs"], ["batch", "jobs"], ["gateway.networking.k8s.io", "grpcroutes"], ["gateway.networking.k8s.io", "httproutes"], ["gateway.networking.k8s.io", "referencegrants"], ["gateway.networking.k8s.io", "tcproutes"], ["gateway.networking.k8s.io", "tlsroutes"], ["gateway.networking.k8s.io", "udproutes"], ["networking.istio.io", "destinationrules"], ["networking.istio.io", "envoyfilters"], ["networking.istio.io", "virtualservices"], ["networking.istio.io", "workloadentries"], ["networking.k8s.io", "ingresses"], ["policy", "poddisruptionbudgets"], ["projectcontour.io", "httpproxies"], ["split.smi-spec.io", "trafficsplits"], ["traefik.io", "ingressroutes"], ["traefik.io", "ingressroutetcps"], ["traefik.io", "ingressrouteudps"], ["traefik.io", "traefikservices"]]
 {{- end }}
 
 {{/* Variables that all guards share. Whoever is in `trusted` is let through. */}}
@@ -30,17 +53,28 @@ compares it with the manager's own table. */}}
     has(request.name) && request.name != "" ? request.name :
     oldObject != null && has(oldObject.metadata) && has(oldObject.metadata.name) ? string(oldObject.metadata.name) :
     object != null && has(object.metadata) && has(object.metadata.name) ? string(object.metadata.name) : ""
+- name: credential
+  expression: {{ include "tidegate.credential" . | squote }}
+- name: person
+  expression: {{ if .Values.guard.credentials.admins }}variables.credential{{ else }}"true"{{ end }}
 - name: admin
   expression: >-
-    variables.user in {{ include "tidegate.celList" .Values.guard.admins.users }} ||
-    variables.groups.exists(g, g in {{ include "tidegate.celList" .Values.guard.admins.groups }})
-# The API server's own loopback client, which registers what it serves.
+    variables.person && (variables.user in {{ include "tidegate.celList" .Values.guard.admins.users }} ||
+    variables.groups.exists(g, g in {{ include "tidegate.celList" .Values.guard.admins.groups }}))
 - name: trusted
-  expression: variables.admin || variables.user in [{{ include "tidegate.identity" . | quote }}, "system:apiserver"]
+  expression: variables.admin || variables.user == {{ include "tidegate.identity" . | quote }}
+# These come with their own credentials: see tidegate-guard-identity.
 - name: builtin
+  expression: variables.user in {{ include "tidegate.programs" . }} + {{ include "tidegate.builtinUsers" . }}
+- name: node
   expression: >-
-    variables.user in ["system:kube-scheduler", "system:kube-controller-manager", "system:cloud-controller-manager"] ||
-    variables.user in {{ include "tidegate.builtinUsers" . }}
+    variables.user.startsWith("system:node:") && "system:nodes" in variables.groups{{ if .Values.guard.credentials.nodes }} && variables.credential{{ end }}
+# A node asks for the tokens of the pods that are bound to it, and for no other. The pod has
+# to be there; NodeRestriction sees to it that it is the node's.
+- name: podToken
+  expression: >-
+    variables.node && variables.what == "serviceaccounts/token" && has(object.spec.boundObjectRef) && object.spec.boundObjectRef != null &&
+    has(object.spec.boundObjectRef.kind) && object.spec.boundObjectRef.kind == "Pod"
 {{- end }}
 
 {{/* The message of a guard: wanted, found, do. */}}
@@ -93,7 +127,7 @@ spec:
       - apiGroups: [admissionregistration.k8s.io]
         apiVersions: ["*"]
         operations: [CREATE, UPDATE, DELETE]
-        resources: [validatingwebhookconfigurations]
+        resources: [mutatingwebhookconfigurations, validatingwebhookconfigurations]
         scope: "*"
       - apiGroups: [apiextensions.k8s.io]
         apiVersions: ["*"]
@@ -133,7 +167,7 @@ spec:
     # Whose rights would be the manager's, or those of who the guards let through.
     - name: protected
       expression: >-
-        ["tidegate-manager", {{ include "tidegate.identity" . | quote }}] + {{ include "tidegate.builtinAccounts" . }} +
+        ["tidegate-manager", {{ include "tidegate.identity" . | quote }}, "system:apiserver"] + {{ include "tidegate.programs" . }} + {{ include "tidegate.builtinAccounts" . }} +
         {{ include "tidegate.celList" .Values.guard.admins.users }} + {{ include "tidegate.celList" .Values.guard.admins.groups }} +
         {{ include "tidegate.builtinUsers" . }}
     # A role without rules has null there.
@@ -141,30 +175,45 @@ spec:
       expression: "object != null && variables.kind == 'clusterroles' && has(object.rules) && object.rules != null ? object.rules : []"
     - name: oldRules
       expression: "oldObject != null && variables.kind == 'clusterroles' && has(oldObject.rules) && oldObject.rules != null ? oldObject.rules : []"
-    # A rule that lets somebody act as, or get a token of, a protected identity.
+    # A rule that lets somebody act as, or get a token of, a protected identity. Who runs on a
+    # node may be let act as that node.
     - name: grants
       expression: >-
         variables.rules.exists(r, !(r in variables.oldRules) && has(r.verbs) && has(r.resources) &&
         (!has(r.resourceNames) || r.resourceNames.size() == 0 || r.resourceNames.exists(n, n in variables.protected)) &&
         ((r.verbs.exists(v, v == "*" || v.startsWith("impersonate")) && r.resources.exists(x, x in ["*", "users", "groups", "serviceaccounts", "uids"] || x.startsWith("userextras")) &&
         has(r.apiGroups) && r.apiGroups.exists(g, g in ["*", "", "authentication.k8s.io"])) ||
+        (r.verbs.exists(v, v == "impersonate:arbitrary-node") && r.resources.exists(x, x in ["*", "nodes"])) ||
         (r.verbs.exists(v, v in ["*", "create"]) && r.resources.exists(x, x in ["*", "*/token", "serviceaccounts/token"]) && has(r.apiGroups) && r.apiGroups.exists(g, g in ["*", ""]))))
     - name: roleRef
       expression: "object != null && has(object.roleRef) ? object.roleRef.name : ''"
-    # With a kind go all of its objects, and a conversion rewrites each, without one of them
-    # being asked about. Of the kinds of others it is those that Gates govern.
+    # With a kind, or a version that is served, go all of its objects, and a conversion
+    # rewrites each, without one of them being asked about. Of the kinds of others it is those
+    # that Gates govern.
     - name: routes
       expression: >-
         [".autoscaling.k8s.io", ".gateway.networking.k8s.io", ".networking.istio.io", ".projectcontour.io", ".split.smi-spec.io", ".traefik.io"].exists(g, variables.name.endsWith(g)) &&
-        variables.sub == "" && (request.operation == "DELETE" || object.spec.conversion != oldObject.spec.conversion)
+        variables.sub == "" && (request.operation == "DELETE" || object.spec.conversion != oldObject.spec.conversion ||
+        !oldObject.spec.versions.all(o, !o.served || object.spec.versions.exists(v, v.name == o.name && v.served)))
     # What the API server registers for itself, such as v1.apps.
     - name: automatic
       expression: >-
         [object, oldObject].exists(o, o != null && has(o.metadata.labels) && "kube-aggregator.kubernetes.io/automanaged" in o.metadata.labels)
+    # A mutating webhook that is shown Tidegate's own kinds writes what people asked for over
+    # again. One that stands may have its authority renewed.
+    - name: rewrites
+      expression: >-
+        variables.kind == "mutatingwebhookconfigurations" && object != null && has(object.webhooks) && object.webhooks.exists(w, has(w.rules) &&
+        w.rules.exists(r, r.apiGroups.exists(g, g == "tidegate.io") || (r.apiGroups.exists(g, g == "*") && r.resources.exists(x, x.split("/")[0] in
+        ["*", "breakglasscommands", "breakglasses", "deploypolicies", "gates", "metricsources", "releases", "releasetemplates", "rolloutcommands", "rollouts", "templatecommands", "templaterevisions"]))) &&
+        !(oldObject != null && has(oldObject.webhooks) && oldObject.webhooks.exists(o, o.name == w.name && o.rules == w.rules &&
+        (has(o.clientConfig.url) ? o.clientConfig.url : "") == (has(w.clientConfig.url) ? w.clientConfig.url : "") &&
+        has(o.clientConfig.service) == has(w.clientConfig.service) && (!has(o.clientConfig.service) || o.clientConfig.service == w.clientConfig.service))))
     # Nothing else is here what Tidegate rests on.
     - name: matters
       expression: >-
         variables.kind == "validatingwebhookconfigurations" ? variables.name in ["tidegate", "tidegate-gates", "tidegate-gatekeeper"] :
+        variables.kind == "mutatingwebhookconfigurations" ? variables.rewrites :
         variables.kind == "customresourcedefinitions" ? variables.name.endsWith(".tidegate.io") || variables.routes :
         variables.kind == "apiservices" ? variables.name.endsWith(".tidegate.io") || variables.automatic :
         variables.kind == "clusterroles" ? variables.name in ["tidegate-manager", "tidegate-view", "tidegate-catalog-view", "tidegate-edit", "tidegate-approve", "tidegate-template-operate", "tidegate-bypass", "tidegate-bypass-approve", "tidegate-platform", "tidegate-gatekeeper"] || variables.grants :
@@ -173,19 +222,54 @@ spec:
         (has(object.metadata.labels) ? object.metadata.labels : {}) != (has(oldObject.metadata.labels) ? oldObject.metadata.labels : {})) :
         variables.kind == "nodes" ? !(object != null && has(object.path) && object.path in ["metrics", "metrics/cadvisor", "metrics/probes", "metrics/resource", "stats/summary", "healthz", "configz", "/metrics", "/metrics/cadvisor", "/metrics/probes", "/metrics/resource", "/stats/summary", "/healthz", "/configz"]) :
         variables.kind in ["deploypolicies", "gates", "metricsources"] ? request.operation == "DELETE" || object.spec != oldObject.spec : true
-    # tidegate-gates is the manager's alone: it makes it of the Gates.
+    # tidegate-gates is the manager's alone: it makes it of the Gates. The API server registers
+    # what it serves, keeps the kinds' status, and brings the built-in roles up to date.
     - name: may
       expression: >-
         variables.kind == "validatingwebhookconfigurations" && variables.name == "tidegate-gates" ? variables.user == {{ include "tidegate.identity" . | quote }} :
         variables.trusted ||
         (variables.kind == "namespaces" && variables.sub == "finalize" && variables.user == "system:serviceaccount:kube-system:namespace-controller") ||
-        (variables.kind == "clusterroles" && variables.user == "system:serviceaccount:kube-system:clusterrole-aggregation-controller") ||
-        (variables.kind in ["deploypolicies", "gates", "metricsources"] && (variables.user in {{ include "tidegate.celList" .Values.guard.platform.users }} ||
+        (variables.kind == "clusterroles" && variables.name != "tidegate-manager" && variables.user == "system:serviceaccount:kube-system:clusterrole-aggregation-controller") ||
+        (variables.user == "system:apiserver" && (variables.kind in ["apiservices", "customresourcedefinitions"] || (variables.kind == "clusterroles" && !variables.name.startsWith("tidegate-")))) ||
+        (variables.person && variables.kind in ["deploypolicies", "gates", "metricsources"] && (variables.user in {{ include "tidegate.celList" .Values.guard.platform.users }} ||
         variables.groups.exists(g, g in {{ include "tidegate.celList" .Values.guard.platform.groups }})))
+    # What the manager writes passes the mutating policies of others first. Whoever writes,
+    # ring 2 leaves nobody and nothing out, and is asked where it is.
+    - name: ring
+      expression: >-
+        variables.kind == "validatingwebhookconfigurations" && variables.name == "tidegate-gates" && object != null && has(object.webhooks) ? object.webhooks : []
+    - name: shape
+      expression: >-
+        variables.ring.all(w, w.failurePolicy == "Fail" && w.matchPolicy == "Equivalent" &&
+        (!has(w.objectSelector) || (!has(w.objectSelector.matchLabels) && !has(w.objectSelector.matchExpressions))) &&
+        has(w.namespaceSelector) && !has(w.namespaceSelector.matchLabels) && has(w.namespaceSelector.matchExpressions) && w.namespaceSelector.matchExpressions.size() == 1 &&
+        w.namespaceSelector.matchExpressions[0].key == "kubernetes.io/metadata.name" && w.namespaceSelector.matchExpressions[0].operator == "In" &&
+        has(w.rules) && w.rules.size() > 0 && w.rules.all(r, ["CREATE", "UPDATE", "DELETE", "CONNECT"].all(o, o in r.operations) && r.apiVersions == ["*"]) &&
+        (w.name != "kinds.gates.tidegate.io" || {{ include "tidegate.ringTwo" . }}.all(k, w.rules.exists(r, k[0] in r.apiGroups && k[1] in r.resources))) &&
+        (!has(w.matchConditions) || w.matchConditions.all(c,
+        (w.name == "labelled.gates.tidegate.io" && c.name == "labelled" && c.expression == {{ include "tidegate.labelledCondition" . | trim | quote }}) ||
+        (w.name.endsWith(".glass.gates.tidegate.io") && c.name == "not-let-in-by-name" && c.expression.startsWith("!(request.userInfo.username in [")))) &&
+        {{- if .Values.webhook.url }}
+        has(w.clientConfig.url) && w.clientConfig.url == {{ printf "%s/gate" (trimSuffix "/" .Values.webhook.url) | quote }})
+        {{- else }}
+        has(w.clientConfig.service) && w.clientConfig.service.name == "tidegate-webhook" && w.clientConfig.service.namespace == {{ .Release.Namespace | quote }} && w.clientConfig.service.path == "/gate")
+        {{- end }}
+    # The manager writes nothing of its other configurations but their authority.
+    - name: refilled
+      expression: >-
+        variables.kind != "validatingwebhookconfigurations" || variables.name == "tidegate-gates" || variables.user != {{ include "tidegate.identity" . | quote }} || object == null || oldObject == null ||
+        (object.webhooks.size() == oldObject.webhooks.size() && object.webhooks.all(w, oldObject.webhooks.exists(o, o.name == w.name && o.rules == w.rules &&
+        o.failurePolicy == w.failurePolicy && o.matchPolicy == w.matchPolicy && o.namespaceSelector == w.namespaceSelector && o.objectSelector == w.objectSelector &&
+        (has(o.matchConditions) ? o.matchConditions : []) == (has(w.matchConditions) ? w.matchConditions : []) &&
+        (has(o.clientConfig.url) ? o.clientConfig.url : "") == (has(w.clientConfig.url) ? w.clientConfig.url : "") && has(o.clientConfig.service) == has(w.clientConfig.service) &&
+        (!has(o.clientConfig.service) || o.clientConfig.service == w.clientConfig.service))))
   validations:
     - expression: "!variables.matters || variables.may"
       message: "TG-GUARD: this is part of what keeps Tidegate's gate standing; ask one of the identities in guard.admins of the chart"
       messageExpression: {{ include "tidegate.guardMessage" . }}
+      reason: Forbidden
+    - expression: "variables.shape && variables.refilled"
+      message: "TG-GUARD: wanted Tidegate's webhook to be asked about everything that it judges, found a webhook configuration that leaves something out; do: look for a mutating policy that changes it: kubectl get mutatingadmissionpolicies"
       reason: Forbidden
 ---
 {{ include "tidegate.guardBinding" (dict "root" . "name" "tidegate-guard-cluster") }}
@@ -212,7 +296,7 @@ spec:
       - apiGroups: [""]
         apiVersions: ["*"]
         operations: [CREATE, UPDATE, DELETE, CONNECT]
-        resources: [configmaps, endpoints, pods, pods/attach, pods/binding, pods/ephemeralcontainers, pods/exec, pods/portforward, pods/proxy, pods/resize, podtemplates, replicationcontrollers, replicationcontrollers/scale, secrets, serviceaccounts, serviceaccounts/token, services, services/proxy]
+        resources: [configmaps, endpoints, pods, pods/attach, pods/binding, pods/ephemeralcontainers, pods/exec, pods/portforward, pods/proxy, pods/resize, pods/status, podtemplates, replicationcontrollers, replicationcontrollers/scale, secrets, serviceaccounts, serviceaccounts/token, services, services/proxy]
         scope: Namespaced
       - apiGroups: [apps]
         apiVersions: ["*"]
@@ -289,18 +373,24 @@ spec:
         "kubernetes.io/service-name" in o.metadata.labels && o.metadata.labels["kubernetes.io/service-name"] == "tidegate-webhook") :
         variables.what == "horizontalpodautoscalers" ? object.spec.scaleTargetRef.name == "tidegate-manager" :
         variables.what in ["networkpolicies", "releases", "rolebindings", "roles", "rollouts"] ? true : variables.managers
-    # A node asks for the tokens of, and deletes, the pods that are bound to it; the
-    # authorizer and NodeRestriction see to which those are.
-    - name: node
+    # The status of a pod is its node's, and keeps the labels, by which a Service chooses.
+    - name: labelsKept
       expression: >-
-        variables.user.startsWith("system:node:") && "system:nodes" in variables.groups &&
-        (variables.what == "serviceaccounts/token" || (variables.what == "pods" && request.operation == "DELETE"))
+        variables.what != "pods/status" || (object != null && oldObject != null &&
+        (has(object.metadata.labels) ? object.metadata.labels : {}) == (has(oldObject.metadata.labels) ? oldObject.metadata.labels : {}))
+    # A node deletes the pods that are bound to it, and writes their status; the authorizer and
+    # NodeRestriction see to which those are.
+    - name: kubelet
+      expression: >-
+        variables.podToken || (variables.node && ((variables.what == "pods" && request.operation == "DELETE") || variables.what == "pods/status"))
     # Builtin controllers finish what administrators began: they make the pods of a
-    # Deployment, and no pod but with a workload of an administrator's behind it.
+    # Deployment, and no pod but with a workload of an administrator's behind it. Of what is
+    # no workload they clear away what is left over, and keep the tokens of accounts.
     - name: controller
-      expression: variables.builtin && !(variables.what in ["serviceaccounts/token", "pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "pods/ephemeralcontainers"])
-    - name: default
-      expression: variables.what in ["configmaps", "serviceaccounts", "secrets"] && variables.user in ["system:serviceaccount:kube-system:service-account-controller", "system:serviceaccount:kube-system:root-ca-cert-publisher", "system:serviceaccount:kube-system:legacy-service-account-token-cleaner", "system:serviceaccount:kube-system:tokens-controller"]
+      expression: >-
+        variables.builtin && !(variables.what in ["serviceaccounts/token", "pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "pods/ephemeralcontainers"]) &&
+        (!(variables.what in ["configmaps", "leases", "networkpolicies", "releases", "rolebindings", "roles", "rollouts", "secrets", "serviceaccounts"]) ||
+        request.operation == "DELETE" || variables.user == "system:serviceaccount:kube-system:generic-garbage-collector" || variables.secretType == "kubernetes.io/service-account-token")
     # A pod as such, with the manager's account, is nobody's to make by hand.
     - name: byHand
       expression: variables.what == "pods" && request.operation == "CREATE" && has(object.spec.serviceAccountName) && object.spec.serviceAccountName == "tidegate-manager"
@@ -314,150 +404,12 @@ spec:
         c.image.startsWith({{ printf "%s:" .Values.manager.image.repository | quote }}) || c.image.startsWith({{ printf "%s@" .Values.manager.image.repository | quote }}) ||
         c.image in {{ include "tidegate.celList" .Values.guard.images }})
   validations:
-    - expression: "!variables.matters || (variables.trusted && !variables.byHand) || (variables.controller && !variables.stranger) || variables.node || variables.default"
+    - expression: "!variables.matters || (variables.labelsKept && ((variables.trusted && !variables.byHand) || (variables.controller && !variables.stranger) || variables.kubelet))"
       message: "TG-GUARD: this is part of what keeps Tidegate's gate standing; ask one of the identities in guard.admins of the chart"
       messageExpression: {{ include "tidegate.guardMessage" . }}
       reason: Forbidden
 ---
 {{ include "tidegate.guardBinding" (dict "root" . "name" "tidegate-guard-home") }}
 ---
-# The built-in controllers' accounts: their tokens are identities that the gate lets write.
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicy
-metadata:
-  name: tidegate-guard-controllers
-  labels:
-    {{- include "tidegate.labels" . | nindent 4 }}
-spec:
-  failurePolicy: Fail
-  matchConstraints:
-    matchPolicy: Equivalent
-    namespaceSelector:
-      matchExpressions:
-        - key: kubernetes.io/metadata.name
-          operator: In
-          values: [kube-system]
-    objectSelector: {}
-    resourceRules:
-      - apiGroups: [""]
-        apiVersions: ["*"]
-        operations: [CREATE, UPDATE]
-        resources: [pods, secrets, serviceaccounts/token]
-        scope: Namespaced
-      - apiGroups: [rbac.authorization.k8s.io]
-        apiVersions: ["*"]
-        operations: [CREATE, UPDATE]
-        resources: [rolebindings, roles]
-        scope: Namespaced
-  # What starts a cluster is left alone: nodes and the API server itself.
-  matchConditions:
-    - name: not-the-cluster
-      expression: '!(request.userInfo.username.startsWith("system:node:") || request.userInfo.username in ["system:apiserver", "system:kube-scheduler"])'
-  variables:
-    {{- include "tidegate.guardVariables" . | nindent 4 }}
-    - name: accounts
-      expression: {{ include "tidegate.builtinAccounts" . | quote }}
-    - name: rules
-      expression: "variables.what == 'roles' && has(object.rules) && object.rules != null ? object.rules : []"
-    - name: oldRules
-      expression: "variables.what == 'roles' && oldObject != null && has(oldObject.rules) && oldObject.rules != null ? oldObject.rules : []"
-    - name: matters
-      expression: >-
-        variables.what == "serviceaccounts/token" ? variables.name in variables.accounts :
-        variables.what == "secrets" ? has(object.type) && object.type == "kubernetes.io/service-account-token" && has(object.metadata.annotations) &&
-        "kubernetes.io/service-account.name" in object.metadata.annotations && object.metadata.annotations["kubernetes.io/service-account.name"] in variables.accounts :
-        variables.what == "pods" ? request.operation == "CREATE" && has(object.spec.serviceAccountName) && object.spec.serviceAccountName in variables.accounts :
-        variables.what == "roles" ? variables.rules.exists(r, !(r in variables.oldRules) && has(r.verbs) && has(r.resources) &&
-        (!has(r.resourceNames) || r.resourceNames.size() == 0 || r.resourceNames.exists(n, n in variables.accounts)) &&
-        ((r.verbs.exists(v, v == "*" || v.startsWith("impersonate")) && r.resources.exists(x, x in ["*", "serviceaccounts"])) ||
-        (r.verbs.exists(v, v in ["*", "create"]) && r.resources.exists(x, x in ["*", "*/token", "serviceaccounts/token"])))) :
-        variables.what == "rolebindings" ? object.roleRef.name in ["admin", "cluster-admin", "edit"] : false
-    # The controller manager asks for the tokens of its own controllers.
-    - name: issuer
-      expression: variables.what in ["serviceaccounts/token", "secrets"] && variables.user in ["system:kube-controller-manager", "system:cloud-controller-manager", "system:serviceaccount:kube-system:tokens-controller"]
-  validations:
-    - expression: "!variables.matters || variables.trusted || variables.issuer"
-      message: "TG-GUARD: this is part of what keeps Tidegate's gate standing; ask one of the identities in guard.admins of the chart"
-      messageExpression: {{ include "tidegate.guardMessage" . }}
-      reason: Forbidden
----
-{{ include "tidegate.guardBinding" (dict "root" . "name" "tidegate-guard-controllers") }}
----
-# Whoever merely says to be the manager or a built-in controller. The token of a
-# ServiceAccount has an ID, which the API server adds to the user; who impersonates a
-# ServiceAccount has none, unless RBAC gives them the right to claim one as well, and a
-# certificate with the name of one has an ID of another sort.
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicy
-metadata:
-  name: tidegate-guard-identity
-  labels:
-    {{- include "tidegate.labels" . | nindent 4 }}
-spec:
-  failurePolicy: Fail
-  matchConstraints:
-    matchPolicy: Equivalent
-    namespaceSelector: {}
-    objectSelector: {}
-    resourceRules:
-      - apiGroups: ["*"]
-        apiVersions: ["*"]
-        operations: ["*"]
-        resources: ["*/*"]
-        scope: "*"
-  matchConditions:
-    - name: protected
-      expression: 'request.userInfo.username.startsWith("system:serviceaccount:") && (request.userInfo.username == {{ include "tidegate.identity" . | quote }} || request.userInfo.username in {{ include "tidegate.builtinUsers" . }})'
-  validations:
-    - expression: 'has(request.userInfo.extra) && "authentication.kubernetes.io/credential-id" in request.userInfo.extra && request.userInfo.extra["authentication.kubernetes.io/credential-id"].exists(c, c.startsWith("JTI="))'
-      message: "TG-GUARD: wanted the identity of Tidegate or of a built-in controller to come with its own token, found it claimed by impersonation; do: act as yourself"
-      reason: Forbidden
----
-{{ include "tidegate.guardBinding" (dict "root" . "name" "tidegate-guard-identity") }}
-{{- end }}
-
-{{- define "tidegate.author" -}}
-# Who last changed what a Release asks for. What was stamped before stays where the spec does.
-apiVersion: admissionregistration.k8s.io/v1
-kind: MutatingAdmissionPolicy
-metadata:
-  name: tidegate-author
-  labels:
-    {{- include "tidegate.labels" . | nindent 4 }}
-spec:
-  failurePolicy: Fail
-  reinvocationPolicy: Never
-  matchConstraints:
-    matchPolicy: Equivalent
-    namespaceSelector: {}
-    objectSelector: {}
-    resourceRules:
-      - apiGroups: [tidegate.io]
-        apiVersions: [v1alpha1]
-        operations: [CREATE, UPDATE]
-        scope: "*"
-        resources: [releases]
-  variables:
-    - name: was
-      expression: >-
-        oldObject != null && has(oldObject.metadata.annotations) && "tidegate.io/author" in oldObject.metadata.annotations
-          ? oldObject.metadata.annotations["tidegate.io/author"] : ""
-    - name: author
-      expression: >-
-        oldObject == null || object.spec != oldObject.spec ? request.userInfo.username : variables.was
-  mutations:
-    - patchType: JSONPatch
-      jsonPatch:
-        expression: >-
-          (has(object.metadata.annotations) ? [] : [JSONPatch{op: "add", path: "/metadata/annotations", value: {}}]) +
-          [JSONPatch{op: "add", path: "/metadata/annotations/" + jsonpatch.escapeKey("tidegate.io/author"), value: variables.author}]
----
-apiVersion: admissionregistration.k8s.io/v1
-kind: MutatingAdmissionPolicyBinding
-metadata:
-  name: tidegate-author
-  labels:
-    {{- include "tidegate.labels" . | nindent 4 }}
-spec:
-  policyName: tidegate-author
+{{ include "tidegate.guardsOfAccounts" . }}
 {{- end }}

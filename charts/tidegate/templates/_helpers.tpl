@@ -39,6 +39,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- fail (printf "webhook.url: wanted a host name, since the certificate carries names, found %s; use localhost for 127.0.0.1" .Values.webhook.url) -}}
 {{- end -}}
 {{- end -}}
+{{- if not (regexMatch "(^|[hms])(([1-9][0-9]*([.][0-9]+)?|0[.][0-9]?[1-9][0-9]*)h|[1-9][0-9]*([.][0-9]+)?m|0[.]([2-9]|1[7-9])[0-9]*m|[1-9][0-9]+([.][0-9]+)?s)" .Values.audit.interval) -}}
+{{- fail (printf "audit.interval: wanted at least 10s, so that the audit rests, found %s" .Values.audit.interval) -}}
+{{- end -}}
+{{- if .Values.webhook.record.enabled -}}
+{{- if has (clean .Values.webhook.record.dir) (list "/" "/tmp" "/var" "/var/run" "/run" "/var/run/secrets" "/run/secrets") -}}
+{{- fail (printf "webhook.record.dir: wanted a directory of its own, found %s, which the manager needs otherwise; set it to /var/run/tidegate-records or the like" .Values.webhook.record.dir) -}}
+{{- end -}}
+{{- end -}}
 {{- end }}
 
 {{/* Not empty when an object of Tidegate's own kinds is wanted. */}}

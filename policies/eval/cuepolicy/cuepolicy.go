@@ -11,6 +11,7 @@ package cuepolicy
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/cuecontext"
 	cueerrors "cuelang.org/go/cue/errors"
+	"cuelang.org/go/cue/literal"
 	"cuelang.org/go/cue/parser"
 	"cuelang.org/go/cue/token"
 	cuejson "cuelang.org/go/encoding/json"
@@ -146,6 +148,9 @@ func refused(file *ast.File) []string {
 		}
 	}
 	ast.Walk(file, func(n ast.Node) bool {
+		if problem := badPattern(n); problem != "" {
+			out = append(out, problem)
+		}
 		s, ok := n.(*ast.SelectorExpr)
 		if !ok {
 			return true
@@ -158,6 +163,31 @@ func refused(file *ast.File) []string {
 		return true
 	}, nil)
 	return out
+}
+
+// badPattern is what is wrong with the pattern of =~ or !~, if it is written there. The engine
+// reads it only when it has a text to compare.
+func badPattern(n ast.Node) string {
+	var op token.Token
+	var operand ast.Expr
+	switch x := n.(type) {
+	case *ast.UnaryExpr:
+		op, operand = x.Op, x.X
+	case *ast.BinaryExpr:
+		op, operand = x.Op, x.Y
+	}
+	text, ok := operand.(*ast.BasicLit)
+	if (op != token.MAT && op != token.NMAT) || !ok || text.Kind != token.STRING {
+		return ""
+	}
+	pattern, err := literal.Unquote(text.Value)
+	if err != nil {
+		return "" // the engine says it
+	}
+	if _, err := regexp.Compile(pattern); err != nil {
+		return fmt.Sprintf("%s: wanted a regular expression after %s, found: %v", place(text.Pos()), op, err)
+	}
+	return ""
 }
 
 // build makes an engine.
@@ -276,21 +306,25 @@ func (i *instance) conflicts(schema, object cue.Value, raw []byte) []Finding {
 	if !schema.Exists() {
 		return nil
 	}
-	err := schema.Unify(object).Validate(cue.Concrete(true), cue.Final())
-	if err == nil {
-		return nil
-	}
+	unified := schema.Unify(object)
+	err := unified.Validate(cue.Concrete(true), cue.Final())
 	var out []Finding
-	seen := map[string]bool{}
-	mistakes := cueerrors.Errors(err)
-	x := &explainer{instance: i, schema: schema, object: object, raw: raw}
-	x.decide(mistakes)
-	for _, e := range mistakes {
-		f := x.explain(e)
-		if key := f.String(); !seen[key] {
-			seen[key] = true
-			out = append(out, f)
+	seen, known := map[string]bool{}, map[string]bool{}
+	if err != nil {
+		mistakes := cueerrors.Errors(err)
+		x := &explainer{instance: i, schema: schema, object: object, raw: raw}
+		x.decide(mistakes)
+		for _, e := range mistakes {
+			f := x.explain(e)
+			if key := f.String(); !seen[key] {
+				seen[key], known[f.Path] = true, true
+				out = append(out, f)
+			}
 		}
+		unified = x.decided
+	}
+	if unified.Exists() {
+		out = append(out, i.missing(unified, raw, known)...)
 	}
 	// One conflict is reported once for each way to it, the ways being longer paths.
 	slices.SortStableFunc(out, func(a, b Finding) int { return strings.Compare(a.Path, b.Path) })

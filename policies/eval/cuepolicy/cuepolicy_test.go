@@ -37,6 +37,8 @@ func TestCompileSaysWhatIsWrong(t *testing.T) {
 		"an import from elsewhere":           {"import \"example.com/x\"\nobject: x.y", "CUE's own packages"},
 		"an import of a tool":                {"import \"tool/exec\"\nobject: a: exec.Run", "CUE's own packages"},
 		"a list that is made long":           {"import \"list\"\nobject: a: list.Repeat([1], 1000000000)", "2:12: wanted no call of list.Repeat"},
+		"a pattern that is none":             {"object: metadata: name: =~\"(\"", "1:27: wanted a regular expression after =~, found"},
+		"a pattern that is none, refused":    {"object: metadata: name: !~#\"[z-a]\"#", "wanted a regular expression after !~"},
 		"by another name":                    {"import l \"list\"\nobject: a: l.Range(0, 1, 0.0000001)", "wanted no call of l.Range"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -185,4 +187,53 @@ func TestManyAtOnceAndManyInARow(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+func TestWhatIsWrittenPlainlyHasToBeThere(t *testing.T) {
+	const deployment = `{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"},
+		"spec": {"replicas": 1, "template": {"spec": {"containers": [{"name": "a", "securityContext": {}}, {"name": "b", "tty": null}]}}}}`
+	for name, tc := range map[string]struct {
+		policy string
+		want   []string
+	}{
+		"a value":           {`object: spec: securityContext: runAsNonRoot: true`, []string{"spec.securityContext.runAsNonRoot: wanted true, found nothing"}},
+		"a text":            {`object: metadata: labels: team: "x"`, []string{`metadata.labels.team: wanted "x", found nothing`}},
+		"a boolean":         {`object: spec: paused: true`, []string{"spec.paused: wanted true, found nothing"}},
+		"one with default":  {`object: spec: minReadySeconds: *3 | int`, []string{"spec.minReadySeconds: wanted *3 | int, found nothing"}},
+		"a struct":          {`object: spec: securityContext: {...}`, []string{"spec.securityContext: wanted an object that fits the policy, found nothing"}},
+		"a list":            {`object: spec: args: [...string]`, []string{"spec.args: wanted [...string], found nothing"}},
+		"null":              {`object: spec: x: null`, []string{"spec.x: wanted null, found nothing"}},
+		"of a definition":   {"#d: {paused: true, ...}\nobject: spec: #d", []string{"spec.paused: wanted true, found nothing"}},
+		"what input says":   {"input: parameters: x: *7 | int\nobject: spec: x: input.parameters.x", []string{"spec.x: wanted *7 | int, found nothing"}},
+		"in items of lists": {`object: spec: template: spec: containers: [...{tty: null}]`, []string{"spec.template.spec.containers[0].tty: wanted null, found nothing"}},
+		"under a condition that holds": {
+			`object: {kind: string, if kind == "Deployment" {spec: paused: false}}`, []string{"spec.paused: wanted false, found nothing"},
+		},
+		"under a condition that does not": {`object: {kind: string, if kind == "Pod" {spec: paused: false}}`, nil},
+		"with its own words": {
+			`object: spec: paused: true @msg("pause it") @code("X")`, []string{"pause it (spec.paused: wanted true, found nothing)"},
+		},
+		"beside a conflict": {
+			`object: spec: {replicas: >=2, paused: true}`,
+			[]string{"spec.paused: wanted true, found nothing", "spec.replicas: wanted >=2, found 1"},
+		},
+		"below a conflict it is said once":                {`object: spec: replicas: {a: 1}`, []string{"spec.replicas: wanted an object that fits the policy, found 1"}},
+		"required and incomplete are said once":           {`object: spec: {a!: 1, b: int}`, []string{"spec.a: wanted 1, found nothing", "spec.b: wanted int, found nothing"}},
+		"what is there is there":                          {`object: {metadata: name: "a", spec: template: spec: containers: [...{name: string}]}`, nil},
+		"what is null is there":                           {`object: spec: template: spec: containers: [_, {tty: null}]`, nil},
+		"optional is optional":                            {`object: spec: {paused?: true, minReadySeconds?: *3 | int}`, nil},
+		"what leads to nothing but optional ones as well": {`object: spec: securityContext: {runAsNonRoot?: true}`, nil},
+		"or to patterns":                                  {`object: metadata: annotations: [=~"^x/"]: "y"`, nil},
+		"hidden fields and definitions are the policy's":  {`object: {_least: 1, #most: 3, spec: replicas: >=_least & <=#most}`, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			denials, _, err := compile(t, tc.policy).Judge(nil, []byte(deployment), []byte(`{"parameters": {}}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, texts(denials)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
 }

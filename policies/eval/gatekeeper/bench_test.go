@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -102,7 +103,7 @@ spec:
 }
 
 // librarySet is the library of Gatekeeper, each template with the first of its samples.
-func librarySet(t testing.TB, dir string) *Set {
+func librarySet(t testing.TB, dir string, compiler Compiler) *Set {
 	t.Helper()
 	templates, err := filepath.Glob(filepath.Join(dir, "*", "*", "template.yaml"))
 	if err != nil || len(templates) == 0 {
@@ -110,7 +111,7 @@ func librarySet(t testing.TB, dir string) *Set {
 	}
 	var list []*Constraint
 	for _, path := range templates {
-		template, err := CompileTemplate(readYAML(t, path))
+		template, err := compiler.Compile(t.Context(), readYAML(t, path))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -222,7 +223,8 @@ func factsOf(object map[string]any, raw []byte) (*reviewed, error) {
 func BenchmarkJudge(b *testing.B) {
 	sets := map[string]*Set{"own": ownSet(b)}
 	if dir := os.Getenv(libraryEnv); dir != "" {
-		sets["library"] = librarySet(b, dir)
+		sets["library"] = librarySet(b, dir, Compiler{PreferRego: true})
+		sets["library-cel"] = librarySet(b, dir, Compiler{})
 	}
 	q := podRequest(b)
 	for name, set := range sets {
@@ -251,6 +253,9 @@ func BenchmarkJudge(b *testing.B) {
 				set.Judge(b.Context(), review)
 			}
 		})
+		if slices.ContainsFunc(set.all, func(c *Constraint) bool { return c.template.cel != nil }) {
+			continue // the baseline is of Rego
+		}
 		b.Run(name+"/baseline", func(b *testing.B) {
 			b.ReportAllocs()
 			base := newBaseline(b, set)

@@ -25,8 +25,12 @@ import (
 // variables and functions of a ValidatingAdmissionPolicy.
 type celPolicy struct {
 	conditions, validations, messages cel.ConditionEvaluator
+	// conditional is true where there are conditions.
+	conditional bool
 	// ignore is true where an expression that fails counts as content.
 	ignore bool
+	// mistake is why the policy is none that its author can want, if so.
+	mistake error
 }
 
 type celSource struct {
@@ -113,13 +117,17 @@ func compileCEL(name string, raw json.RawMessage) (*celPolicy, error) {
 		return nil, fmt.Errorf("preparing CEL for %s: %w", name, err)
 	}
 	withParameters := cel.OptionalVariableDeclarations{HasParams: true}
+	p := &celPolicy{ignore: s.FailurePolicy == "Ignore", conditional: len(s.Conditions) > 0}
+	if len(s.Validations) == 0 {
+		p.mistake = errors.New("validations: wanted at least one, found none, so the template could never object")
+	}
 	variables := slices.Clone(givenVariables)
 	for _, v := range s.Variables {
 		variables = append(variables, &celVariable{v})
 	}
 	for _, v := range variables {
 		if r := compiler.CompileAndStoreVariable(v, withParameters, environment.StoredExpressions); r.Error != nil {
-			return nil, fmt.Errorf("variables: %s: %w", v.GetName(), r.Error)
+			p.mistake = errors.Join(p.mistake, fmt.Errorf("variables: %s: %w", v.GetName(), r.Error))
 		}
 	}
 	var conditions, validations, messages []cel.ExpressionAccessor
@@ -134,7 +142,6 @@ func compileCEL(name string, raw json.RawMessage) (*celPolicy, error) {
 		}
 		messages = append(messages, message)
 	}
-	p := &celPolicy{ignore: s.FailurePolicy == "Ignore"}
 	for _, part := range []struct {
 		name string
 		from []cel.ExpressionAccessor
@@ -142,16 +149,13 @@ func compileCEL(name string, raw json.RawMessage) (*celPolicy, error) {
 	}{{"matchCondition", conditions, &p.conditions}, {"validations", validations, &p.validations}, {"messageExpression", messages, &p.messages}} {
 		*part.into = compiler.CompileCondition(part.from, cel.OptionalVariableDeclarations{}, environment.StoredExpressions)
 		if problems := (*part.into).CompilationErrors(); len(problems) > 0 {
-			return nil, fmt.Errorf("%s: %w", part.name, errors.Join(problems...))
+			p.mistake = errors.Join(p.mistake, fmt.Errorf("%s: %w", part.name, errors.Join(problems...)))
 		}
 	}
 	return p, nil
 }
 
 func (s *celSource) check() error {
-	if len(s.Validations) == 0 {
-		return errors.New("validations: wanted at least one, found none, so the template could never object")
-	}
 	for _, c := range s.Conditions {
 		if strings.HasPrefix(c.Name, celReserved) {
 			return fmt.Errorf("matchCondition: wanted a name that does not begin with %s, found %s", celReserved, c.Name)
@@ -249,6 +253,10 @@ func (e *evaluation) askCEL(ctx context.Context, c *Constraint) ([]Violation, er
 	if err != nil {
 		return fail(err)
 	}
+	// Where all is well, nobody reads the messages.
+	if !slices.ContainsFunc(results, func(r cel.EvaluationResult) bool { return r.Error != nil || r.EvalResult != celtypes.True }) {
+		return nil, nil
+	}
 	messages, _, messagesErr := p.messages.ForInput(ctx, q.attributes, q.request, given, q.namespace, left)
 	var out []Violation
 	for i, r := range results {
@@ -276,6 +284,9 @@ func (p *celPolicy) failed(err error) []Violation {
 
 // applies asks the match conditions. One that is false settles it, whatever others say.
 func (p *celPolicy) applies(ctx context.Context, q *celRequest, given cel.OptionalVariableBindings) (bool, error) {
+	if !p.conditional {
+		return true, nil
+	}
 	results, _, err := p.conditions.ForInput(ctx, q.attributes, q.request, given, nil, celconfig.RuntimeCELCostBudgetMatchConditions)
 	if err != nil {
 		return false, err

@@ -23,6 +23,8 @@ type Evidence struct {
 	Inventory []json.RawMessage
 	// InventoryDigest is that of all of them.
 	InventoryDigest string
+	// PreferRego is true where a template was compiled by its Rego and has CEL too.
+	PreferRego bool
 }
 
 // Evidence returns the templates and constraints that may be about a kind, as they are in
@@ -44,6 +46,7 @@ func (s *Set) Evidence(gk schema.GroupKind) (*Evidence, error) {
 			seen[u] = true
 			e.Templates = append(e.Templates, u)
 		}
+		e.PreferRego = e.PreferRego || c.template != nil && c.template.rego != nil && c.template.other
 		readsInventory = readsInventory || c.template != nil && c.template.readsInventory()
 	}
 	if !readsInventory {

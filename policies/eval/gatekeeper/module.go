@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+
+	"tidegate.io/tidegate/policies/eval/sandbox"
 )
 
 const (
@@ -33,7 +35,6 @@ var withheldBuiltins = []string{
 	// Their work is not bounded by the size of their arguments.
 	"strings.render_template",
 	"graph.reachable_paths",
-	"trace",
 }
 
 // capabilities are what templates may call, in either version of Rego. What one call may
@@ -114,18 +115,20 @@ func compileRego(s RegoSource) (*regoPolicy, error) {
 		}
 		modules[name] = lib
 	}
-	compiler := ast.NewCompiler().WithCapabilities(capabilities())
+	compiler := sandbox.BoundTypes(ast.NewCompiler()).WithCapabilities(capabilities())
 	compiler.Compile(modules)
 	if compiler.Failed() {
 		return nil, explain(compiler.Errors)
 	}
 	p := &regoPolicy{compiler: compiler, queries: compiler.QueryCompiler()}
-	query := answerQuery()
-	if p.whole = isSet(entry); p.whole {
-		query = wholeQuery()
+	// Compiling it checks that violations can have a msg, also where it is not asked.
+	if p.query, err = p.queries.Compile(answerQuery()); err != nil {
+		return nil, fmt.Errorf("wanted violations such as violation[{\"msg\": msg}], found others, so the template could never object: %w", err)
 	}
-	if p.query, err = p.queries.Compile(query); err != nil {
-		return nil, fmt.Errorf("preparing the query: %w", err)
+	if p.whole = isSet(entry); p.whole {
+		if p.query, err = compiler.QueryCompiler().Compile(wholeQuery()); err != nil {
+			return nil, fmt.Errorf("preparing the query: %w", err)
+		}
 	}
 	return p, nil
 }

@@ -313,6 +313,7 @@ var (
 )
 
 // answersOf does with the violations what answerQuery does: an element without msg is none.
+// That none can have one was found out when the template was compiled.
 func answersOf(violations ast.Set) ast.Set {
 	out := ast.NewSet()
 	violations.Foreach(func(e *ast.Term) {

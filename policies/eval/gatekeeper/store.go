@@ -1,6 +1,7 @@
 package gatekeeper
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,6 +16,7 @@ import (
 // whose new version does not work keeps its last good version; a template that never
 // worked makes its constraints object to whatever they match.
 type Store struct {
+	compiler  Compiler
 	mu        sync.Mutex
 	templates map[string]*templateEntry
 	inventory Inventory
@@ -43,8 +45,11 @@ type constraintEntry struct {
 }
 
 // NewStore returns a store without templates.
-func NewStore() *Store {
-	s := &Store{templates: map[string]*templateEntry{}}
+func NewStore() *Store { return Compiler{}.NewStore() }
+
+// NewStore returns a store without templates, which compiles them so.
+func (c Compiler) NewStore() *Store {
+	s := &Store{compiler: c, templates: map[string]*templateEntry{}}
 	s.set.Store(NewSet(&s.inventory))
 	return s
 }
@@ -58,8 +63,18 @@ func (s *Store) Inventory() *Inventory { return &s.inventory }
 // PutTemplate compiles a ConstraintTemplate and puts it into force, with the constraints
 // that there are of its kind.
 func (s *Store) PutTemplate(u *unstructured.Unstructured) (*Template, error) {
+	return s.PutTemplateContext(context.Background(), u)
+}
+
+// PutTemplateContext is PutTemplate, which compiles for as long as ctx lives.
+func (s *Store) PutTemplateContext(ctx context.Context, u *unstructured.Unstructured) (*Template, error) {
 	// Compiling takes milliseconds; nobody waits for it.
-	t, err := CompileTemplate(u)
+	t, err := s.compiler.Compile(ctx, u)
+	if err == nil {
+		if err = t.Mistake(); err != nil {
+			t = nil
+		}
+	}
 	kind, _, nested := unstructured.NestedString(u.Object, "spec", "crd", "spec", "names", "kind")
 	if nested != nil || kind == "" {
 		return nil, errors.Join(err, nested)

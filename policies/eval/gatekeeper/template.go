@@ -1,11 +1,15 @@
 package gatekeeper
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -48,6 +52,8 @@ type Template struct {
 	cel  *celPolicy
 	// celSource is the CEL as written.
 	celSource json.RawMessage
+	// other is true where it has code of the engine that was not taken too.
+	other bool
 	// account remembers evaluations that did not end.
 	account budget.Account
 }
@@ -107,34 +113,94 @@ func IsConstraint(u *unstructured.Unstructured) bool {
 	return u.GroupVersionKind().Group == ConstraintGroup
 }
 
-// CompileTemplate reads and compiles a ConstraintTemplate. Its engine is Rego where it has
-// any, and CEL (K8sNativeValidation) otherwise.
+// compileTime is how long compiling one template may take. Whoever applies templates waits
+// for it.
+const compileTime = 3 * time.Second
+
+// Compiler compiles ConstraintTemplates. The zero value takes CEL (K8sNativeValidation) where
+// a template has both engines, as Gatekeeper does.
+type Compiler struct {
+	// PreferRego takes Rego instead.
+	PreferRego bool
+}
+
+// Engines that a Compiler can prefer.
+const (
+	PreferCEL  = "cel"
+	PreferRego = "rego"
+)
+
+// Preferring returns a Compiler that takes the code of an engine, PreferCEL or PreferRego,
+// where a template has both.
+func Preferring(engine string) (Compiler, error) {
+	switch engine {
+	case PreferCEL, PreferRego:
+		return Compiler{PreferRego: engine == PreferRego}, nil
+	}
+	return Compiler{}, fmt.Errorf("wanted %s or %s as the engine, found %q", PreferCEL, PreferRego, engine)
+}
+
+// CompileTemplate is Compile of a Compiler that takes what Gatekeeper takes.
 func CompileTemplate(u *unstructured.Unstructured) (*Template, error) {
+	return Compiler{}.Compile(context.Background(), u)
+}
+
+// Compile reads and compiles a ConstraintTemplate, for as long as ctx lives and no longer
+// than 3 seconds.
+func (c Compiler) Compile(ctx context.Context, u *unstructured.Unstructured) (*Template, error) {
+	raw, err := json.Marshal(u.Object["spec"])
+	if err != nil {
+		return nil, fmt.Errorf("reading ConstraintTemplate %q: %w", u.GetName(), err)
+	}
+	sum := sha256.Sum256(raw)
+	t, err := budget.Compile(ctx, compileTime, TemplateKind+" "+hex.EncodeToString(sum[:]), func(*budget.Step) (*Template, error) {
+		return c.compile(u)
+	})
+	if ended, ok := errors.AsType[*budget.Error](err); ok {
+		if ended.Cause == budget.CauseStuck {
+			return nil, fmt.Errorf("compiling ConstraintTemplate %q: earlier ones, this very one or several others, still compile long after their time and cannot be interrupted; make it shorter, or try again later", u.GetName())
+		}
+		return nil, fmt.Errorf("compiling ConstraintTemplate %q: %w; make it shorter", u.GetName(), err)
+	}
+	return t, err
+}
+
+func (c Compiler) compile(u *unstructured.Unstructured) (*Template, error) {
 	t, target, err := readTemplate(u)
 	if err != nil {
 		return nil, fmt.Errorf("reading ConstraintTemplate %q: %w", u.GetName(), err)
 	}
 	t.object = written(u)
-	switch source, err := target.regoSource(); {
-	case err != nil:
+	rego, err := target.regoSource()
+	if err != nil {
 		return nil, fmt.Errorf("reading ConstraintTemplate %q: %w", t.name, err)
-	case source != nil:
-		t.source = *source
-		if t.rego, err = compileRego(*source); err != nil {
-			return nil, fmt.Errorf("compiling ConstraintTemplate %q: %w", t.name, err)
-		}
-		return t, nil
 	}
-	source, ok := target.code(engineCEL)
-	if !ok {
-		return nil, fmt.Errorf("compiling ConstraintTemplate %q: wanted code of engine %s or %s, found %s",
-			t.name, engineRego, engineCEL, target.engines())
+	source, isCEL := target.code(engineCEL)
+	t.other = rego != nil && isCEL
+	switch {
+	case rego != nil && (c.PreferRego || !isCEL):
+		t.source = *rego
+		t.rego, err = compileRego(*rego)
+	case isCEL:
+		t.celSource = source
+		t.cel, err = compileCEL(t.name, source)
+	default:
+		err = fmt.Errorf("wanted code of engine %s or %s, found %s", engineRego, engineCEL, target.engines())
 	}
-	t.celSource = source
-	if t.cel, err = compileCEL(t.name, source); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("compiling ConstraintTemplate %q: %w", t.name, err)
 	}
 	return t, nil
+}
+
+// Mistake is what is wrong with a template that can be asked all the same: an expression of
+// CEL that does not compile makes it object, as in Gatekeeper, and one without validations
+// never objects.
+func (t *Template) Mistake() error {
+	if t.cel == nil || t.cel.mistake == nil {
+		return nil
+	}
+	return fmt.Errorf("compiling ConstraintTemplate %q: %w", t.name, t.cel.mistake)
 }
 
 // readTemplate reads all but the code.

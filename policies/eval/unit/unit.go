@@ -13,6 +13,7 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/cover"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/tester"
 	"github.com/open-policy-agent/opa/v1/topdown"
 
@@ -61,7 +62,8 @@ func (e *SourceError) Error() string { return strings.Join(e.Lines, "\n") }
 // Run compiles the files together and runs their tests, in the order of their names. Files
 // of tests are no part of the coverage. The error is a *SourceError where the files are at
 // fault.
-func Run(ctx context.Context, files map[string]string, version v1alpha1.RegoVersion) ([]Result, []Coverage, error) {
+// Data is what they find in data besides their rules.
+func Run(ctx context.Context, files map[string]string, data map[string]any, version v1alpha1.RegoVersion) ([]Result, []Coverage, error) {
 	v := ast.RegoV1
 	if version == v1alpha1.RegoV0 {
 		v = ast.RegoV0
@@ -82,16 +84,16 @@ func Run(ctx context.Context, files map[string]string, version v1alpha1.RegoVers
 	if len(wrong) > 0 {
 		return nil, nil, &SourceError{wrong}
 	}
-	compiler := ast.NewCompiler().WithCapabilities(sandbox.Capabilities(v)).WithDefaultRegoVersion(v).WithEnablePrintStatements(true)
+	compiler := sandbox.BoundTypes(ast.NewCompiler()).WithCapabilities(sandbox.Capabilities(v)).WithDefaultRegoVersion(v).WithEnablePrintStatements(true)
 	if compiler.Compile(modules); compiler.Failed() {
 		return nil, nil, &SourceError{mistakes(compiler.Errors)}
 	}
-	results, err := run(ctx, modules, v, nil)
+	results, err := run(ctx, modules, data, v, nil)
 	if err != nil {
 		return nil, nil, err
 	}
 	tracer := cover.New()
-	if _, err := run(ctx, modules, v, tracer); err != nil {
+	if _, err := run(ctx, modules, data, v, tracer); err != nil {
 		return nil, nil, err
 	}
 	return results, coverage(tracer, modules), nil
@@ -99,13 +101,14 @@ func Run(ctx context.Context, files map[string]string, version v1alpha1.RegoVers
 
 // run runs the tests once. A tracer that covers leaves the results without their reasons, so
 // they are run once for each.
-func run(ctx context.Context, modules map[string]*ast.Module, v ast.RegoVersion, tracer *cover.Cover) ([]Result, error) {
+func run(ctx context.Context, modules map[string]*ast.Module, data map[string]any, v ast.RegoVersion, tracer *cover.Cover) ([]Result, error) {
 	fresh := make(map[string]*ast.Module, len(modules))
 	for name, m := range modules {
 		fresh[name] = m.Copy()
 	}
 	runner := tester.NewRunner().
 		SetCompiler(ast.NewCompiler().WithCapabilities(sandbox.Capabilities(v)).WithEnablePrintStatements(true)).
+		SetStore(inmem.NewFromObject(data)).
 		SetDefaultRegoVersion(v).RaiseBuiltinErrors(v == ast.RegoV1).CapturePrintOutput(true).SetTimeout(perTest).SetModules(fresh)
 	if tracer != nil {
 		runner = runner.SetCoverageQueryTracer(topdown.QueryTracer(tracer))

@@ -16,7 +16,7 @@ deny contains {"code": "TG-ERROR-BUDGET", "msg": msg, "fix": fix, "retryAfter": 
 deny contains {"code": "TG-ERROR-BUDGET", "msg": msg, "fix": fix, "retryAfter": "1m"} if {
 	not exempt
 	not is_number(left)
-	msg := sprintf("%s: wanted the error budget measured as %q, found no number", [asked, measurement])
+	msg := sprintf("%s: wanted the error budget measured as %q, found no number%s", [asked, measurement, why])
 	fix := "look at spec.queries and the conditions of the MetricSource: kubectl describe metricsource"
 }
 
@@ -31,6 +31,11 @@ minimum := input.parameters.minimum
 default left := null
 
 left := input.measurements[measurement]
+
+# Why the source gave no number, where it is known.
+default why := ""
+
+why := sprintf(", %s", [input.unmeasured[measurement]])
 
 asked := sprintf("Release %s/%s to %d %%", [input.release.namespace, input.release.name, input.rollout.weight])
 

@@ -33,6 +33,20 @@ test_what_is_not_measured_holds if {
 	denials(asking({"main/error-budget": "1"})) == 1
 }
 
+test_the_source_that_did_not_answer_is_named if {
+	silent := object.union(asking({}), {"unmeasured": {
+		"main/error-budget": "asking main: no answer within 5s",
+		"other/pages": "asking other: SourceDown refused",
+	}})
+	some d in error_budget.deny with input as silent
+	endswith(d.msg, `measured as "main/error-budget", found no number, asking main: no answer within 5s`)
+	not contains(d.msg, "other")
+}
+
+test_another_source_that_did_not_answer_hinders_nobody if {
+	denials(object.union(asking({"main/error-budget": 1}), {"unmeasured": {"other/pages": "asking other: no answer"}})) == 0
+}
+
 test_without_parameters_it_holds if denials(object.remove(asking({"main/error-budget": 1}), ["parameters"])) == 1
 
 test_a_rollback_is_never_held if denials(object.union(asking({}), {"rollout": {"rollback": true}})) == 0

@@ -126,8 +126,65 @@ test_the_clocks_may_change_in_the_window if {
 	until(asking("2027-03-27T10:00:00Z", [weekend])) == "2027-03-29T06:00:00Z"
 }
 
-test_a_window_may_end_at_an_hour_that_the_clocks_skip if {
-	until(asking("2027-03-27T20:00:00Z", [{"from": "Sat 20:00", "to": "Sun 02:30"}])) == "2027-03-28T01:30:00Z"
+# On 28 March 2027 at 01:00 UTC it is 03:00 and not 02:00 in Berlin.
+test_a_window_that_ends_at_a_time_that_the_clocks_skip_ends_with_it if {
+	to_half_past := [{"from": "Sat 22:00", "to": "Sun 02:30"}]
+	until(asking("2027-03-27T20:00:00Z", [{"from": "Sat 20:00", "to": "Sun 02:30"}])) == "2027-03-28T01:00:00Z"
+	until(asking("2027-03-27T21:00:00Z", to_half_past)) == "2027-03-28T01:00:00Z"
+	until(asking("2027-03-28T00:59:59Z", to_half_past)) == "2027-03-28T01:00:00Z"
+	denials(asking("2027-03-28T01:00:00Z", to_half_past)) == 0
+	some d in freeze_windows.deny with input as asking("2027-03-27T22:00:00Z", to_half_past)
+	endswith(d.msg, "it opens on Sun 28 Mar 2027 03:00 CEST")
+}
+
+test_a_window_that_begins_at_a_time_that_the_clocks_skip_begins_with_it if {
+	from_half_past := [{"from": "Sun 02:30", "to": "Sun 06:00"}]
+	denials(asking("2027-03-28T00:59:59Z", from_half_past)) == 0
+	until(asking("2027-03-28T01:00:00Z", from_half_past)) == "2027-03-28T04:00:00Z"
+}
+
+# In Santiago the clocks are put forward at midnight from Saturday to Sunday.
+test_the_clocks_may_skip_the_end_of_the_week if {
+	night := [{"from": "Sat 20:00", "to": "Sun 00:30", "zone": "America/Santiago"}]
+	until(asking("2026-09-06T02:00:00Z", night)) == "2026-09-06T04:00:00Z"
+}
+
+# On 31 October 2027 it is 02:00 to 03:00 in Berlin twice, from 00:00 UTC to 02:00 UTC.
+test_a_window_that_ends_at_a_time_that_comes_twice_ends_with_the_second if {
+	to_half_past := [{"from": "Sat 22:00", "to": "Sun 02:30"}]
+	every at in ["2027-10-30T20:00:00Z", "2027-10-31T00:29:00Z", "2027-10-31T00:30:00Z", "2027-10-31T00:59:59Z", "2027-10-31T01:00:00Z", "2027-10-31T01:29:59Z"] {
+		until(asking(at, to_half_past)) == "2027-10-31T01:30:00Z"
+	}
+	denials(asking("2027-10-31T01:30:00Z", to_half_past)) == 0
+	denials(asking("2027-10-30T19:59:59Z", to_half_past)) == 0
+	some d in freeze_windows.deny with input as asking("2027-10-31T00:45:00Z", to_half_past)
+	endswith(d.msg, "it opens on Sun 31 Oct 2027 02:30 CET")
+}
+
+test_a_window_that_begins_at_a_time_that_comes_twice_begins_with_the_first if {
+	from_half_past := [{"from": "Sun 02:30", "to": "Sun 06:00"}]
+	denials(asking("2027-10-31T00:29:59Z", from_half_past)) == 0
+	every at in ["2027-10-31T00:30:00Z", "2027-10-31T00:59:59Z", "2027-10-31T01:00:00Z", "2027-10-31T01:29:59Z", "2027-10-31T01:30:00Z"] {
+		until(asking(at, from_half_past)) == "2027-10-31T05:00:00Z"
+	}
+}
+
+test_a_window_within_the_time_that_comes_twice_is_one if {
+	short := [{"from": "02:10", "to": "02:20"}]
+	denials(asking("2027-10-31T00:09:59Z", short)) == 0
+	every at in ["2027-10-31T00:10:00Z", "2027-10-31T00:30:00Z", "2027-10-31T01:00:00Z", "2027-10-31T01:19:59Z"] {
+		until(asking(at, short)) == "2027-10-31T01:20:00Z"
+	}
+	denials(asking("2027-10-31T01:20:00Z", short)) == 0
+}
+
+test_windows_beside_the_time_that_comes_twice_are_as_ever if {
+	until(asking("2027-10-30T22:30:00Z", [{"from": "Sat 22:00", "to": "Sun 02:00"}])) == "2027-10-31T00:00:00Z"
+	denials(asking("2027-10-31T00:00:00Z", [{"from": "Sat 22:00", "to": "Sun 02:00"}])) == 0
+	denials(asking("2027-10-31T01:00:00Z", [{"from": "Sat 22:00", "to": "Sun 02:00"}])) == 0
+	until(asking("2027-10-31T00:30:00Z", [{"from": "Sat 22:00", "to": "Sun 03:00"}])) == "2027-10-31T02:00:00Z"
+	denials(asking("2027-10-31T01:59:00Z", [{"from": "Sun 03:00", "to": "Sun 04:00"}])) == 0
+	until(asking("2027-10-31T02:00:00Z", [{"from": "Sun 03:00", "to": "Sun 04:00"}])) == "2027-10-31T03:00:00Z"
 }
 
 test_exceptions if {
@@ -184,6 +241,11 @@ test_what_cannot_be_read_holds if {
 	mistaken(["nights"]) == {"parameters.windows[0]: wanted an object, found nights"}
 	mistaken([object.union(nights, {"day": ["Mon"]})]) == {"parameters.windows[0]: wanted name, reason, zone, days, from or to, found day"}
 	mistaken([object.union(nights, {"days": ["Monday"]})]) == {"parameters.windows[0].days: wanted Mon, Tue, Wed, Thu, Fri, Sat or Sun, found Monday"}
+	mistaken([{"from": "00:00", "to": "24:00", "days": []}]) == {"parameters.windows[0].days: wanted a list of days, or no days at all for every day, found []"}
+	mistaken([{"from": "00:00", "to": "24:00", "days": "Sun"}]) == {"parameters.windows[0].days: wanted a list of days, or no days at all for every day, found Sun"}
+	mistaken([{"from": "00:00", "to": "24:00", "days": {"Sun": "Sun"}}]) == {`parameters.windows[0].days: wanted a list of days, or no days at all for every day, found {"Sun": "Sun"}`}
+	mistaken([{"from": "00:00", "to": "24:00", "days": null}]) == {"parameters.windows[0].days: wanted a list of days, or no days at all for every day, found null"}
+	mistaken([{"from": "00:00", "to": "24:00", "days": false}]) == {"parameters.windows[0].days: wanted a list of days, or no days at all for every day, found false"}
 	mistaken([object.union(weekend, {"days": ["Mon"]})]) == {"parameters.windows[0].days: wanted days only beside from and to like 18:00, found from Fri 16:00"}
 	mistaken([{"from": "2026-12-20T00:00:00Z", "to": "2026-12-19T00:00:00Z"}]) == {"parameters.windows[0]: wanted to after from, found from 2026-12-20T00:00:00Z to 2026-12-19T00:00:00Z"}
 }

@@ -94,8 +94,8 @@ func (nobody) Allowed(context.Context, authenticationv1.UserInfo, authorizationv
 
 // asked are the shipped policies in Rego that a good Deployment passes as they come.
 var asked = []string{
-	"image-tags", "probes", "resources", "privileged", "host-access", "run-as-non-root", "seccomp", "capabilities", "read-only-root",
-	"volume-types", "plain-secrets", "pod-security-baseline", "pod-security-restricted", "job-limits", "image-pull-policy",
+	"image-tags", "probes", "resources", "plain-secrets", "privileged", "host-access", "run-as-non-root", "seccomp", "capabilities",
+	"read-only-root", "volume-types", "pod-security-baseline", "pod-security-restricted", "job-limits", "image-pull-policy",
 }
 
 // deployPolicies are so many about Deployments, the shipped ones over and over.

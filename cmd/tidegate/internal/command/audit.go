@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tidegate.io/tidegate/cmd/internal/version"
@@ -76,6 +78,9 @@ func (o *auditFlags) run(ctx context.Context) error {
 	if o.flags.Namespace != nil {
 		namespace = *o.flags.Namespace
 	}
+	if err := o.exists(ctx, api, namespace); err != nil {
+		return err
+	}
 	var found []audit.Finding
 	if o.live {
 		found, err = o.look(ctx, api, namespace)
@@ -99,6 +104,22 @@ func (o *auditFlags) run(ctx context.Context) error {
 
 func hasResult(list []audit.Finding, r audit.Result) bool {
 	return slices.ContainsFunc(list, func(f audit.Finding) bool { return f.Result == r })
+}
+
+// exists wants a namespace that was named to be there: nothing is found in one that is
+// misspelt. Who may not read it is not told that.
+func (o *auditFlags) exists(ctx context.Context, api client.Client, namespace string) error {
+	if namespace == "" {
+		return nil
+	}
+	err := api.Get(ctx, client.ObjectKey{Name: namespace}, &corev1.Namespace{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return fmt.Errorf("wanted namespace %q, found none of that name; do: kubectl get namespaces", namespace)
+	case err != nil:
+		o.say("Note: whether there is a namespace %s is not known: %v", namespace, err)
+	}
+	return nil
 }
 
 // read takes the findings from the reports.

@@ -40,6 +40,9 @@ func withReports(t *testing.T, reports ...map[string]any) *world {
 	}
 	api := audit.APIs()[0]
 	b := fake.NewClientBuilder().WithScheme(s).WithRESTMapper(serving(api.GroupVersion(), api.Kind))
+	for _, name := range []string{"shop", "lab"} {
+		b = b.WithObjects(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+	}
 	for _, r := range reports {
 		b = b.WithObjects(&unstructured.Unstructured{Object: r})
 	}
@@ -76,6 +79,8 @@ func TestAuditReadsTheReports(t *testing.T) {
 		"what could not be judged":        {audited(audit.Errored), nil, 2, []string{"1 could not be judged"}, ""},
 		"another namespace":               {audited(audit.Fail), []string{"-n", "lab"}, 0, []string{"0 findings"}, ""},
 		"the same namespace":              {audited(audit.Fail), []string{"-n", "shop"}, 1, []string{"1 findings"}, ""},
+		"a namespace that is misspelt":    {audited(audit.Fail), []string{"-n", "shpo"}, 2, nil, "wanted namespace \"shpo\", found none"},
+		"one that is, looked at now":      {audited(audit.Fail), []string{"-n", "shpo", "--now"}, 2, nil, "wanted namespace \"shpo\", found none"},
 		"no audit ran, which is not well": {nil, nil, 2, nil, "wanted the report tidegate-summary"},
 		"an unknown form":                 {audited(), []string{"-o", "xml"}, 2, nil, "wanted one of table, json"},
 		"what the reports cannot say":     {audited(), []string{"--ungoverned"}, 2, nil, "wanted --ungoverned with --now"},

@@ -14,6 +14,7 @@ import (
 	kjson "sigs.k8s.io/json"
 
 	"tidegate.io/tidegate/cmd/tidegate/internal/check"
+	"tidegate.io/tidegate/cmd/tidegate/internal/findings"
 	"tidegate.io/tidegate/policies/eval"
 	"tidegate.io/tidegate/policies/library"
 	"tidegate.io/tidegate/schemas/v1alpha1"
@@ -265,7 +266,7 @@ func (v policyVerdict) text(q eval.Question, explain bool) string {
 		list []eval.Violation
 	}{{"denial", v.Denials}, {"warning", v.Warnings}, {"dryrun", v.Dryrun}} {
 		for _, found := range part.list {
-			fmt.Fprintf(&b, "  %s: %s\n", part.word, found)
+			fmt.Fprintf(&b, "  %s: %s\n", part.word, findings.Visible(found.String()))
 		}
 	}
 	if explain {

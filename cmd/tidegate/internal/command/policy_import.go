@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -32,11 +33,11 @@ tidegate policy import template.yaml constraints.yaml > policies.yaml`),
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error { return c.importPolicies(args) },
+		RunE: func(cmd *cobra.Command, args []string) error { return c.importPolicies(cmd.Context(), args) },
 	}
 }
 
-func (c *cli) importPolicies(files []string) error {
+func (c *cli) importPolicies(ctx context.Context, files []string) error {
 	templates := map[string]*gatekeeper.Template{}
 	var constraints []*unstructured.Unstructured
 	failed := 0
@@ -52,7 +53,7 @@ func (c *cli) importPolicies(files []string) error {
 		for _, u := range objects {
 			switch {
 			case gatekeeper.IsTemplate(u):
-				t, err := gatekeeper.CompileTemplate(u)
+				t, err := gatekeeper.Compiler{PreferRego: true}.Compile(ctx, u)
 				if err != nil {
 					wrong(err)
 					continue

@@ -25,7 +25,7 @@ import (
 )
 
 func (c *cli) policyServe() *cobra.Command {
-	var listen, ca string
+	var listen, ca, engine string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the webhook for constraints here, for policy verify --server",
@@ -37,14 +37,19 @@ Rego to run.`,
 tidegate policy serve --ca ca.crt &
 tidegate policy verify policies/... --server https://127.0.0.1:9443 --ca ca.crt`),
 		Args: none,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.servePolicies(cmd.Context(), listen, ca) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.servePolicies(cmd.Context(), listen, ca, engine) },
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:9443", "Address of loopback to listen on; port 0 takes a free one")
 	cmd.Flags().StringVar(&ca, "ca", "", "File that the server's certificate is written to, for clients (required)")
+	engineFlag(cmd, &engine)
 	return cmd
 }
 
-func (c *cli) servePolicies(ctx context.Context, listen, ca string) error {
+func (c *cli) servePolicies(ctx context.Context, listen, ca, engine string) error {
+	compiler, err := gatekeeperapi.Preferring(engine)
+	if err != nil {
+		return exit(ExitRenderFailed, "--engine: %w", err)
+	}
 	host, _, err := net.SplitHostPort(listen)
 	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
 		return exit(ExitRenderFailed, "wanted an address of loopback with a port, such as 127.0.0.1:9443, found %q", listen)
@@ -59,7 +64,7 @@ func (c *cli) servePolicies(ctx context.Context, listen, ca string) error {
 	if err := os.WriteFile(ca, public, 0o600); err != nil {
 		return exit(ExitRenderFailed, "writing the certificate: %w", err)
 	}
-	cases, err := gatekeeper.NewCases(clock.RealClock{})
+	cases, err := gatekeeper.NewCases(clock.RealClock{}, compiler)
 	if err != nil {
 		return exit(ExitRenderFailed, "%w", err)
 	}

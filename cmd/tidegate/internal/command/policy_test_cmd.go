@@ -37,7 +37,8 @@ rules named test_* are run, as opa test does, with what policies may call and no
 Every DeployPolicy is compiled with its own tests, in Rego and as cases, which CUE has too,
 and asked about what lies beside it in samples/allowed and samples/denied, with the parameters
 of samples/parameters.yaml. Without --lib, a folder lib beside DIR is what policies import.
-The coverage is that of the Rego files.
+A file data.json or data.yaml is the document data, at the path of its folder. The coverage is
+that of the Rego files.
 
 Exit codes: 0 all pass; 1 some do not, or less is covered than --coverage wants; 2 it could
 not run.`,
@@ -132,16 +133,13 @@ func (o *policyTestFlags) rego(ctx context.Context, dir string, r *policyTestRep
 	for name := range files {
 		own[name] = true
 	}
-	libs := o.libs
-	if lib := beside(dir); lib != "" && len(libs) == 0 {
-		libs = []string{lib}
-	}
+	libs := o.libraries(dir)
 	for _, lib := range libs {
 		before := len(files)
 		if err := regoFiles(lib, files); err != nil {
 			return err
 		}
-		if len(files) == before {
+		if len(files) == before && len(o.libs) > 0 {
 			return fmt.Errorf("wanted Rego files in --lib %s, found none that are not in %s", lib, dir)
 		}
 	}
@@ -149,7 +147,11 @@ func (o *policyTestFlags) rego(ctx context.Context, dir string, r *policyTestRep
 	if o.v0 {
 		version = v1alpha1.RegoV0
 	}
-	results, covered, err := unit.Run(ctx, files, version)
+	data, err := dataFiles(dir)
+	if err != nil {
+		return err
+	}
+	results, covered, err := unit.Run(ctx, files, data, version)
 	if err != nil || len(results) == 0 {
 		return err
 	}
@@ -209,8 +211,13 @@ func (o *policyTestFlags) deployPolicies(ctx context.Context, dir string, r *pol
 	}
 	for _, m := range files.Manifests {
 		if half(m) {
-			o.say("Note: %s has no source of its own, which lies beside it, and was passed over.", m.File)
-			continue
+			if wholeBeside(m, files.Manifests) {
+				continue
+			}
+			if err := o.assemble(m, dir); err != nil {
+				o.say("Note: %s has no source of its own and was passed over: %v", m.File, err)
+				continue
+			}
 		}
 		list, err := check.Policies(check.Files{Manifests: []check.Manifest{m}})
 		result := policyTestResult{Policy: m.Object.GetName(), File: m.File}

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
 	"tidegate.io/tidegate/cmd/tidegate/internal/check"
@@ -68,12 +67,7 @@ func sampled(ctx context.Context, p *eval.Policy, moment v1alpha1.PolicyMoment, 
 	if err != nil {
 		return err.Error()
 	}
-	c := v1alpha1.PolicyCase{Object: &runtime.RawExtension{Raw: raw}}
-	var fields map[string]any
-	if err := yaml.Unmarshal(raw, &fields); err == nil && (fields["apiVersion"] == nil || fields["kind"] == nil) {
-		c = v1alpha1.PolicyCase{Input: &runtime.RawExtension{Raw: raw}}
-	}
-	in, err := eval.CaseInput(moment, &c)
+	in, err := eval.SampleInput(moment, raw)
 	if err != nil {
 		return err.Error()
 	}

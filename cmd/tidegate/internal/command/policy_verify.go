@@ -10,11 +10,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"tidegate.io/tidegate/cmd/tidegate/internal/suite"
+	"tidegate.io/tidegate/policies/eval/gatekeeper"
 )
 
 type verifyFlags struct {
 	*cli
-	server, ca, output string
+	server, ca, engine, output string
 }
 
 func (c *cli) policyVerify() *cobra.Command {
@@ -47,13 +48,22 @@ tidegate policy verify policies/... --server https://127.0.0.1:9443/gatekeeper -
 	flags := cmd.Flags()
 	flags.StringVar(&o.server, "server", "", "URL of a webhook that every case is sent through")
 	flags.StringVar(&o.ca, "ca", "", "File with the certificates that the webhook's is checked with")
+	engineFlag(cmd, &o.engine)
 	outputFlag(cmd, &o.output)
 	return cmd
+}
+
+func engineFlag(cmd *cobra.Command, engine *string) {
+	cmd.Flags().StringVar(engine, "engine", gatekeeper.PreferCEL, "cel or rego: which code of a template is run where it has both; Gatekeeper takes CEL")
 }
 
 func (o *verifyFlags) run(ctx context.Context, paths []string) error {
 	if err := checkOutput(o.output); err != nil {
 		return exit(ExitRenderFailed, "%w", err)
+	}
+	compiler, err := gatekeeper.Preferring(o.engine)
+	if err != nil {
+		return exit(ExitRenderFailed, "--engine: %w", err)
 	}
 	var suites []suite.Suite
 	for _, path := range paths {
@@ -80,6 +90,7 @@ func (o *verifyFlags) run(ctx context.Context, paths []string) error {
 	}
 	failed := 0
 	for i := range suites {
+		suites[i].Compiler = compiler
 		err := suites[i].Run(ctx, judge, func(r suite.Result) {
 			if !r.Pass {
 				failed++

@@ -89,7 +89,7 @@ func (o *releaseCreateOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	values, err := o.given(in)
+	values, err := o.given(template, in)
 	if err != nil {
 		return o.refuse(err)
 	}
@@ -230,8 +230,8 @@ func (o *releaseCreateOptions) prompt(text string) { _, _ = fmt.Fprint(o.Err, te
 
 // given are the values of --filename and --set. The error is a ValuesError where the file
 // cannot be read as values.
-func (o *releaseCreateOptions) given(in offline.Input) (map[string]any, error) {
-	if err := in.Readable(); err != nil {
+func (o *releaseCreateOptions) given(template *render.Template, in offline.Input) (map[string]any, error) {
+	if err := in.Readable(template); err != nil {
 		return nil, err
 	}
 	values := map[string]any{}

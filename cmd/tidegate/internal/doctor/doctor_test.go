@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"math/big"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -123,6 +124,22 @@ func well(t *testing.T) *sick {
 	return s
 }
 
+// chartConditions are those of the chart, as a YAML reader folds them.
+func chartConditions() []admissionregistrationv1.MatchCondition {
+	text, err := os.ReadFile("../../../../charts/tidegate/templates/webhook.yaml")
+	if err != nil {
+		panic(err)
+	}
+	_, list, _ := strings.Cut(string(text), "    matchConditions:\n")
+	list, _, _ = strings.Cut(list, "    rules:\n")
+	list = strings.ReplaceAll(list, `{{ include "tidegate.identity" . }}`, "system:serviceaccount:tidegate-system:tidegate-manager")
+	var out []admissionregistrationv1.MatchCondition
+	if err := yaml.Unmarshal([]byte(list), &out); err != nil {
+		panic(err)
+	}
+	return out
+}
+
 // own is the chart's webhook configuration.
 func own(ca []byte) *admissionregistrationv1.ValidatingWebhookConfiguration {
 	rule := func(ops []admissionregistrationv1.OperationType, resources ...string) admissionregistrationv1.RuleWithOperations {
@@ -134,9 +151,7 @@ func own(ca []byte) *admissionregistrationv1.ValidatingWebhookConfiguration {
 		NamespaceSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
 			{Key: corev1.LabelMetadataName, Operator: metav1.LabelSelectorOpNotIn, Values: []string{home}},
 		}},
-		MatchConditions: []admissionregistrationv1.MatchCondition{
-			{Name: "not-the-manager", Expression: `request.userInfo.username != "system:serviceaccount:tidegate-system:tidegate-manager"`},
-		},
+		MatchConditions: chartConditions(),
 	}
 	for op, resources := range ownRules {
 		h.Rules = append(h.Rules, rule([]admissionregistrationv1.OperationType{op}, resources...))
@@ -361,17 +376,41 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 		"who may impersonate anybody":          {func(s *sick) { s.may("", "eve", rule("", "users", "impersonate")) }, "rights", Warning, "act as the manager (impersonate): User eve", "take it from", ""},
 		"who may ask for the manager's token":  {func(s *sick) { s.may(home, "eve", rule("", "serviceaccounts/token", "create")) }, "rights", Warning, "get a token of the manager: User eve", "", ""},
 		"who may ask for a controller's token": {func(s *sick) { s.may("kube-system", "eve", rule("", "serviceaccounts/token", "create")) }, "rights", Warning, "get a token of a built-in controller", "", ""},
-		"who may read the webhook's key":       {func(s *sick) { s.may(home, "eve", rule("", "*", "get")) }, "rights", Warning, "read the Secrets", "", ""},
-		"who may loosen webhooks":              {func(s *sick) { s.may("", "eve", rule("*", "validatingwebhookconfigurations", "patch")) }, "rights", Warning, "write webhook configurations", "", ""},
-		"who may delete admission policies":    {func(s *sick) { s.may("", "eve", rule("admissionregistration.k8s.io", "*", "delete")) }, "rights", Warning, "which nothing in the API server guards", "", ""},
-		"who may reach a kubelet":              {func(s *sick) { s.may("", "eve", rule("", "*/proxy", "get")) }, "rights", Warning, "reach pods by the kubelet", "", ""},
-		"who may do everything":                {func(s *sick) { s.may("", "eve", rule("*", "*", "*")) }, "rights", Warning, "write Gates: User eve", "", ""},
-		"a policy that does not serve":         {func(s *sick) { pick[*v1alpha1.DeployPolicy](s, "probes").Status.Conditions = nil }, "policies", Failed, "DeployPolicy probes does not serve", "kubectl describe deploypolicy probes", ""},
-		"policies that may not be read":        {func(s *sick) { s.unreadable = &v1alpha1.DeployPolicyList{} }, "policies", Unknown, "could not be looked at", "", ""},
-		"a Prometheus that is away":            {func(s *sick) { s.reach = errors.New("refused") }, "metrics", Warning, "MetricSource prometheus does not answer", "ask from within", ""},
-		"clocks that differ":                   {func(s *sick) { s.clock = noon.Add(time.Minute) }, "clock", Warning, "1m0s apart", "set the clocks", ""},
-		"a pod that nothing made":              {func(s *sick) { s.pod().OwnerReferences = nil }, "pods", Failed, "made by nothing that is there", "delete it if nobody means it", ""},
-		"a static pod":                         {func(s *sick) { s.pod().Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "x"} }, "pods", Failed, "is a static pod", "staticPodPath", ""},
+		"who may act as a controller":          {func(s *sick) { s.may("kube-system", "eve", rule("", "serviceaccounts", "impersonate")) }, "rights", Warning, "act as a built-in controller", "", ""},
+		"who may act as one controller": {func(s *sick) {
+			s.may("", "eve", named(rule("", "users", "impersonate"), "system:serviceaccount:kube-system:replicaset-controller"))
+		}, "rights", Warning, "act as a built-in controller", "", ""},
+		"who may act as the scheduler":        {func(s *sick) { s.may("", "eve", named(rule("", "users", "impersonate"), "system:kube-scheduler")) }, "rights", Warning, "act as a built-in controller", "", ""},
+		"who may act as everything":           {func(s *sick) { s.may("", "eve", named(rule("", "groups", "impersonate"), "system:masters")) }, "rights", Warning, "act as group system:masters", "", ""},
+		"who may let certificates in":         {func(s *sick) { s.may("", "eve", rule("certificates.k8s.io", "signers", "approve")) }, "rights", Warning, "approve client certificates", "", ""},
+		"who may make roles of any right":     {func(s *sick) { s.may("", "eve", rule("rbac.authorization.k8s.io", "clusterroles", "escalate")) }, "rights", Warning, "give themselves any right", "", ""},
+		"who may bind any role":               {func(s *sick) { s.may("", "eve", rule("rbac.authorization.k8s.io", "*", "*")) }, "rights", Warning, "give themselves any right", "", ""},
+		"who may run pods beside the manager": {func(s *sick) { s.may(home, "eve", rule("", "pods", "create")) }, "rights", Warning, "run pods in Tidegate's namespace", "", ""},
+		"who may get into the manager":        {func(s *sick) { s.may("", "eve", rule("", "pods/exec", "create")) }, "rights", Warning, "get into pods of Tidegate's namespace", "", ""},
+		"who may take kinds away":             {func(s *sick) { s.may("", "eve", rule("apiextensions.k8s.io", "customresourcedefinitions", "delete")) }, "rights", Warning, "take away or convert kinds", "", ""},
+		"who may write policies":              {func(s *sick) { s.may("", "eve", rule("tidegate.io", "deploypolicies", "update")) }, "rights", Warning, "write DeployPolicies", "", ""},
+		"who may change what others write": {func(s *sick) {
+			s.guarded(guardCluster)
+			s.may("", "eve", rule("*", "mutatingwebhookconfigurations", "create"))
+		}, "rights", Warning, "that change what others write", "", ""},
+		"who may act as the manager and claim its token, whatever guards": {
+			func(s *sick) {
+				s.guarded(guardIdentity)
+				s.may("", "eve", rbacv1.PolicyRule{APIGroups: []string{"", "authentication.k8s.io"}, Resources: []string{"users", "userextras/authentication.kubernetes.io/credential-id"}, Verbs: []string{"impersonate"}})
+			},
+			"rights", Warning, "act as the manager (impersonate): User eve", "", "",
+		},
+		"who may read the webhook's key":    {func(s *sick) { s.may(home, "eve", rule("", "*", "get")) }, "rights", Warning, "read the Secrets", "", ""},
+		"who may loosen webhooks":           {func(s *sick) { s.may("", "eve", rule("*", "validatingwebhookconfigurations", "patch")) }, "rights", Warning, "write webhook configurations", "", ""},
+		"who may delete admission policies": {func(s *sick) { s.may("", "eve", rule("admissionregistration.k8s.io", "*", "delete")) }, "rights", Warning, "which nothing in the API server guards", "", ""},
+		"who may reach a kubelet":           {func(s *sick) { s.may("", "eve", rule("", "*/proxy", "get")) }, "rights", Warning, "reach pods by the kubelet", "", ""},
+		"who may do everything":             {func(s *sick) { s.may("", "eve", rule("*", "*", "*")) }, "rights", Warning, "write Gates: User eve", "", ""},
+		"a policy that does not serve":      {func(s *sick) { pick[*v1alpha1.DeployPolicy](s, "probes").Status.Conditions = nil }, "policies", Failed, "DeployPolicy probes does not serve", "kubectl describe deploypolicy probes", ""},
+		"policies that may not be read":     {func(s *sick) { s.unreadable = &v1alpha1.DeployPolicyList{} }, "policies", Unknown, "could not be looked at", "", ""},
+		"a Prometheus that is away":         {func(s *sick) { s.reach = errors.New("refused") }, "metrics", Warning, "MetricSource prometheus does not answer", "ask from within", ""},
+		"clocks that differ":                {func(s *sick) { s.clock = noon.Add(time.Minute) }, "clock", Warning, "1m0s apart", "set the clocks", ""},
+		"a pod that nothing made":           {func(s *sick) { s.pod().OwnerReferences = nil }, "pods", Failed, "made by nothing that is there", "delete it if nobody means it", ""},
+		"a static pod":                      {func(s *sick) { s.pod().Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "x"} }, "pods", Failed, "is a static pod", "staticPodPath", ""},
 		"a container that was put in": {func(s *sick) {
 			c := &s.pod().Spec.Containers
 			*c = append(*c, corev1.Container{Name: "proxy", Image: "mesh"})
@@ -413,20 +452,23 @@ func rule(group, resource, verb string) rbacv1.PolicyRule {
 	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: []string{verb}}
 }
 
-func TestClusterPartsAreNotSuspected(t *testing.T) {
+func TestAReplicationControllerMakesPods(t *testing.T) {
 	s := well(t)
-	for _, user := range []string{"system:kube-controller-manager", "system:kube-scheduler", "system:serviceaccount:tidegate-system:tidegate-manager"} {
-		s.may("", user, rule("*", "*", "*"))
-		role := s.objects[len(s.objects)-2:]
-		for _, o := range role {
-			o.SetName("of-" + strings.ReplaceAll(user, ":", "-"))
-		}
-		role[1].(*rbacv1.ClusterRoleBinding).RoleRef.Name = role[0].GetName()
-	}
+	spec := s.pod().Spec
+	s.pod().OwnerReferences = []metav1.OwnerReference{{Kind: "ReplicationController", Name: "cart", UID: "rc", Controller: new(true)}}
+	s.objects = append(s.objects, &corev1.ReplicationController{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "cart", UID: "rc"}, Spec: corev1.ReplicationControllerSpec{Template: &corev1.PodTemplateSpec{Spec: spec}},
+	})
 	for _, f := range s.look() {
 		if f.Level != OK {
 			t.Errorf("%s: %s", f.Check, f.Message)
 		}
+	}
+	s.pod().Spec.HostNetwork = true
+	if !slices.ContainsFunc(s.look(), func(f Finding) bool {
+		return f.Check == "pods" && strings.Contains(f.Message, "ReplicationController cart")
+	}) {
+		t.Error("wanted a pod that is not as its ReplicationController says to be found")
 	}
 }
 

@@ -70,7 +70,7 @@ func controllers(ctx context.Context, c Cluster) ([]Finding, error) {
 	if shared {
 		return []Finding{failed("start kube-controller-manager with --use-service-account-credentials", gates.SharedMessage)}, nil
 	}
-	return []Finding{ok("the built-in controllers have identities of their own")}, nil
+	return []Finding{ok("the built-in controllers have ServiceAccounts, as kube-controller-manager makes them with --use-service-account-credentials; that it still runs with that, only its command line says")}, nil
 }
 
 func lease(ctx context.Context, c Cluster) ([]Finding, error) {

@@ -23,9 +23,10 @@ func podsOf(ctx context.Context, c Cluster, namespace string) (int, []Finding, e
 		statefulSets appsv1.StatefulSetList
 		daemonSets   appsv1.DaemonSetList
 		jobs         batchv1.JobList
+		controllers  corev1.ReplicationControllerList
 	)
 	var errs []error
-	for _, l := range []client.ObjectList{&list, &replicaSets, &statefulSets, &daemonSets, &jobs} {
+	for _, l := range []client.ObjectList{&list, &replicaSets, &statefulSets, &daemonSets, &jobs, &controllers} {
 		errs = append(errs, c.Client.List(ctx, l, client.InNamespace(namespace)))
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -35,7 +36,7 @@ func podsOf(ctx context.Context, c Cluster, namespace string) (int, []Finding, e
 	for i := range replicaSets.Items {
 		made[replicaSets.Items[i].UID] = &replicaSets.Items[i].Spec.Template.Spec
 	}
-	// These two change their template while pods of the one before still run; names of
+	// These change their template while pods of the one before still run; names of
 	// containers are compared all the same, and images are not.
 	rolling := map[types.UID]bool{}
 	for i := range statefulSets.Items {
@@ -43,6 +44,11 @@ func podsOf(ctx context.Context, c Cluster, namespace string) (int, []Finding, e
 	}
 	for i := range daemonSets.Items {
 		made[daemonSets.Items[i].UID], rolling[daemonSets.Items[i].UID] = &daemonSets.Items[i].Spec.Template.Spec, true
+	}
+	for i := range controllers.Items {
+		if template := controllers.Items[i].Spec.Template; template != nil {
+			made[controllers.Items[i].UID], rolling[controllers.Items[i].UID] = &template.Spec, true
+		}
 	}
 	for i := range jobs.Items {
 		made[jobs.Items[i].UID] = &jobs.Items[i].Spec.Template.Spec

@@ -4,78 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"tidegate.io/tidegate/webhook/govern"
 )
-
-// power is a right that goes around the gate, or takes it away.
-type power struct {
-	// what completes "may ...".
-	what      string
-	groups    []string
-	resources []string
-	verbs     []string
-	// names are what the right must be for; nil: for whatever.
-	names func(c Cluster) []string
-	// home is the namespace in which a Role counts as well; nil: none does.
-	home func(c Cluster) string
-}
-
-func managers(c Cluster) string { return c.Namespace }
-
-func system(Cluster) string { return metav1.NamespaceSystem }
-
-var powers = []power{
-	{
-		what: "act as the manager (impersonate)", groups: []string{""}, resources: []string{"serviceaccounts", "users"}, verbs: []string{"impersonate"},
-		names: func(c Cluster) []string { return []string{managerAccount, c.identity()} }, home: managers,
-	},
-	{
-		what: "get a token of the manager", groups: []string{""}, resources: []string{"serviceaccounts/token"}, verbs: []string{"create"},
-		names: func(Cluster) []string { return []string{managerAccount} }, home: managers,
-	},
-	{
-		what: "get a token of a built-in controller, which the gate lets write", groups: []string{""}, resources: []string{"serviceaccounts/token"}, verbs: []string{"create"},
-		names: func(Cluster) []string { return govern.Accounts() }, home: system,
-	},
-	{what: "read the Secrets of Tidegate's namespace", groups: []string{""}, resources: []string{"secrets"}, verbs: []string{"get", "list", "watch"}, home: managers},
-	{
-		what: "write webhook configurations", groups: []string{"admissionregistration.k8s.io"}, resources: []string{"validatingwebhookconfigurations", "mutatingwebhookconfigurations"},
-		verbs: []string{"create", "update", "patch", "delete", "deletecollection"},
-	},
-	{
-		what: "write admission policies, which nothing in the API server guards", groups: []string{"admissionregistration.k8s.io"},
-		resources: []string{"validatingadmissionpolicies", "validatingadmissionpolicybindings", "mutatingadmissionpolicies", "mutatingadmissionpolicybindings"},
-		verbs:     []string{"create", "update", "patch", "delete", "deletecollection"},
-	},
-	{what: "reach pods by the kubelet (nodes/proxy)", groups: []string{""}, resources: []string{"nodes/proxy"}, verbs: []string{"get", "create"}},
-	{what: "write Gates", groups: []string{"tidegate.io"}, resources: []string{"gates"}, verbs: []string{"update", "patch", "delete", "deletecollection"}},
-}
-
-// grants says whether a rule gives a power.
-func grants(r *rbacv1.PolicyRule, p power, c Cluster) bool {
-	if !overlap(r.APIGroups, p.groups) || !overlap(r.Verbs, p.verbs) || !overlap(r.Resources, p.resources) {
-		return false
-	}
-	if len(r.ResourceNames) == 0 {
-		return true
-	}
-	return p.names != nil && overlap(r.ResourceNames, p.names(c))
-}
-
-func overlap(have, want []string) bool {
-	return slices.ContainsFunc(have, func(h string) bool {
-		return h == "*" || slices.Contains(want, h) || slices.ContainsFunc(want, func(w string) bool {
-			_, sub, ok := strings.Cut(w, "/")
-			return ok && h == "*/"+sub
-		})
-	})
-}
 
 // harmless are who has every right anyhow, and the cluster's own parts.
 func harmless(s rbacv1.Subject, c Cluster) bool {
@@ -88,8 +23,15 @@ func harmless(s rbacv1.Subject, c Cluster) bool {
 	return s.Name == "system:apiserver" || s.Name == "system:kube-controller-manager" || s.Name == "system:kube-scheduler" || s.Name == c.identity()
 }
 
-// clusterAccounts are built-in controllers whose work takes such rights.
-var clusterAccounts = []string{"generic-garbage-collector", "namespace-controller", "resourcequota-controller", "persistent-volume-binder", "expand-controller", "horizontal-pod-autoscaler", "clusterrole-aggregation-controller"}
+// clusterAccounts are the built-in controllers of Kubernetes 1.37 whose work takes such rights.
+var clusterAccounts = []string{
+	"clusterrole-aggregation-controller", "daemon-set-controller", "expand-controller", "generic-garbage-collector", "horizontal-pod-autoscaler", "job-controller",
+	"namespace-controller", "persistent-volume-binder", "replicaset-controller", "replication-controller", "resourcequota-controller", "statefulset-controller",
+	"storage-version-migrator-controller",
+}
+
+// holder is who has a power, and the role by which.
+type holder struct{ subject, role string }
 
 // rights lists who could take the gate away. It warns and does not fail: somebody must be
 // able to, and who that is may be meant.
@@ -105,6 +47,10 @@ func rights(ctx context.Context, c Cluster) ([]Finding, error) {
 	); err != nil {
 		return nil, err
 	}
+	standing, err := guardsStanding(ctx, c)
+	if err != nil {
+		return nil, err
+	}
 	rules := map[string][]rbacv1.PolicyRule{}
 	for i := range clusterRoles.Items {
 		rules["/"+clusterRoles.Items[i].Name] = clusterRoles.Items[i].Rules
@@ -112,46 +58,99 @@ func rights(ctx context.Context, c Cluster) ([]Finding, error) {
 	for i := range roles.Items {
 		rules[roles.Items[i].Namespace+"/"+roles.Items[i].Name] = roles.Items[i].Rules
 	}
-	who := make([][]string, len(powers))
-	add := func(namespace string, ref rbacv1.RoleRef, subjects []rbacv1.Subject) {
+	l := look{c: c, who: make([][]holder, len(powers)), claimants: map[string]bool{}}
+	for i := range clusterBindings.Items {
+		ref := clusterBindings.Items[i].RoleRef
+		l.add("", "/"+ref.Name, rules["/"+ref.Name], clusterBindings.Items[i].Subjects)
+	}
+	for i := range bindings.Items {
+		namespace, ref := bindings.Items[i].Namespace, bindings.Items[i].RoleRef
 		key := "/" + ref.Name
 		if ref.Kind == "Role" {
 			key = namespace + key
 		}
-		for i, p := range powers {
-			if namespace != "" && (p.home == nil || namespace != p.home(c)) {
-				continue
-			}
-			if !slices.ContainsFunc(rules[key], func(r rbacv1.PolicyRule) bool { return grants(&r, p, c) }) {
-				continue
-			}
-			for _, s := range subjects {
-				if !harmless(s, c) {
-					who[i] = append(who[i], subject(s)+" by "+strings.TrimPrefix(key, "/"))
-				}
-			}
+		l.add(namespace, key, rules[key], bindings.Items[i].Subjects)
+	}
+	return l.tell(standing), nil
+}
+
+// guardsStanding are the guards that refuse, by name; whether they are what the chart says is
+// another check.
+func guardsStanding(ctx context.Context, c Cluster) (map[string]bool, error) {
+	var (
+		policies admissionregistrationv1.ValidatingAdmissionPolicyList
+		bindings admissionregistrationv1.ValidatingAdmissionPolicyBindingList
+	)
+	if err := errors.Join(c.Client.List(ctx, &policies), c.Client.List(ctx, &bindings)); err != nil {
+		return nil, err
+	}
+	there := map[string]bool{}
+	for i := range policies.Items {
+		there[policies.Items[i].Name] = true
+	}
+	out := map[string]bool{}
+	for i := range bindings.Items {
+		b := &bindings.Items[i].Spec
+		if there[b.PolicyName] && slices.Contains(b.ValidationActions, admissionregistrationv1.Deny) {
+			out[b.PolicyName] = true
 		}
 	}
-	for i := range clusterBindings.Items {
-		add("", clusterBindings.Items[i].RoleRef, clusterBindings.Items[i].Subjects)
+	return out, nil
+}
+
+// look is what was found about rights so far.
+type look struct {
+	c Cluster
+	// who has each of the powers.
+	who [][]holder
+	// claimants may claim extra fields where they act as others.
+	claimants map[string]bool
+}
+
+// add looks at one binding; namespace is empty for one in the whole cluster.
+func (l *look) add(namespace, role string, rules []rbacv1.PolicyRule, subjects []rbacv1.Subject) {
+	subjects = slices.DeleteFunc(slices.Clone(subjects), func(s rbacv1.Subject) bool { return harmless(s, l.c) })
+	for i, p := range powers {
+		if namespace != "" && (p.home == nil || namespace != p.home(l.c)) {
+			continue
+		}
+		if !slices.ContainsFunc(rules, func(r rbacv1.PolicyRule) bool { return grants(&r, p, l.c) }) {
+			continue
+		}
+		for _, s := range subjects {
+			l.who[i] = append(l.who[i], holder{subject(s), strings.TrimPrefix(role, "/")})
+		}
 	}
-	for i := range bindings.Items {
-		add(bindings.Items[i].Namespace, bindings.Items[i].RoleRef, bindings.Items[i].Subjects)
+	if namespace == "" && slices.ContainsFunc(rules, func(r rbacv1.PolicyRule) bool { return claims(&r) }) {
+		for _, s := range subjects {
+			l.claimants[subject(s)] = true
+		}
 	}
-	return tell(who), nil
 }
 
 // tell words who has which power.
-func tell(who [][]string) []Finding {
+func (l *look) tell(standing map[string]bool) []Finding {
 	var out []Finding
+	guarded := map[string][]string{}
 	for i, p := range powers {
-		slices.Sort(who[i])
-		if list := slices.Compact(who[i]); len(list) > 0 {
+		var list []string
+		for _, h := range l.who[i] {
+			if standing[p.guard] && (!p.claim || !l.claimants[h.subject]) {
+				guarded[p.guard] = append(guarded[p.guard], p.what)
+				continue
+			}
+			list = append(list, h.subject+" by "+h.role)
+		}
+		slices.Sort(list)
+		if list = slices.Compact(list); len(list) > 0 {
 			out = append(out, warning("take it from those who do not need it", "these may %s: %s", p.what, some(list)))
 		}
 	}
 	if len(out) == 0 {
-		out = append(out, ok("nobody but system:masters could take the gate away"))
+		out = append(out, ok("of %d rights that go around the gate or take it away, RBAC gives nobody but system:masters and the cluster's own parts one that no guard refuses; what certificates and other authorizers give is not looked at", len(powers)))
+	}
+	for _, guard := range slices.Sorted(maps.Keys(guarded)) {
+		out = append(out, ok("%s refuses this to all but those whom the chart lists, though RBAC gives it to others: %s", guard, strings.Join(slices.Compact(guarded[guard]), "; ")))
 	}
 	return out
 }

@@ -99,7 +99,24 @@ func loose(h *admissionregistrationv1.ValidatingWebhook, ca []byte) []string {
 var ownRules = map[admissionregistrationv1.OperationType][]string{
 	admissionregistrationv1.Create: {"releases", "deploypolicies", "metricsources", "gates", "releasetemplates", "templaterevisions", "rollouts", "rolloutcommands", "templatecommands", "breakglasses", "breakglasscommands"},
 	admissionregistrationv1.Update: {"releases", "deploypolicies", "metricsources", "gates", "releasetemplates", "templaterevisions", "rollouts", "rolloutcommands", "templatecommands", "breakglasses", "breakglasscommands", "rollouts/status", "gates/status", "breakglasses/status"},
-	admissionregistrationv1.Delete: {"gates", "releasetemplates", "templaterevisions", "rollouts", "rolloutcommands", "templatecommands", "breakglasses", "breakglasscommands"},
+	admissionregistrationv1.Delete: {"releases", "gates", "releasetemplates", "templaterevisions", "rollouts", "rolloutcommands", "templatecommands", "breakglasses", "breakglasscommands"},
+}
+
+// unasked is what the chart's own webhook may leave out, by the names of its conditions: what
+// the manager writes, what goes with its namespace or its owner, and the deletion of a
+// Release that takes along what was made for it.
+func (c Cluster) unasked() map[string]string {
+	const gc, namespaces = "system:serviceaccount:kube-system:generic-garbage-collector", "system:serviceaccount:kube-system:namespace-controller"
+	return map[string]string{
+		"not-the-manager": fmt.Sprintf("request.userInfo.username != %q", c.identity()),
+		"not-who-cleans-up": fmt.Sprintf(`!(has(request.namespace) && request.namespace != "" && !has(request.subResource) && `+
+			`(request.operation == "DELETE" && request.resource.resource != "releases" && request.userInfo.username in [%q, %q] || `+
+			`request.operation == "UPDATE" && request.userInfo.username == %q && object.?spec == oldObject.?spec))`, gc, namespaces, gc),
+		"not-a-plain-deletion": `request.operation != "DELETE" || request.resource.resource != "releases" || ` +
+			`(request.?options.?orphanDependents.hasValue() ? request.options.orphanDependents : ` +
+			`request.?options.?propagationPolicy.hasValue() ? request.options.propagationPolicy == "Orphan" : ` +
+			`"orphan" in oldObject.metadata.?finalizers.orValue([]))`,
+	}
 }
 
 // ownProblems compares the webhook over Tidegate's own kinds with what the chart has.
@@ -122,7 +139,7 @@ func (c Cluster) ownProblems(w *admissionregistrationv1.ValidatingWebhookConfigu
 		out = append(out, fmt.Sprintf("%s has another namespaceSelector than every namespace but %s", h.Name, c.Namespace))
 	}
 	for _, m := range h.MatchConditions {
-		if m.Name != "not-the-manager" || m.Expression != fmt.Sprintf("request.userInfo.username != %q", c.identity()) {
+		if m.Expression != c.unasked()[m.Name] {
 			out = append(out, fmt.Sprintf("%s leaves out what does not meet %q: %s", h.Name, m.Name, m.Expression))
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 )
 
 // Severity is what a finding leads to.
@@ -70,6 +71,25 @@ func (f Finding) Text() string {
 	}
 	return text
 }
+
+// Visible is a text for a terminal: what an object says is its author's, and must not move
+// the cursor or colour what follows. Newlines stay.
+func Visible(text string) string {
+	if !strings.ContainsFunc(text, hidden) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if hidden(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+func hidden(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
 
 // place is file:line:column, as far as it is known.
 func (f Finding) place() string {
@@ -188,14 +208,14 @@ func table(w io.Writer, r Report) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "VERDICT\tOBJECT\tWHERE")
 	for _, o := range r.Objects {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\n", verdict(o), o.Title(), Finding{File: o.File, Line: o.Line}.place())
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\n", verdict(o), Visible(strings.ReplaceAll(o.Title(), "\n", " ")), Finding{File: o.File, Line: o.Line}.place())
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	for _, o := range r.Objects {
 		for _, f := range o.Findings {
-			if _, err := fmt.Fprintf(w, "\n%s: %s: %s\n  %s\n", f.place(), f.Severity, f.Code, strings.ReplaceAll(f.Text(), "\n", "\n  ")); err != nil {
+			if _, err := fmt.Fprintf(w, "\n%s: %s: %s\n  %s\n", f.place(), f.Severity, Visible(f.Code), strings.ReplaceAll(Visible(f.Text()), "\n", "\n  ")); err != nil {
 				return err
 			}
 		}
@@ -238,8 +258,8 @@ func github(w io.Writer, r Report) error {
 			if f.Column > 0 {
 				properties += fmt.Sprintf(",col=%d", f.Column)
 			}
-			properties += ",title=" + commandProperty.Replace(f.Code+" "+o.Title())
-			if _, err := fmt.Fprintf(w, "::%s %s::%s\n", words[f.Severity], properties, commandText.Replace(f.Text())); err != nil {
+			properties += ",title=" + commandProperty.Replace(Visible(f.Code+" "+o.Title()))
+			if _, err := fmt.Fprintf(w, "::%s %s::%s\n", words[f.Severity], properties, commandText.Replace(Visible(f.Text()))); err != nil {
 				return err
 			}
 		}

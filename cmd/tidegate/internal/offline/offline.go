@@ -299,7 +299,7 @@ func Render(in Input) (*render.Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compiling the template: %w", err)
 	}
-	if err := in.Readable(); err != nil {
+	if err := in.Readable(t); err != nil {
 		return nil, fmt.Errorf("reading the values: %w", err)
 	}
 	result, err := t.Render(in.Values, in.Context)
@@ -426,10 +426,11 @@ func (in *Input) ReadValues(path string, stdin io.Reader) error {
 	return in.text.whole(path)
 }
 
-// Readable returns a *render.ValuesError where the file of values could not be read.
-func (in Input) Readable() error {
+// Readable returns a *render.ValuesError where the file of values, for template t, could not
+// be read.
+func (in Input) Readable(t *render.Template) error {
 	if in.text != nil && len(in.text.problems) > 0 {
-		return &render.ValuesError{Problems: in.text.problems}
+		return &render.ValuesError{Problems: in.text.public(t)}
 	}
 	return nil
 }

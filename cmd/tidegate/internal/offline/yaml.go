@@ -48,7 +48,14 @@ type text struct {
 	file     string
 	json     []byte
 	places   map[string]place
-	problems []render.Problem
+	problems []problem
+}
+
+// problem is a mistake that keeps values from being read. Which names on the way to it may be
+// told is for the template to say.
+type problem struct {
+	steps             []render.Step
+	message, hint, at string
 }
 
 // readYAML reads the one document in data, YAML or JSON. Scalars mean what they mean to
@@ -64,7 +71,7 @@ func readYAML(file string, data []byte, root ...string) *text {
 		return t
 	}
 	w := writer{text: t}
-	w.value(n, render.ValuesPath, "", 1)
+	w.value(n, nil, "", 1)
 	t.json = w.out.Bytes()
 	return t
 }
@@ -82,12 +89,21 @@ func (t *text) whole(path string) error {
 }
 
 // problem reports a mistake that keeps the values from being read.
-func (t *text) problem(path, position, message, hint string) {
+func (t *text) problem(steps []render.Step, position, message, hint string) {
 	at := ""
 	if position != "" {
 		at = t.file + ":" + position
 	}
-	t.problems = append(t.problems, render.Problem{Path: path, Message: message, Hint: hint, At: at})
+	t.problems = append(t.problems, problem{steps: slices.Clone(steps), message: message, hint: hint, at: at})
+}
+
+// public are the problems as they may be told, by what the template keeps secret.
+func (t *text) public(template *render.Template) []render.Problem {
+	out := make([]render.Problem, 0, len(t.problems))
+	for _, p := range t.problems {
+		out = append(out, render.Problem{Path: template.PublicPath(p.steps), Message: p.message, Hint: p.hint, At: p.at})
+	}
+	return out
 }
 
 // document returns the one document that data holds, nil if it is empty.
@@ -100,7 +116,7 @@ func (t *text) document(data []byte) (n *yaml.Node) {
 		}
 	}()
 	if len(data) > maxFileBytes {
-		t.problem(render.ValuesPath, "", fmt.Sprintf("wanted a file of at most %d bytes, found %d", maxFileBytes, len(data)), "move bulky data into an image or a volume")
+		t.problem(nil, "", fmt.Sprintf("wanted a file of at most %d bytes, found %d", maxFileBytes, len(data)), "move bulky data into an image or a volume")
 		return nil
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
@@ -118,7 +134,7 @@ func (t *text) document(data []byte) (n *yaml.Node) {
 			continue
 		}
 		if n != nil {
-			t.problem(render.ValuesPath, position(doc.Content[0]), "wanted one document, found another after it", "split the file")
+			t.problem(nil, position(doc.Content[0]), "wanted one document, found another after it", "split the file")
 			return nil
 		}
 		n = doc.Content[0]
@@ -133,10 +149,10 @@ func empty(n *yaml.Node) bool {
 // unreadable reports text that is no YAML.
 func (t *text) unreadable(data []byte) {
 	if e := syntax.Find(data); e != nil {
-		t.problem(render.ValuesPath, e.Position(), e.Message(), e.Do)
+		t.problem(nil, e.Position(), e.Message(), e.Do)
 		return
 	}
-	t.problem(render.ValuesPath, "", "wanted YAML, found text that cannot be read", "")
+	t.problem(nil, "", "wanted YAML, found text that cannot be read", "")
 }
 
 func position(n *yaml.Node) string { return fmt.Sprintf("%d:%d", n.Line, n.Column) }
@@ -179,14 +195,15 @@ func (w *writer) string(s string) {
 }
 
 // value writes n, whose key stands at key.
-func (w *writer) value(n *yaml.Node, path, key string, depth int) {
+func (w *writer) value(n *yaml.Node, steps []render.Step, key string, depth int) {
+	path := render.PathOf(steps)
 	here := place{key: key, value: position(n)}
 	if key == "" {
 		here.key = here.value
 	}
 	w.text.places[path] = here
 	problem := func(message, hint string) {
-		w.text.problem(path, here.value, message, hint)
+		w.text.problem(steps, here.value, message, hint)
 		w.raw("null")
 	}
 	for n.Kind == yaml.AliasNode {
@@ -216,19 +233,24 @@ func (w *writer) value(n *yaml.Node, path, key string, depth int) {
 	switch n.Kind {
 	case yaml.MappingNode:
 		w.raw("{")
-		w.entries(n, path, depth, map[string]bool{}, &separator{w: w})
+		w.entries(n, steps, depth, map[string]bool{}, &separator{w: w})
 		w.raw("}")
 	case yaml.SequenceNode:
 		w.raw("[")
 		s := &separator{w: w}
 		for i, item := range n.Content {
 			s.next()
-			w.value(item, render.ItemPath(path, i), "", depth+1)
+			w.value(item, into(steps, render.Step{Item: true, Index: i}), "", depth+1)
 		}
 		w.raw("]")
 	default:
-		w.scalar(n, path, here)
+		w.scalar(n, steps, here)
 	}
+}
+
+// into is steps and one more; what shares the beginning of steps is left as it is.
+func into(steps []render.Step, s render.Step) []render.Step {
+	return append(slices.Clip(steps), s)
 }
 
 func plainTag(n *yaml.Node) bool {
@@ -250,7 +272,7 @@ func (s *separator) next() {
 
 // entries writes the entries of the mapping n, but for those in taken, which stand for
 // themselves; then what it merges.
-func (w *writer) entries(n *yaml.Node, path string, depth int, taken map[string]bool, s *separator) {
+func (w *writer) entries(n *yaml.Node, steps []render.Step, depth int, taken map[string]bool, s *separator) {
 	var merged []*yaml.Node
 	own := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -259,7 +281,7 @@ func (w *writer) entries(n *yaml.Node, path string, depth int, taken map[string]
 			merged = append(merged, v)
 			continue
 		}
-		name, ok := w.name(k, path)
+		name, ok := w.name(k, steps)
 		if !ok || taken[name] {
 			continue
 		}
@@ -267,57 +289,59 @@ func (w *writer) entries(n *yaml.Node, path string, depth int, taken map[string]
 		s.next()
 		w.string(name)
 		w.raw(":")
-		w.value(v, render.EntryPath(path, name), position(k), depth+1)
+		w.value(v, into(steps, render.Step{Name: name}), position(k), depth+1)
 	}
 	for name := range own {
 		taken[name] = true
 	}
 	for _, m := range merged {
-		w.merge(m, path, depth, taken, s)
+		w.merge(m, steps, depth, taken, s)
 	}
 }
 
-// merge writes the entries of m, which a merge key (<<) adds to the mapping at path.
-func (w *writer) merge(m *yaml.Node, path string, depth int, taken map[string]bool, s *separator) {
+// merge writes the entries of m, which a merge key (<<) adds to the mapping at steps.
+func (w *writer) merge(m *yaml.Node, steps []render.Step, depth int, taken map[string]bool, s *separator) {
 	at := position(m)
 	for m.Kind == yaml.AliasNode {
 		m = m.Alias
 	}
 	switch {
 	case slices.Contains(w.open, m):
-		w.text.problem(path, at, "wanted values that end, found an alias of what it stands in", "write out what is meant")
+		w.text.problem(steps, at, "wanted values that end, found an alias of what it stands in", "write out what is meant")
 	case m.Kind == yaml.MappingNode:
 		w.open = append(w.open, m)
-		w.entries(m, path, depth, taken, s)
+		w.entries(m, steps, depth, taken, s)
 		w.open = w.open[:len(w.open)-1]
 	case m.Kind == yaml.SequenceNode && depth < maxNesting:
 		for _, item := range m.Content {
-			w.merge(item, path, depth+1, taken, s)
+			w.merge(item, steps, depth+1, taken, s)
 		}
 	default:
-		w.text.problem(path, at, "wanted the alias of a mapping after <<, found something else", `put "<<" in quotes if it is a name`)
+		w.text.problem(steps, at, "wanted the alias of a mapping after <<, found something else", `put "<<" in quotes if it is a name`)
 	}
 }
 
 // name is the key k as text.
-func (w *writer) name(k *yaml.Node, path string) (string, bool) {
+func (w *writer) name(k *yaml.Node, steps []render.Step) (string, bool) {
 	at := position(k)
 	for k.Kind == yaml.AliasNode {
 		k = k.Alias
 	}
 	if k.Kind != yaml.ScalarNode {
-		w.text.problem(path, at, "wanted keys that are text, found a list or a mapping", "")
+		w.text.problem(steps, at, "wanted keys that are text, found a list or a mapping", "")
 		return "", false
 	}
 	if text := resolve(k); text != "" && text != k.Value {
 		if jsonNumber.MatchString(text) || text == notJSON {
 			text = "another number"
+		} else if k.Value != "" {
+			steps = into(steps, render.Step{Name: k.Value}) // the variable that is meant, such as on
 		}
-		w.text.problem(path, at, "wanted keys that are text, found one that YAML takes for "+text, "put it in quotes")
+		w.text.problem(steps, at, "wanted keys that are text, found one that YAML takes for "+text, "put it in quotes")
 		return "", false
 	}
 	if len(k.Value) > maxKeyBytes {
-		w.text.problem(path, at, fmt.Sprintf("wanted keys of at most %d bytes, found one of %d", maxKeyBytes, len(k.Value)), "")
+		w.text.problem(steps, at, fmt.Sprintf("wanted keys of at most %d bytes, found one of %d", maxKeyBytes, len(k.Value)), "")
 		return "", false
 	}
 	return k.Value, true
@@ -329,7 +353,7 @@ var jsonNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?$`)
 // jsonExponent is a number with an exponent.
 var jsonExponent = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?[eE][-+]?[0-9]+$`)
 
-func (w *writer) scalar(n *yaml.Node, path string, here place) {
+func (w *writer) scalar(n *yaml.Node, steps []render.Step, here place) {
 	text := resolve(n)
 	switch {
 	case text == "" && n.Style == 0 && jsonExponent.MatchString(n.Value):
@@ -339,7 +363,7 @@ func (w *writer) scalar(n *yaml.Node, path string, here place) {
 		w.string(n.Value)
 		return
 	case text == notJSON:
-		w.text.problem(path, here.value, "wanted a number, found one that JSON does not have", "put it in quotes if it is text")
+		w.text.problem(steps, here.value, "wanted a number, found one that JSON does not have", "put it in quotes if it is text")
 		w.raw("null")
 		return
 	case jsonNumber.MatchString(n.Value):
@@ -352,7 +376,7 @@ func (w *writer) scalar(n *yaml.Node, path string, here place) {
 	default:
 		here.plain, here.json = n.Value, text
 	}
-	w.text.places[path] = here
+	w.text.places[render.PathOf(steps)] = here
 	w.raw(text)
 }
 

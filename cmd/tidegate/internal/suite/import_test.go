@@ -29,7 +29,7 @@ type imported struct {
 }
 
 func (i *imported) Judge(ctx context.Context, s *suite.Subject) ([]string, error) {
-	template, err := gatekeeper.CompileTemplate(s.Template)
+	template, err := gatekeeper.Compiler{PreferRego: true}.Compile(context.Background(), s.Template)
 	if err != nil {
 		return nil, err
 	}
@@ -51,10 +51,11 @@ func (i *imported) Judge(ctx context.Context, s *suite.Subject) ([]string, error
 		case request.Namespace == "":
 			request.Namespace = "default"
 		}
-		want, err := s.Webhook(ctx, request)
+		judged, err := s.Webhook(ctx, request)
 		if err != nil {
 			return nil, err
 		}
+		want := suite.Messages(judged)
 		policy, err := eval.Compile(eval.FromDeployPolicy(p))
 		if err != nil {
 			return nil, err

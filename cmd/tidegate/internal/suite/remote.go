@@ -21,6 +21,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -72,35 +73,57 @@ func NewRemote(address, caFile string) (*Remote, error) {
 
 // Judge implements Judge.
 func (r *Remote) Judge(ctx context.Context, s *Subject) ([]string, error) {
-	if s.expansion != nil {
-		return nil, errors.New("wanted a case that one request can ask, found one with an expansion; run it without --server")
-	}
 	at, err := r.place(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	var first []string
+	if source, _, _ := unstructured.NestedString(s.Constraint.Object, "spec", "match", "source"); source == gatekeeper.SourceGenerated && s.expansion != nil {
+		return nil, errors.New("wanted a constraint about what requests bring, found one with match.source Generated; run it without --server")
+	}
+	found, err := r.compare(ctx, at, s)
+	if err != nil || s.expansion == nil || s.Object == nil {
+		return Messages(found), err
+	}
+	generated, err := s.expansion.Expand(s.Object)
+	if err != nil {
+		return nil, err
+	}
+	// What the object is made into is reviewed when it is made, each by a request of its own.
+	for _, g := range generated {
+		one := *s
+		one.Object = g.Object
+		implied, err := r.compare(ctx, at, &one)
+		if err != nil {
+			return nil, fmt.Errorf("expanding %s: %w", s.Object.GetName(), err)
+		}
+		found = append(found, g.Imply(implied)...)
+	}
+	return Messages(found), nil
+}
+
+// compare asks each request of a case here and there, and returns what is said of the first.
+func (r *Remote) compare(ctx context.Context, at *url.URL, s *Subject) (first []gatekeeper.Violation, err error) {
 	for i, request := range s.Requests() {
-		want, err := s.Webhook(ctx, request)
+		here, err := s.Webhook(ctx, request)
 		if err != nil {
 			return nil, err
 		}
-		found, err := r.ask(ctx, at, s.compiled, request)
+		there, err := r.ask(ctx, at, s.compiled, request)
 		if err != nil {
 			return nil, err
 		}
 		if i == 0 {
-			first = found
+			first = there
 		}
-		if !slices.Equal(want, found) {
-			return found, fmt.Errorf("as %s: wanted the messages of this program, %q, found those of the server, %q", request.Operation, want, found)
+		if want, found := Messages(here), Messages(there); !slices.Equal(want, found) {
+			return there, fmt.Errorf("as %s: wanted the messages of this program, %q, found those of the server, %q", request.Operation, want, found)
 		}
 	}
 	return first, nil
 }
 
 // Webhook judges a full request in this process, as the webhook does.
-func (s *Subject) Webhook(ctx context.Context, request *admissionv1.AdmissionRequest) ([]string, error) {
+func (s *Subject) Webhook(ctx context.Context, request *admissionv1.AdmissionRequest) ([]gatekeeper.Violation, error) {
 	set, err := s.set()
 	if err != nil {
 		return nil, err
@@ -110,7 +133,7 @@ func (s *Subject) Webhook(ctx context.Context, request *admissionv1.AdmissionReq
 		return nil, err
 	}
 	review.Source = gatekeeper.SourceOriginal
-	return Messages(set.Judge(ctx, review)), nil
+	return set.Judge(ctx, review), nil
 }
 
 // Requests are what an API server would send for the case.
@@ -220,8 +243,8 @@ func (r *Remote) place(ctx context.Context, s *Subject) (*url.URL, error) {
 	}
 }
 
-// ask sends one request and returns the messages of the case's constraint.
-func (r *Remote) ask(ctx context.Context, at *url.URL, c *gatekeeper.Constraint, request *admissionv1.AdmissionRequest) ([]string, error) {
+// ask sends one request and returns the violations of the case's constraint.
+func (r *Remote) ask(ctx context.Context, at *url.URL, c *gatekeeper.Constraint, request *admissionv1.AdmissionRequest) ([]gatekeeper.Violation, error) {
 	body, err := json.Marshal(admissionv1.AdmissionReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"},
 		Request:  request,
@@ -243,10 +266,10 @@ func (r *Remote) ask(ctx context.Context, at *url.URL, c *gatekeeper.Constraint,
 	default:
 		return nil, fmt.Errorf("wanted a server that has this very %s, found one that has another version of it or of its template", c.Key())
 	}
-	return messagesOf(answer, request.UID, c)
+	return violationsOf(answer, request.UID, c)
 }
 
-func messagesOf(answer []byte, uid types.UID, c *gatekeeper.Constraint) ([]string, error) {
+func violationsOf(answer []byte, uid types.UID, c *gatekeeper.Constraint) ([]gatekeeper.Violation, error) {
 	var review admissionv1.AdmissionReview
 	if err := json.Unmarshal(answer, &review); err != nil {
 		return nil, fmt.Errorf("reading the answer of the server: %w", err)
@@ -259,7 +282,7 @@ func messagesOf(answer []byte, uid types.UID, c *gatekeeper.Constraint) ([]strin
 		if !review.Response.Allowed {
 			return nil, fmt.Errorf("the server refused the request for another reason: %v", review.Response.Result)
 		}
-		return []string{}, nil
+		return nil, nil
 	}
 	var list []gatekeeper.Reported
 	if err := json.Unmarshal([]byte(text), &list); err != nil {
@@ -271,7 +294,7 @@ func messagesOf(answer []byte, uid types.UID, c *gatekeeper.Constraint) ([]strin
 			found = append(found, gatekeeper.Violation{Message: v.Message, Actions: v.Actions})
 		}
 	}
-	return Messages(found), nil
+	return found, nil
 }
 
 // send makes one call. An error of it is ErrUnreachable.

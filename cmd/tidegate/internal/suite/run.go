@@ -60,6 +60,9 @@ func (s *Subject) Check(messages []string) error { return s.check(messages) }
 // one that ended the run.
 func (s *Suite) Run(ctx context.Context, judge Judge, report func(Result)) error {
 	for i := range s.Tests {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("running the suites: %w", err)
+		}
 		if err := s.test(ctx, &s.Tests[i], judge, report); err != nil {
 			return err
 		}
@@ -85,7 +88,7 @@ func (s *Suite) test(ctx context.Context, t *Test, judge Judge, report func(Resu
 		}
 		return nil
 	}
-	base, err := s.subject(t)
+	base, err := s.subject(ctx, t)
 	if t.Invalid {
 		r := result("")
 		switch {
@@ -123,7 +126,7 @@ func (s *Suite) test(ctx context.Context, t *Test, judge Judge, report func(Resu
 }
 
 // subject reads what all cases of a test share.
-func (s *Suite) subject(t *Test) (*Subject, error) {
+func (s *Suite) subject(ctx context.Context, t *Test) (*Subject, error) {
 	if t.Template == "" {
 		return nil, fmt.Errorf("template: %w", errNoPath)
 	}
@@ -131,7 +134,7 @@ func (s *Suite) subject(t *Test) (*Subject, error) {
 	if err != nil {
 		return nil, fmt.Errorf("template: %w", err)
 	}
-	compiled, err := gatekeeper.CompileTemplate(template)
+	compiled, err := s.Compiler.Compile(ctx, template)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"tidegate.io/tidegate/policies/eval/gatekeeper"
 )
 
 const (
@@ -30,6 +32,8 @@ type Suite struct {
 	Path  string
 	Skip  bool
 	Tests []Test
+	// Compiler compiles the templates.
+	Compiler gatekeeper.Compiler
 }
 
 // Test is a template, a constraint of it, and cases for both.

@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"tidegate.io/tidegate/cmd/tidegate/internal/suite"
+	engine "tidegate.io/tidegate/policies/eval/gatekeeper"
 	"tidegate.io/tidegate/webhook/gatekeeper"
 )
 
@@ -101,7 +102,7 @@ func TestSuitesOfOthersPass(t *testing.T) {
 // server is the webhook's handler over HTTPS, and the file with its certificate.
 func server(t *testing.T) (*httptest.Server, string) {
 	t.Helper()
-	cases, err := gatekeeper.NewCases(clock.RealClock{})
+	cases, err := gatekeeper.NewCases(clock.RealClock{}, engine.Compiler{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,6 +139,47 @@ func TestSuitesPassThroughTheWebhook(t *testing.T) {
 			t.Errorf("%s: %s: %s: %s", r.File, r.Test, r.Case, r.Error)
 		}
 		t.Logf("%s: %d cases", dir, count)
+	}
+}
+
+// What an object is made into is reviewed by requests of its own, and what is said of it is
+// added to the case.
+func TestExpansionsPassThroughTheWebhook(t *testing.T) {
+	s, ca := server(t)
+	judge, err := suite.NewRemote(s.URL, ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, wrong, _ := runAll(t, good+"/expansion", judge)
+	if len(wrong) == 0 || !strings.Contains(wrong[0].Error, "found one with match.source Generated") {
+		t.Errorf("wanted it said that no request brings what is generated, found %+v", wrong)
+	}
+	dir := t.TempDir()
+	for _, name := range []string{"constraint.yaml", "cronjob.yaml", "expansion.yaml", "pod.yaml", "template.yaml"} {
+		raw, err := os.ReadFile(filepath.Join(good, "expansion", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw = []byte(strings.ReplaceAll(string(raw), "source: Generated", "source: All"))
+		if err := os.WriteFile(filepath.Join(dir, name), raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := `
+apiVersion: test.gatekeeper.sh/v1alpha1
+kind: Suite
+metadata: {name: expansion}
+tests:
+  - {name: pods that are made of others, template: template.yaml, constraint: constraint.yaml, expansion: expansion.yaml, cases: [
+      {name: over two levels, object: cronjob.yaml, assertions: [{violations: 1, message: "\\[Implied by from-jobs\\] matched"}]},
+      {name: a pod of its own, object: pod.yaml, assertions: [{violations: 1, message: "^matched"}]}]}
+`
+	if err := os.WriteFile(filepath.Join(dir, "suite.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	count, wrong, _ := runAll(t, dir, judge)
+	if count != 2 || len(wrong) > 0 {
+		t.Errorf("%d cases, wrong: %+v", count, wrong)
 	}
 }
 

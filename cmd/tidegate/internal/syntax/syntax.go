@@ -64,7 +64,7 @@ func Find(data []byte) *Error {
 		return e
 	}
 	text := line(data, func(part []byte) bool { return parse(part) == "" })
-	e := &Error{Line: text.number, Column: text.indent + 1, Wanted: "YAML", Found: message}
+	e := &Error{Line: text.number, Column: text.indent + 1, Wanted: "YAML", Found: strings.TrimPrefix(message, "found ")}
 	if strings.HasPrefix(strings.TrimLeft(text.text, " "), "\t") {
 		e.Column, e.Found, e.Do = 1, "a tab in the indentation", "indent with spaces"
 		return e
@@ -92,6 +92,7 @@ var words = []struct{ parser, found, do string }{
 	{"cannot start any token", "a value that begins with @, `, % or a tab", "put it in quotes if it is text"},
 	{"did not find expected alphabetic or numeric", "a value that begins with & or *", "put it in quotes if it is text"},
 	{"found unknown escape character", `a \ in double quotes that begins nothing that YAML knows`, `write \\, or use single quotes`},
+	{"invalid Unicode character escape code", `a \ in double quotes with the number of no character`, "write the character itself, or encode bytes, such as in base64"},
 	{"did not find expected node content", "something else than a value", "look at the commas and brackets"},
 }
 

@@ -21,6 +21,8 @@ func TestEachMistakeHasItsPlace(t *testing.T) {
 		"a value that begins with @":                  {"a: 1\nb: @x\n", "2:1", "begins with @"},
 		"an alias of nothing":                         {"a: 1\nb: *hunter2\n", "2:1", "an alias"},
 		"an unknown escape":                           {"a: 1\nb: \"\\q\"\n", "2:1", `a \`},
+		"an escape of half a character":               {"a: 1\nb: \"\\ud800\"\n", "2:1", "the number of no character"},
+		"a tag of nothing":                            {"a: 1\nb: !<> x\n", "2:1", "tag"},
 		"comments before the mistake":                 {"# one\n\n# two\na: b: c\n", "4:1", `a second ": "`},
 		"the second document":                         {"a: 1\n---\nb: 2\nc: d: e\n", "4:1", `a second ": "`},
 		"a text of many lines before it":              {"a: '" + strings.Repeat("x\n\n", 20) + "'\nb: c: d\n", "42:1", `a second ": "`},
@@ -38,6 +40,9 @@ func TestEachMistakeHasItsPlace(t *testing.T) {
 			}
 			if e.Position() != c.at || !strings.Contains(e.Found, c.found) {
 				t.Errorf("wanted %s with %q, found %v", c.at, c.found, e)
+			}
+			if strings.Contains(e.Error(), "found found") {
+				t.Errorf("wanted the word once, found %v", e)
 			}
 			if strings.Contains(e.Error(), "hunter2") {
 				t.Errorf("wanted nothing of the text to be repeated, found %v", e)

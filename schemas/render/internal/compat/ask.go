@@ -204,9 +204,12 @@ func (c *comparer) refutation(way, mistake []step, x any) (values any, ok bool) 
 // the values are refused for something else.
 func (c *comparer) trial(way, mistake []step, x any) (values any, refused, accepted bool) {
 	for pick := range 3 {
-		values = c.complete(c.before, c.before.Variables, wrap(way, x), pick, 0)
-		if !c.accepts(c.before, c.before.Variables, values) {
-			continue
+		values = wrap(way, x)
+		if pick > 0 || !c.accepts(c.before, c.before.Variables, values) {
+			values = c.complete(c.before, c.before.Variables, values, pick, 0)
+			if !c.accepts(c.before, c.before.Variables, values) {
+				continue
+			}
 		}
 		asked, err := c.ask(c.after, c.after.Variables, values)
 		refused = asked && err != nil && slices.ContainsFunc(errorWays(err), func(w []string) bool { return leads(w, mistake) })

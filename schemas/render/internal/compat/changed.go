@@ -37,9 +37,14 @@ func (c *comparer) collectChanged() {
 	for name, sig := range is {
 		c.changed[name] = !slices.Equal(sig, was[name])
 	}
-	// What a let stands for changes with what it refers to.
+	// What a let stands for, or a variable is by default, changes with what it refers to.
 	for again := true; again; {
 		again = false
+		for name, names := range c.after.rests {
+			if !c.changed[name] && c.touched(names) {
+				c.changed[name], again = true, true
+			}
+		}
 		for name, all := range c.after.lets {
 			for _, e := range all {
 				_, names := c.after.closure(e)
@@ -80,17 +85,19 @@ func (s *side) signatures(v cue.Value, path string, depth int, out map[string][]
 		}
 		if sel.IsDefinition() || sel.PkgPath() != "" || strings.HasPrefix(name, "_") {
 			e := written(field)
-			s.nested[name] = append(s.nested[name], e)
+			s.nest(name, e)
 			out[name] = append(out[name], path+": "+text(e))
 			continue
 		}
 		sig := path + " " + presenceOf(sel, field).String() + " " + jsonText(defaultOf(field))
+		if sel.ConstraintType() == 0 {
+			sig += s.rest(name, s.given(written(field), 0), written(field))
+		}
 		out[name] = append(out[name], sig)
 		if kind(field)&(cue.StructKind|cue.ListKind) == 0 {
 			continue
 		}
-		all, _ := s.closure(written(field))
-		out[name+entirely] = append(out[name+entirely], path+": "+all)
+		out[name+entirely] = append(out[name+entirely], path+": "+s.rest(name+entirely, nil, written(field)))
 		if plain(field) {
 			s.signatures(field, path+"."+name, depth+1, out)
 		} else {
@@ -116,6 +123,24 @@ func (s *side) declarations(v cue.Value, path string, out map[string][]string) {
 	}
 }
 
+// rest is the text of what name is when it is left out, given or all that is written of it,
+// with what that rests on. What it refers to is kept, since name changes with it.
+func (s *side) rest(name string, given, whole ast.Expr) string {
+	if given == nil {
+		given = whole
+	}
+	full, names := s.closure(given)
+	s.rests[name] = append(s.rests[name], names...)
+	return full
+}
+
+// nest keeps a definition or hidden field within #Variables.
+func (s *side) nest(name string, e ast.Expr) {
+	if full := text(e); !slices.ContainsFunc(s.nested[name], func(o ast.Expr) bool { return text(o) == full }) {
+		s.nested[name] = append(s.nested[name], e)
+	}
+}
+
 func (s *side) let(l *ast.LetClause) {
 	s.lets[l.Ident.Name] = append(s.lets[l.Ident.Name], l.Expr)
 }
@@ -135,14 +160,13 @@ func (s *side) spelled(e ast.Expr, path string, out map[string][]string) {
 				return true
 			}
 			_, isStruct := n.Value.(*ast.StructLit)
-			switch d := marked(n.Value); {
-			case d != nil:
-				out[name] = append(out[name], path+" "+text(d))
-			case !isStruct:
-				what, _ := s.closure(n.Value)
-				out[name] = append(out[name], path+" "+what)
+			if d := marked(n.Value); d != nil || !isStruct {
+				out[name] = append(out[name], path+" "+s.rest(name, d, n.Value))
 			}
-			out[name+entirely] = append(out[name+entirely], path+": "+text(n.Value))
+			out[name+entirely] = append(out[name+entirely], path+": "+s.rest(name+entirely, nil, n.Value))
+			if strings.HasPrefix(name, "#") || strings.HasPrefix(name, "_") {
+				s.nest(name, n.Value)
+			}
 		}
 		return true
 	}

@@ -66,6 +66,7 @@ func Compare(before, after Side) []Change {
 		c.replay()
 	}
 	c.beside(top, changed)
+	c.checked(top)
 	c.computed(top, changed)
 	c.marks(top, c.before.Variables, c.after.Variables, 0)
 	slices.SortStableFunc(c.changes, func(a, b Change) int { return strings.Compare(a.Path, b.Path) })
@@ -166,6 +167,8 @@ type comparer struct {
 	depth   int
 	// questions is how often the engines were asked.
 	questions int
+	// confirmed is how many values of single variables were put to all of #Variables.
+	confirmed int
 	// quiet is above 0 while arms are tried, whose mistakes are not reported.
 	quiet int
 }

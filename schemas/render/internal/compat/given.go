@@ -101,7 +101,7 @@ func (s *side) follows(l *layout, e ast.Expr, depth int) bool {
 		return s.fact(e) || s.inside(l, e)
 	case *ast.Ident:
 		if f, ok := l.fields[e.Name]; ok {
-			return f.presence != optional && (f.given == nil || s.follows(l, f.given, depth+1))
+			return !s.unsettled(l, e.Name) && f.presence != optional && (f.given == nil || s.follows(l, f.given, depth+1))
 		}
 		h, ok := s.outside(e)
 		return ok && s.follows(l, h, depth+1)
@@ -121,11 +121,12 @@ func (s *side) inside(l *layout, e *ast.SelectorExpr) bool {
 		return false
 	}
 	outer, ok := l.fields[id.Name]
-	if !ok || outer.presence == optional || !plain(outer.value) {
+	if !ok || outer.presence == optional || !plain(outer.value) || s.unsettled(l, id.Name) {
 		return false
 	}
-	f, ok := s.layout(outer.value).fields[name]
-	return ok && f.presence != optional
+	inner := s.layout(outer.value)
+	f, ok := inner.fields[name]
+	return ok && f.presence != optional && !s.unsettled(inner, name)
 }
 
 // fact says whether e is a fact of the Release, such as context.name, which is always there.

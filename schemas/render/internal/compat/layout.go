@@ -19,6 +19,8 @@ type layout struct {
 	open bool
 	// rules are what else is written in the struct, such as conditions.
 	rules []rule
+	// decls are all that is written in the struct.
+	decls []ast.Decl
 }
 
 type field struct {
@@ -66,7 +68,8 @@ func (s *side) layout(v cue.Value) *layout {
 		}
 	}
 	slices.Sort(l.order)
-	for _, d := range structDecls(s, written(v), nil) {
+	l.decls = structDecls(s, written(v), nil)
+	for _, d := range l.decls {
 		if r, ok := s.rule(d); ok {
 			l.rules = append(l.rules, r)
 		}

@@ -35,6 +35,9 @@ func (c *comparer) narrowed(at place, what string, v cue.Value) {
 // others compares what structs accept under names that they do not declare.
 func (c *comparer) others(at place, b, a *layout) {
 	switch {
+	case c.before.unsettled(b, "") || c.after.unsettled(a, ""):
+		c.unsettledNames(at, b, a)
+		return
 	case b.open && a.open:
 		c.manyPatterns(at, b, a)
 		return
@@ -121,16 +124,24 @@ func (c *comparer) manyPatterns(at place, b, a *layout) {
 	}
 	if !slices.Equal(was, is) || touched {
 		what := "what names may be, or their values, changed"
-		for _, q := range slices.Concat(a.patterns, b.patterns) {
-			for _, x := range c.samples(c.after, q.key, 0) {
-				name, _ := x.(string)
-				if v, anything, ok := c.accepting(c.before, b, name); ok && !anything && c.keyRefused(at, name, pattern{value: v}, what) {
-					return
-				}
-			}
+		if c.patternRefused(at, b, a, what) {
+			return
 		}
 		c.report(at, Unknown, what, "a name may have to meet several patterns, which are not compared; only rendering the Releases tells")
 	}
+}
+
+// patternRefused reports a name of a pattern that was accepted and is refused now.
+func (c *comparer) patternRefused(at place, b, a *layout, what string) bool {
+	for _, q := range slices.Concat(a.patterns, b.patterns) {
+		for _, x := range c.samples(c.after, q.key, 0) {
+			name, _ := x.(string)
+			if v, anything, ok := c.accepting(c.before, b, name); ok && !anything && c.keyRefused(at, name, pattern{value: v}, what) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // pattern compares what names p accepts with what a accepts of them.

@@ -16,6 +16,11 @@ import (
 const (
 	// maxSamples is how many values of one variable are tried.
 	maxSamples = 8
+	// maxConfirmed is how many values that one variable took, and takes no longer, are put to
+	// all of #Variables too. That takes longer the more variables there are.
+	maxConfirmed = 64
+	// maxBeyond is the greatest size of a text or a list that is tried.
+	maxBeyond = 10_000
 	// maxQuestions is how often the engines are asked in one comparison; more would take
 	// the time of whoever waits for the answer.
 	maxQuestions = 4000
@@ -147,6 +152,42 @@ func (c *comparer) lists(s *side, v cue.Value, a arm, depth int) []any {
 		out = append(out, []any{x})
 	}
 	return out
+}
+
+// beyond are values that after refuses by what is written of it, and before may accept: those
+// that may not be, and sizes above the greatest.
+func (c *comparer) beyond(before, after cue.Value) []any {
+	var out []any
+	for _, a := range c.after.arms(after) {
+		out = append(out, a.not...)
+		if a.maxRunes != unset && a.maxRunes < maxBeyond {
+			out = append(out, strings.Repeat("x", a.maxRunes+1))
+		}
+		if a.maxItems == unset || a.maxItems >= maxBeyond {
+			continue
+		}
+		for _, b := range c.before.arms(before) {
+			out = append(out, c.longer(before, b, a.maxItems+1)...)
+		}
+	}
+	return distinct(out)
+}
+
+// longer is a list with n entries, if v, of which b is one alternative, accepts lists.
+func (c *comparer) longer(v cue.Value, b arm, n int) []any {
+	if b.kinds&cue.ListKind == 0 || b.exact || b.unique {
+		return nil
+	}
+	e, ok := entry(c.before, v, b)
+	if !ok {
+		return nil
+	}
+	for _, x := range c.samples(c.before, e, 1) {
+		if c.accepts(c.before, e, x) {
+			return []any{slices.Repeat([]any{x}, n)}
+		}
+	}
+	return nil
 }
 
 // entry is what the entries of the list v must be.

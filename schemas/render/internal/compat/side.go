@@ -16,8 +16,10 @@ type side struct {
 	// nested are the definitions and hidden fields inside of #Variables, by name, each with
 	// the syntax of all that have the name.
 	nested map[string][]ast.Expr
-	// lets are what the let clauses of a name stand for.
-	lets map[string][]ast.Expr
+	// lets are what the let clauses of a name stand for, tops what those beside #Variables do.
+	lets, tops map[string][]ast.Expr
+	// rests are what a variable refers to in what it is when it is left out, by name.
+	rests map[string][]string
 	// wide is true for the old side, which may be taken for wider than it is, and never for
 	// narrower; the new side the other way round.
 	wide bool
@@ -28,7 +30,15 @@ type side struct {
 }
 
 func newSide(s Side) *side {
-	return &side{Side: s, raw: map[string]ast.Expr{}, nested: map[string][]ast.Expr{}, lets: map[string][]ast.Expr{}}
+	out := &side{Side: s, raw: map[string]ast.Expr{}, nested: map[string][]ast.Expr{}, lets: map[string][]ast.Expr{}, tops: map[string][]ast.Expr{}, rests: map[string][]string{}}
+	for _, f := range s.Files {
+		for _, d := range f.Decls {
+			if l, ok := d.(*ast.LetClause); ok {
+				out.tops[l.Ident.Name] = append(out.tops[l.Ident.Name], l.Expr)
+			}
+		}
+	}
+	return out
 }
 
 // helper returns the syntax of the root-level definition or hidden field called name.
@@ -68,9 +78,9 @@ func (s *side) closure(n ast.Node) (full string, names []string) {
 	names = references(n)
 	for i := 0; i < len(names); i++ {
 		e, ok := s.helper(names[i])
-		more := s.nested[names[i]]
+		more := slices.Concat(s.nested[names[i]], s.tops[names[i]])
 		if ok {
-			more = append(slices.Clone(more), e)
+			more = append(more, e)
 		}
 		for _, e := range more {
 			b.WriteString("\n" + names[i] + ": " + text(e))
@@ -94,9 +104,9 @@ func (s *side) relational(n ast.Node) bool {
 func (s *side) varies(name string) bool {
 	switch {
 	case strings.HasPrefix(name, "#"):
-		return len(s.lets[name]) > 0
+		return len(s.lets[name])+len(s.tops[name]) > 0
 	case strings.HasPrefix(name, "_"):
-		return len(s.nested[name]) > 0 || len(s.lets[name]) > 0
+		return len(s.nested[name])+len(s.lets[name])+len(s.tops[name]) > 0
 	}
 	return true
 }

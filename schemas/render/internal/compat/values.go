@@ -154,7 +154,7 @@ func (c *comparer) decide(at place, before, after cue.Value, verdict answer, wit
 		c.report(at, Safe, what, "every value that was accepted is accepted still")
 		return
 	}
-	if x, ok := c.witness(at, before, &after, witnesses...); ok {
+	if x, ok := c.witness(at, before, &after, append(witnesses, c.beyond(before, after)...)...); ok {
 		c.report(at, Breaking, what, "it was accepted and is refused now; such as %s", shown(before, x))
 		return
 	}
@@ -172,9 +172,10 @@ func (c *comparer) witness(at place, before cue.Value, after *cue.Value, first .
 		if free && !c.accepts(c.before, before, x) || both && !c.refuses(c.after, *after, x) {
 			continue
 		}
-		if c.quiet > 0 && free {
+		if c.enough(free, both) {
 			return x, true
 		}
+		c.confirmed++
 		_, refused, accepted := c.trial(at.way, at.way, x)
 		if refused {
 			return x, true
@@ -184,4 +185,10 @@ func (c *comparer) witness(at place, before cue.Value, after *cue.Value, first .
 		}
 	}
 	return alone, found
+}
+
+// enough says whether what the variable alone says of a value is enough; free and both are
+// true where one side and both sides could be asked so.
+func (c *comparer) enough(free, both bool) bool {
+	return c.quiet > 0 && free || both && c.confirmed >= maxConfirmed
 }

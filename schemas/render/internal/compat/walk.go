@@ -31,15 +31,26 @@ func (c *comparer) layouts(at place, b, a *layout) {
 		}
 	}
 	for _, name := range a.order {
+		n := len(c.changes)
 		if _, ok := b.fields[name]; ok {
 			c.fields(at.child(name), b.fields[name], a.fields[name])
+			if !c.holds(name, b, a) {
+				c.doubted(at.child(name), n)
+			}
 			continue
 		}
 		added = append(added, name)
 		c.added(at, name, b, a)
+		if c.before.unsettled(b, name) {
+			c.doubted(at.child(name), n)
+		}
 	}
 	for _, name := range removed {
+		n := len(c.changes)
 		c.removed(at, name, b, a, c.renamed(b.fields[name].value, added, a))
+		if c.before.unsettled(b, name) || c.after.unsettled(a, name) {
+			c.doubted(at.child(name), n)
+		}
 	}
 }
 
@@ -84,7 +95,7 @@ func (c *comparer) removed(at place, name string, b, a *layout, renamed string) 
 		c.report(here, Breaking, what, "%s; such as %s", why, shown(was.value, x))
 		return
 	}
-	if slices.ContainsFunc(a.rules, func(r rule) bool { return r.grants }) {
+	if slices.ContainsFunc(a.rules, func(r rule) bool { return r.grants }) || c.after.unsettled(a, name) {
 		c.report(here, Unknown, what, "a condition may declare it still; only rendering the Releases tells")
 		return
 	}

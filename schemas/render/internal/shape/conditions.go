@@ -34,6 +34,34 @@ func Conditions(v cue.Value) []string {
 	return slices.Compact(names)
 }
 
+// Compared are what the conditions in the source of the struct v hold the field called name
+// against: the literals, and the expressions that it has to match.
+func Compared(v cue.Value, name string) []Arm {
+	var out []Arm
+	conditional(v, func(c *ast.Comprehension) {
+		for _, clause := range c.Clauses {
+			ast.Walk(clause, func(n ast.Node) bool {
+				b, ok := n.(*ast.BinaryExpr)
+				if !ok {
+					return true
+				}
+				id, _ := b.X.(*ast.Ident)
+				l, _ := b.Y.(*ast.BasicLit)
+				if id == nil || l == nil || id.Name != name {
+					return true
+				}
+				if a, ok := readComparison(&ast.UnaryExpr{Op: b.Op, X: l}); ok && len(a.Patterns) > 0 {
+					out = append(out, a)
+				} else if a := readLiteral(l, ""); a.Literal != "" {
+					out = append(out, a)
+				}
+				return true
+			}, nil)
+		}
+	})
+	return out
+}
+
 // Conditional returns the names of the fields that conditions and loops in the source of the
 // struct v declare; written is false where there may be others that are not written out.
 func Conditional(v cue.Value) (names []string, written bool) {

@@ -9,25 +9,30 @@ import (
 	"unicode/utf8"
 )
 
-// common are regular expressions that mean the same to CUE (RE2) and to JSON Schema
-// (ECMA-262): no flags, no dot, no classes by name, no braces but those of a number.
-var common = regexp.MustCompile(`^(?:` +
-	`[^\\.\[\](){}]` + // what stands for itself, and operators
-	`|\\[dDwWbBnrtfv.+*?()\[\]{}|^$/\\]` +
-	`|\[\^?(?:[^\\\[\]]|\\[dwnrtfv.+*?()\[\]{}|^$/\\-])+\]` +
-	`|\((?:\?:)?|\)` +
-	`|\{[0-9]+(?:,[0-9]*)?\}` +
-	`)*$`)
+// common are regular expressions that are written in the same way for CUE (RE2) and for
+// JSON Schema (ECMA-262 with the flag u), where they mean the same: no flags, no dot, no
+// classes by name, repetition only of what can be repeated, and in brackets each - either
+// between two characters or at an end. All else is written anew from RE2's own reading.
+var common = func() *regexp.Regexp {
+	const (
+		escaped = `\\[nrtfv.+*?()\[\]{}|^$/\\]`
+		inside  = `(?:[^\\\[\]-]|` + escaped + `|\\-)` // one character in brackets
+		class   = `\[\^?-?(?:\\[dw]|` + inside + `(?:-` + inside + `)?)+-?\]`
+		atom    = `(?:[^\\.\[\](){}*+?|^$]|` + escaped + `|\\[dDwW]|` + class + `|\))`
+		times   = `(?:[*+?]|\{[0-9]+(?:,[0-9]*)?\})\??`
+	)
+	return regexp.MustCompile(`^(?:` + atom + `(?:` + times + `)?|\((?:\?:)?|[|^$]|\\[bB])*$`)
+}()
 
 // ecma returns the expression of JSON Schema's dialect that matches what the RE2
 // expression does; ok is false where there is none.
 func ecma(expression string) (out string, ok bool) {
-	if common.MatchString(expression) && strings.Count(expression, "(?") == strings.Count(expression, "(?:") {
-		return expression, true
-	}
 	tree, err := syntax.Parse(expression, syntax.Perl)
 	if err != nil {
 		return "", false
+	}
+	if common.MatchString(expression) {
+		return expression, true
 	}
 	var b strings.Builder
 	if !translate(&b, tree) {
@@ -134,8 +139,17 @@ func folds(r rune) []rune {
 // class writes ranges of characters. Those up to the last there is are written as what
 // they leave out.
 func class(b *strings.Builder, ranges []rune) {
+	n := len(ranges)
+	switch {
+	case n == 0:
+		b.WriteString(sameForAll[syntax.OpNoMatch])
+		return
+	case n == 2 && ranges[0] == 0 && ranges[1] == utf8.MaxRune:
+		b.WriteString(sameForAll[syntax.OpAnyChar])
+		return
+	}
 	b.WriteString("[")
-	if n := len(ranges); n > 0 && ranges[n-1] == utf8.MaxRune {
+	if ranges[n-1] == utf8.MaxRune {
 		b.WriteString("^")
 		var rest []rune
 		next := rune(0)

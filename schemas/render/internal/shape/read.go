@@ -93,7 +93,7 @@ func readComparison(e *ast.UnaryExpr) (Arm, bool) {
 		case e.Op == token.NMAT:
 			return Arm{Kind: String, AntiPatterns: []string{s}}, true
 		case e.Op == token.NEQ:
-			return Arm{Not: []string{jsonString(s)}}, true
+			return Arm{Kind: String, Not: []string{jsonString(s)}}, true
 		}
 		return Arm{}, false
 	}
@@ -105,7 +105,7 @@ func readComparison(e *ast.UnaryExpr) (Arm, bool) {
 	case e.Op == token.LSS, e.Op == token.LEQ:
 		return Arm{Kind: Number, Max: b}, true
 	case e.Op == token.NEQ:
-		return Arm{Not: []string{b.Text}}, true
+		return Arm{Kind: Number, Not: []string{b.Text}}, true
 	}
 	return Arm{}, false
 }
@@ -165,7 +165,7 @@ var idents = map[string]Arm{
 	"false":   {Kind: Bool, Literal: "false"},
 	"bool":    {Kind: Bool},
 	"string":  {Kind: String},
-	"bytes":   {Kind: String},
+	"bytes":   {Kind: Bytes},
 	"number":  {Kind: Number},
 	"float":   {Kind: Number, Rules: []string{"a fraction"}},
 	"float32": {Kind: Number, Rules: []string{"a fraction"}},

@@ -22,9 +22,8 @@ const maxSchemaDepth = 16
 // accepts less. Where it accepts more, it has the keyword x-rules. Definitions that refer
 // to themselves are in $defs.
 func Schema(v cue.Value) map[string]any {
-	g := generator{defs: map[string]any{}, recursive: map[string]bool{}}
+	g := generator{defs: map[string]any{}, recursive: map[string]bool{}, closer: newCloser()}
 	out := g.value(v, 0)
-	tighten(v, out)
 	if len(g.defs) > 0 {
 		out["$defs"] = g.defs
 	}
@@ -37,6 +36,7 @@ type generator struct {
 	recursive map[string]bool
 	// open are the names of the definitions that are being written.
 	open []string
+	closer
 }
 
 // value is the schema of v, by reference where v is a definition that refers to itself.
@@ -85,6 +85,9 @@ func (g *generator) plain(v cue.Value, depth int) map[string]any {
 			one[i] = g.value(arm, depth+1)
 		}
 		out = map[string]any{"anyOf": one}
+		if _, ok := v.Default(); !ok && !apart(one) {
+			addRules(out, oneAlone)
+		}
 	case kinds == cue.StructKind:
 		out = g.object(v, depth)
 	case Dependent(v):
@@ -117,7 +120,7 @@ func typesOf(k cue.Kind) []string {
 	for _, t := range []struct {
 		kind cue.Kind
 		name Kind
-	}{{cue.NullKind, Null}, {cue.BoolKind, Bool}, {cue.StringKind | cue.BytesKind, String}, {cue.ListKind, List}, {cue.StructKind, Object}} {
+	}{{cue.NullKind, Null}, {cue.BoolKind, Bool}, {cue.StringKind, String}, {cue.ListKind, List}, {cue.StructKind, Object}} {
 		if k&t.kind != 0 {
 			out = append(out, string(t.name))
 		}
@@ -169,6 +172,9 @@ func (g *generator) arms(v cue.Value, depth int) map[string]any {
 	var literals []json.RawMessage
 	var others []any
 	for _, a := range s.Arms {
+		if a.unwritable() {
+			continue
+		}
 		if a.Literal != "" && a.Kind != Null {
 			literals = append(literals, json.RawMessage(a.Literal))
 			continue
@@ -185,7 +191,10 @@ func (g *generator) arms(v cue.Value, depth int) map[string]any {
 	case len(literals) > 1:
 		others = append(others, map[string]any{"enum": literals})
 	}
-	if len(others) == 1 {
+	switch len(others) {
+	case 0:
+		return map[string]any{"not": map[string]any{}}
+	case 1:
 		return others[0].(map[string]any)
 	}
 	return map[string]any{"anyOf": others}
@@ -232,11 +241,15 @@ func (g *generator) object(v cue.Value, depth int) map[string]any {
 	properties, patterns := map[string]any{}, map[string]any{}
 	var required []string
 	var order []property
-	var rest any = Open(v)
+	var rest any = g.opens(v)
 	conditional, written := Conditional(v)
+	var all []any
 	for _, f := range fields(v) {
 		if f.pattern.Exists() {
-			rest = g.pattern(f, patterns, rest, out, depth)
+			schema := g.value(f.value, depth+1)
+			if rest = g.pattern(f, schema, patterns, rest, out); anyName(f.pattern) {
+				all = append(all, schema)
+			}
 			continue
 		}
 		schema := g.value(f.value, depth+1)
@@ -255,14 +268,12 @@ func (g *generator) object(v cue.Value, depth int) map[string]any {
 	for _, c := range conjuncts(v) {
 		rest = g.conditions(c, properties, out, rest)
 	}
+	if written {
+		everywhere(v, properties, all)
+	}
 	if len(properties) > 0 {
 		out["properties"] = properties
-		slices.SortStableFunc(order, func(a, b property) int { return a.order - b.order })
-		names := make([]string, len(order))
-		for i, p := range order {
-			names[i] = p.name
-		}
-		out["propertyOrder"] = names
+		out["propertyOrder"] = ordered(order)
 	}
 	if len(required) > 0 {
 		slices.Sort(required)
@@ -280,29 +291,59 @@ type property struct {
 	order int
 }
 
-// pattern adds the fields whose names a pattern accepts, and returns what the schema
-// says about names that it does not mention.
-func (g *generator) pattern(f fieldOf, patterns map[string]any, rest any, out map[string]any, depth int) any {
-	schema := g.value(f.value, depth+1)
-	arms := Of(f.pattern).Arms
-	if len(arms) == 1 && !Dependent(f.pattern) {
-		a := arms[0]
-		bare := len(a.AntiPatterns)+len(a.Not)+len(a.Rules) == 0 && a.MinSize == nil && a.MaxSize == nil && a.Literal == ""
-		if bare && len(a.Patterns) == 0 {
-			return schema
+// ordered are the names of all in their order.
+func ordered(all []property) []string {
+	slices.SortStableFunc(all, func(a, b property) int { return a.order - b.order })
+	names := make([]string, len(all))
+	for i, p := range all {
+		names[i] = p.name
+	}
+	return names
+}
+
+// everywhere adds to the properties of the struct v what a pattern says of every name, which
+// the engine does not say of the fields with ? or !.
+func everywhere(v cue.Value, properties map[string]any, all []any) {
+	for _, f := range fields(v) {
+		if schema, ok := properties[f.name].(map[string]any); ok && f.marked && len(all) > 0 {
+			schema["allOf"] = slices.Concat(all, asList(schema["allOf"]))
 		}
-		if bare && len(a.Patterns) == 1 {
-			if p, ok := ecma(a.Patterns[0]); ok {
-				if before, twice := patterns[p]; twice {
-					schema = map[string]any{"allOf": []any{before, schema}}
-				}
-				patterns[p] = schema
-				return rest
+	}
+}
+
+// pattern adds the fields whose names a pattern accepts, with their schema, and returns what
+// the schema says about names that it does not mention.
+func (g *generator) pattern(f fieldOf, schema map[string]any, patterns map[string]any, rest any, out map[string]any) any {
+	if anyName(f.pattern) {
+		return schema
+	}
+	if a, ok := namePattern(f.pattern); ok && len(a.Patterns) == 1 {
+		if p, ok := ecma(a.Patterns[0]); ok {
+			if before, twice := patterns[p]; twice {
+				schema = map[string]any{"allOf": []any{before, schema}}
 			}
+			patterns[p] = schema
+			return rest
 		}
 	}
 	addRules(out, "names: "+oneLine(f.pattern.Syntax(cue.Raw())))
 	return true
+}
+
+// namePattern is what names must be, where it is nothing but expressions that they match.
+func namePattern(pattern cue.Value) (a Arm, ok bool) {
+	arms := Of(pattern).Arms
+	if len(arms) != 1 || Dependent(pattern) {
+		return Arm{}, false
+	}
+	a = arms[0]
+	return a, len(a.AntiPatterns)+len(a.Not)+len(a.Rules) == 0 && a.MinSize == nil && a.MaxSize == nil && a.Literal == ""
+}
+
+// anyName says whether every name matches the pattern.
+func anyName(pattern cue.Value) bool {
+	a, ok := namePattern(pattern)
+	return ok && len(a.Patterns) == 0
 }
 
 // conditions adds what conditions in the source of a struct allow, and validators of the

@@ -31,6 +31,9 @@ const (
 	Object  Kind = "object"
 )
 
+// Bytes is the kind that JSON has no values of.
+const Bytes Kind = "bytes"
+
 // Bound is one end of a range of numbers.
 type Bound struct {
 	Value *big.Rat
@@ -86,6 +89,31 @@ func Of(v cue.Value) Shape {
 		}
 	}
 	return s
+}
+
+// Empty says whether nothing is as a wants it by kind and size.
+func (a Arm) Empty() bool {
+	return a.unwritable() || a.MinSize != nil && a.MaxSize != nil && *a.MinSize > *a.MaxSize
+}
+
+// Refused says whether the author wrote that v, which may be a field, must not be there: _|_.
+func Refused(v cue.Value) bool {
+	return slices.ContainsFunc(conjuncts(v), func(e ast.Expr) bool {
+		_, bottom := e.(*ast.BottomLit)
+		return bottom
+	})
+}
+
+// EmptyChoice says whether v is or([]), a choice of nothing.
+func EmptyChoice(v cue.Value) bool {
+	return slices.ContainsFunc(conjuncts(v), func(e ast.Expr) bool {
+		name, args := call(e)
+		if name != "or" || len(args) != 1 {
+			return false
+		}
+		l, ok := args[0].(*ast.ListLit)
+		return ok && len(l.Elts) == 0
+	})
 }
 
 // conjuncts are the expressions that v is the conjunction of, as they are written, with

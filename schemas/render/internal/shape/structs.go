@@ -177,6 +177,9 @@ func NeedsValue(field cue.Value) bool {
 	}
 	switch field.IncompleteKind() {
 	case cue.StructKind:
+		if len(alternatives(field)) > 1 {
+			return true // Which of them is meant is not known.
+		}
 		it, err := field.Fields(cue.Optional(true))
 		for err == nil && it.Next() {
 			t := it.Selector().ConstraintType()
@@ -368,6 +371,8 @@ type fieldOf struct {
 	pattern  cue.Value
 	value    cue.Value
 	required bool
+	// marked is true of a field with ? or !: what patterns say of it is not in value.
+	marked bool
 }
 
 // fields are those of the struct v, in the order of the source.
@@ -388,7 +393,7 @@ func fields(v cue.Value) []fieldOf {
 			continue
 		}
 		needed := sel.ConstraintType() == cue.RequiredConstraint || sel.ConstraintType() == 0 && NeedsValue(value)
-		out = append(out, fieldOf{name: sel.Unquoted(), value: value, required: needed})
+		out = append(out, fieldOf{name: sel.Unquoted(), value: value, required: needed, marked: sel.ConstraintType() != 0})
 	}
 	return out
 }
@@ -404,7 +409,7 @@ func writtenFields(v cue.Value) []fieldOf {
 		for _, s := range []cue.Selector{sel, sel.Required(), sel.Optional()} {
 			if value := v.LookupPath(cue.MakePath(s)); value.Exists() {
 				needed := f.Constraint == token.NOT || f.Constraint == token.ILLEGAL && NeedsValue(value)
-				out = append(out, fieldOf{name: f.name, value: value, required: needed})
+				out = append(out, fieldOf{name: f.name, value: value, required: needed, marked: f.Constraint != token.ILLEGAL})
 				break
 			}
 		}

@@ -93,6 +93,8 @@ func (a Arm) noun() string {
 		return "a list" + a.sized("item")
 	case Object:
 		return "an object" + a.sized("entry")
+	case Bytes:
+		return "bytes, which a Release cannot write"
 	default:
 		return "a value"
 	}
@@ -148,6 +150,13 @@ func (a Arm) sized(unit string) string {
 	}
 }
 
+// unwritable says whether no JSON stands for what a accepts: bytes, and an integer that is
+// wanted as a fraction, such as 1.0, since that is 1 when it is read.
+func (a Arm) unwritable() bool {
+	whole, ok := new(big.Rat).SetString(a.Literal)
+	return a.Kind == Bytes || a.Kind == Number && ok && whole.IsInt()
+}
+
 // accepts says whether the literal of b lies within a, as far as a can tell.
 func (a Arm) accepts(b Arm) bool {
 	if a.Literal != "" {
@@ -163,7 +172,7 @@ func (a Arm) accepts(b Arm) bool {
 	case Integer, Number:
 		return (a.Kind == Number || a.Kind == b.Kind) && a.holds(b.Literal)
 	case String:
-		return a.Kind == String && a.matches(b.text())
+		return a.Kind == String && a.Matches(b.text())
 	default:
 		return a.Kind == b.Kind
 	}
@@ -203,7 +212,9 @@ func pattern(p string) *regexp.Regexp {
 	return re
 }
 
-func (a Arm) matches(text string) bool {
+// Matches says whether the text has the length that a wants, matches its patterns and none
+// that it must not match.
+func (a Arm) Matches(text string) bool {
 	match := func(p string) bool {
 		re := pattern(p)
 		return re == nil || re.MatchString(text)

@@ -73,6 +73,8 @@ type Node struct {
 	Fields []Field
 	// Hidden is true where the value may not be repeated to people.
 	Hidden bool
+	// Spelled is true where it is hidden only since it is spelled like one that is sensitive.
+	Spelled bool
 }
 
 // Field is one entry of an object.
@@ -92,8 +94,11 @@ func (f Field) Path(path string) string {
 	return Child(path, f.Name)
 }
 
-// hidden stands for a value in a message.
-const hidden = "something that is not shown, because the variable is sensitive"
+// hidden and spelled stand for a value in a message.
+const (
+	hidden  = "something that is not shown, because the variable is sensitive"
+	spelled = "something that is not shown, because it may be sensitive"
+)
 
 // Secrets returns the texts in n that may not be repeated.
 func (n *Node) Secrets() []string {
@@ -414,13 +419,16 @@ func Index(path string, i int) string {
 	return path + "[" + strconv.Itoa(i) + "]"
 }
 
-// maxShown is how many characters of a string are repeated in a message.
-const maxShown = 80
+// MaxShown is how many characters of a string are repeated in a message.
+const MaxShown = 80
 
 // Describe says what the value is, for a message to people, and no more than that there
 // is one where it is hidden.
 func (n *Node) Describe() string {
-	if n.Hidden {
+	switch {
+	case n.Hidden && n.Spelled:
+		return spelled
+	case n.Hidden:
 		return hidden
 	}
 	switch n.Kind {
@@ -440,8 +448,8 @@ func (n *Node) Describe() string {
 }
 
 func quote(s string) string {
-	if runes := []rune(s); len(runes) > maxShown {
-		return strconv.Quote(string(runes[:maxShown])) + fmt.Sprintf(" and %d more characters", len(runes)-maxShown)
+	if runes := []rune(s); len(runes) > MaxShown {
+		return strconv.Quote(string(runes[:MaxShown])) + fmt.Sprintf(" and %d more characters", len(runes)-MaxShown)
 	}
 	return strconv.Quote(s)
 }

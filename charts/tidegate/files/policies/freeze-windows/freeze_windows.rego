@@ -140,24 +140,66 @@ minute_of_week(ns, tz) := (((days[substring(time.weekday([ns, tz]), 0, 3)] * 24)
 
 closed := closed_at(now)
 
-closed_at(ns) := {f.window | some f in fixed; f.from <= ns; ns < f.to} | {r.window |
+closed_at(ns) := ({f.window | some f in fixed; f.from <= ns; ns < f.to} | {s.window |
 	some tz, spans in by_zone
 	m := minute_of_week(ns, tz)
-	some shift in [0, week]
-	at := m + shift
-	some r in spans
-	r.from <= at
-	at < r.to
+	some s in spans
+	s.from <= m
+	m < s.to
+}) | {r.window |
+	some tz in zones
+	back := turned_back(ns, tz)
+	some r in recurring
+	r.zone == tz
+	repeated(ns, tz, back, r)
 }
 
-by_zone[tz] contains r if {
+zones := {r.zone | some r in recurring}
+
+# Recurring windows by zone, each cut into what is of one week.
+by_zone[r.zone] contains {"window": r.window, "from": from, "to": to} if {
 	some r in recurring
-	tz := r.zone
+	some shift in [0, week]
+	from := max([0, r.from - shift])
+	to := min([week, r.to - shift])
+	from < to
 }
+
+# Where the clocks go back, some of the time on the wall comes twice. A window that begins or
+# ends there begins with the first and ends with the second, and nothing rises in between:
+# where its last minute has been and comes again,
+repeated(ns, tz, back, r) if {
+	twice(ns, ns + (back * minute), tz)
+	ago := ((minute_of_week(ns, tz) - r.to) + (2 * week)) % week
+	ago < back
+	last := ns - ((ago + 1) * minute)
+	twice(last, last + (back * minute), tz)
+}
+
+# and where its first minute comes and has been.
+repeated(ns, tz, back, r) if {
+	twice(ns - (back * minute), ns, tz)
+	away := ((r.from - minute_of_week(ns, tz)) + week) % week
+	away < back
+	first := ns + (away * minute)
+	twice(first - (back * minute), first, tz)
+}
+
+twice(a, b, tz) if minute_of_week(a, tz) == minute_of_week(b, tz)
+
+# By how many minutes the clocks are turned back within three hours of a moment.
+turned_back(ns, tz) := back if {
+	some [a, b] in [[ns - (180 * minute), ns], [ns, ns + (180 * minute)]]
+	back := 180 - passed(a, b, tz)
+	back > 0
+}
+
+# How many minutes pass on the wall, which is less than a week.
+passed(a, b, tz) := ((minute_of_week(b, tz) - minute_of_week(a, tz)) + week) % week
 
 # A freeze can only end where a window ends: at the end of a fixed one, or where a recurring
 # one ends next after now or after the end of a fixed one. The clocks may be changed in
-# between, so the time of day is looked at again there.
+# between: the time of day is looked at again there, and where it comes twice.
 openings contains ns if {
 	some ns in ends
 	ns > now
@@ -167,11 +209,36 @@ openings contains ns if {
 ends contains ns if some ns in anchors
 
 ends contains ns if {
+	some e in recurring_ends
+	some ns in {e.guess, e.guess + (e.off * minute)}
+}
+
+ends contains ns if {
+	some e in recurring_ends
+	ns := e.guess + (turned_back(e.guess, e.zone) * minute)
+}
+
+# An end that the clocks skip is where they are put forward.
+ends contains ns if {
+	some e in recurring_ends
+	e.off < 0
+	minute_of_week(e.guess + (e.off * minute), e.zone) != e.to
+	some i in numbers.range(e.off + 1, 0)
+	ns := e.guess + (i * minute)
+	passed(ns - minute, ns, e.zone) > 1
+}
+
+# Where a recurring window ends if the clocks are not changed, and by how many minutes that is
+# off; also where its end, which has been, comes again.
+recurring_ends contains {"zone": tz, "to": to, "guess": guess, "off": off} if {
+	some tz in zones
+	tos := {to | some r in recurring; r.zone == tz; to := r.to % week}
 	some anchor in anchors
-	some r in recurring
-	guess := (anchor - (anchor % minute)) + ((((r.to - minute_of_week(anchor, r.zone)) + (2 * week)) % week) * minute)
-	off := ((((r.to - minute_of_week(guess, r.zone)) + (3 * week)) + 5040) % week) - 5040
-	some ns in {guess, guess + (off * minute)}
+	m := minute_of_week(anchor, tz)
+	some late in ({0} | {back | back := turned_back(anchor, tz)})
+	some to in tos
+	guess := (anchor - (anchor % minute)) + (((((to - m) + late) + week) % week) * minute)
+	off := ((((to - minute_of_week(guess, tz)) + week) + 5040) % week) - 5040
 }
 
 anchors := {now} | {f.to | some f in fixed; f.to > now}
@@ -233,8 +300,17 @@ mistakes contains msg if {
 	msg := sprintf("parameters.windows[%d]: wanted name, reason, zone, days, from or to, found %s", [i, key])
 }
 
+# A window that is of no days would never close.
+mistakes contains sprintf("parameters.windows[%d].days: wanted a list of days, or no days at all for every day, found %v", [i, w.days]) if {
+	some i, w in windows
+	is_object(w)
+	"days" in object.keys(w)
+	not lists(w.days)
+}
+
 mistakes contains msg if {
 	some i, w in windows
+	lists(w.days)
 	some day in w.days
 	not day in object.keys(days)
 	msg := sprintf("parameters.windows[%d].days: wanted Mon, Tue, Wed, Thu, Fri, Sat or Sun, found %v", [i, day])
@@ -242,7 +318,7 @@ mistakes contains msg if {
 
 mistakes contains msg if {
 	some i, w in windows
-	w.days
+	lists(w.days)
 	not is_daily(w.from)
 	msg := sprintf("parameters.windows[%d].days: wanted days only beside from and to like 18:00, found from %v", [i, w.from])
 }
@@ -263,6 +339,11 @@ mistakes contains msg if {
 	is_object(e)
 	some key in (object.keys(e) - {"namespaces", "namespaceLabels", "releases", "first"})
 	msg := sprintf("parameters.exceptions[%d]: wanted namespaces, namespaceLabels, releases or first, found %s", [i, key])
+}
+
+lists(value) if {
+	is_array(value)
+	count(value) > 0
 }
 
 readable(w) if {
