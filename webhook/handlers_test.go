@@ -392,8 +392,8 @@ func TestInvariantI7OnlyTheManagerChangesWhatTidegateManages(t *testing.T) {
 		"an unmarked config map is the team's own": {
 			request{op: create, resource: "/configmaps", name: "x", object: unmarked}, 200, nil,
 		},
-		"an unmarked disruption budget is the team's own": {
-			request{op: create, resource: "policy/poddisruptionbudgets", name: "x", object: budget}, 200, nil,
+		"an unmarked disruption budget may hold up every drain of governed pods": {
+			request{op: create, resource: "policy/poddisruptionbudgets", name: "x", object: budget}, 403, []string{"TG-GATE-BYPASS"},
 		},
 		"a mark on what is made by hand is Tidegate's to set": {
 			request{op: create, resource: "/configmaps", name: "x", object: labelled},

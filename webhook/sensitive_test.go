@@ -119,7 +119,10 @@ deny contains sprintf("the token is %v, quoted %q", [t, t]) if {
 			"releasetemplates", publish(source(`=~"^[a-z0-9]{8,20}$"`, `=~"^x[a-z0-9]{7,19}$"`)), publish(files), "", 200, "would break: shop/box",
 		},
 		"a candidate whose objects it breaks": {
-			"releasetemplates", publish(source("*1 | int", "*6 | int")), publish(files), "", 200, "box",
+			"releasetemplates", publish(source("if values.size > 5 {", "if len(values.token) == 14 {")), publish(files), "", 200, "box",
+		},
+		"a candidate whose objects it breaks whatever it is": {
+			"releasetemplates", publish(source("*1 | int", "*6 | int")), publish(files), "", 403, "TG-TEMPLATE-BROKEN",
 		},
 		"a candidate that a policy would refuse": {
 			"releasetemplates", publish(source(`*"a" | string`, `*"b" | string`)), publish(files), v1alpha1.EnforcementDeny, 200, "a policy would refuse: shop/box: TG-POLICY-DENY: the token is (sensitive)",

@@ -30,6 +30,8 @@ spec:
   - {name: sub, expression: a}
   - {name: what, expression: a}
   - {name: name, expression: a}
+  - {name: credential, expression: a}
+  - {name: person, expression: a}
   - {name: admin, expression: a}
   - {name: trusted, expression: a}
   validations: [{expression: "true", message: refused}]

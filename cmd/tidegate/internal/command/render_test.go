@@ -183,7 +183,7 @@ spec:
 		"no text at all":                {"image: a:1\n\x00\x01", false, "values: wanted YAML, found bytes that are no text; give a file of text in UTF-8 (stdin:2:1)"},
 		"nothing after a colon":         {"image:\nreplicas: 1\n", false, "values.image: wanted an image with a tag, such as shop/cart:1.2, found null; YAML takes nothing for null"},
 		"no number":                     {"image: a:1\nreplicas: .nan\n", false, "values.replicas: wanted a number, found one that JSON does not have; put it in quotes if it is text (stdin:2:11)"},
-		"a key that is a boolean":       {"image: a:1\nenv: {on: x}\n", false, "values.env: wanted keys that are text, found one that YAML takes for true; put it in quotes (stdin:2:7)"},
+		"a key that is a boolean":       {"image: a:1\nenv: {on: x}\n", false, "values.env.on: wanted keys that are text, found one that YAML takes for true; put it in quotes (stdin:2:7)"},
 		"a tag":                         {"image: !!binary aGk=\n", false, "values.image: wanted plain YAML, found a tag, which begins with !; remove the tag, or put all of it in quotes if it is text (stdin:1:8)"},
 		"a password that is a tag":      {"image: !hunter2\n", false, "values.image: wanted plain YAML, found a tag, which begins with !; remove the tag, or put all of it in quotes if it is text (stdin:1:8)"},
 		"a password that is an alias":   {"image: *hunter2\n", false, "values: wanted YAML, found an alias, which begins with *, of something that is not there; put it in quotes if it is text"},
