@@ -70,7 +70,8 @@ func (s *served) constraints(p part) error {
 	if err != nil {
 		return err
 	}
-	store := gatekeeper.NewStore()
+	// Both sides in Rego, so that the same rules are compared.
+	store := gatekeeper.Compiler{PreferRego: true}.NewStore()
 	for _, p := range pairs {
 		if _, err := store.PutTemplate(p.template); err != nil {
 			return err
