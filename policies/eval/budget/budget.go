@@ -313,7 +313,9 @@ func (b *batch[T]) share(left int) allowance {
 	remaining := time.Until(deadline)
 	others := time.Duration(left - 1)
 	last := max(remaining/time.Duration(left), remaining-others*reserve)
-	return allowance{run: min(b.each, last), last: last}
+	run := min(b.each, last)
+	// On a busy machine one that runs away must not leave the others the last moments alone.
+	return allowance{run: run, last: min(last, max(2*run, remaining/2))}
 }
 
 // Once runs one evaluation as Each does.
