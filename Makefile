@@ -12,6 +12,8 @@ CRD_DIR       := charts/tidegate/resources/crds
 # Nested modules: each pins heavy binaries and keeps them out of the product's go.mod.
 NESTED        := .ci/tools $(patsubst %/,%,$(sort $(dir $(wildcard test/cluster/binaries/*/go.mod))))
 UNIT_PACKAGES  = $(shell go list ./... | grep -v -e /test/integration -e /test/cluster -e /test/attack$$)
+# What has tests that short runs skip; those of schemas/render and rollout are sampled there, not skipped.
+LONG_PACKAGES := ./cmd/tidegate ./cmd/tidegate-manager ./policies/eval/... ./schemas/worker ./test/bench/admission
 # What starts real programs; one package after the other, since each takes a machine to itself.
 CLUSTER_PACKAGES := ./test/cluster/... ./test/integration ./test/attack
 
@@ -29,11 +31,15 @@ demo: ## Play the main job on a local Kubernetes; DEMO_KEEP=1 leaves it running.
 	go run ./test/demo
 
 .PHONY: test
-test: lint unit exhaustive integration ## Lint, unit, exhaustive and integration tests.
+test: lint unit long exhaustive integration ## Lint, unit, exhaustive and integration tests.
 
 .PHONY: unit
 unit: ## Unit tests: no cluster. The planner's states are sampled; see exhaustive.
 	go test -short $(UNIT_PACKAGES)
+
+.PHONY: long
+long: ## Unit tests that unit leaves out: bombs that fill memory and processor, one package at a time.
+	go test -count=1 -p 1 $(LONG_PACKAGES)
 
 .PHONY: exhaustive
 exhaustive: ## All states of the planner, and random walks of its world with faults.
