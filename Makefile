@@ -11,7 +11,7 @@ TOOL          := go tool -modfile=.ci/tools/go.mod
 CRD_DIR       := charts/tidegate/resources/crds
 # Nested modules: each pins heavy binaries and keeps them out of the product's go.mod.
 NESTED        := .ci/tools $(patsubst %/,%,$(sort $(dir $(wildcard test/cluster/binaries/*/go.mod))))
-UNIT_PACKAGES  = $(shell go list ./... | grep -v -e /test/integration -e /test/cluster -e /test/attack$$)
+UNIT_PACKAGES  = $(shell go list ./... | grep -v -e /test/integration -e /test/cluster -e /test/attack$$ -e /test/fault$$)
 # What has tests that short runs skip; those of schemas/render and rollout are sampled there, not skipped.
 LONG_PACKAGES := ./cmd/tidegate ./cmd/tidegate-manager ./policies/eval/... ./schemas/worker ./test/bench/admission
 # What starts real programs; one package after the other, since each takes a machine to itself.
@@ -49,10 +49,19 @@ exhaustive: ## All states of the planner, and random walks of its world with fau
 integration: binaries ## Tests against local clusters.
 	cd test/cluster/binaries/gateway && go test .
 	go test -count=1 -timeout 45m -p 1 $(CLUSTER_PACKAGES)
+	go test -count=1 -parallel 16 -timeout 30m ./test/fault
+
+.PHONY: fault
+fault: binaries ## Disturb the rollout engine at each of its requests, in every way; see docs/fault-tests.md.
+	go test -count=1 -v -parallel 16 -timeout 180m ./test/fault -everything
 
 .PHONY: binaries
 binaries: ## Build the pinned Kubernetes binaries into the user's cache.
 	go run ./test/cluster build
+
+.PHONY: sim
+sim: ## Play the scenarios of the planner through the library and the built command line.
+	go test -count=1 ./rollout/simulate ./test/sim
 
 .PHONY: race
 race: ## Unit tests under the race detector.
@@ -63,7 +72,10 @@ attack: binaries ## Play every attempt to go around the flow, and what must not 
 	go run ./test/attack --dir test/attack/attempts --dir test/attack/legitimate $(foreach d,$(DIRS),--dir $(d))
 
 .PHONY: bench
-bench: ## Benchmarks; compare two runs with benchstat.
+bench: bench-go bench-templates bench-admission bench-rollouts ## All benchmarks, one after the other; half an hour.
+
+.PHONY: bench-go
+bench-go: ## Benchmarks of functions; compare two runs with benchstat.
 	go test -run '^$$' -bench . -benchmem ./schemas/... ./policies/... ./webhook/... ./rollout/...
 
 .PHONY: bench-templates
@@ -73,6 +85,10 @@ bench-templates: ## Rendering against the bare engine, the pool, a fleet, and he
 .PHONY: bench-admission
 bench-admission: ## Admission reviews over HTTPS beside a webhook that does nothing and a baseline; ARGS="-quick", "-o json".
 	@go run ./test/bench/admission $(ARGS)
+
+.PHONY: bench-rollouts
+bench-rollouts: binaries ## The rollout engine on a local Kubernetes, a few minutes; ARGS="-full", "-phases burst", "-o json", "-h".
+	@go run ./test/bench/rollouts $(ARGS)
 
 .PHONY: soak-templates
 soak-templates: ## 100,000 renders with a million names of fields: nothing may grow.

@@ -180,12 +180,15 @@ func objects() []client.Object {
 			Status:     v1alpha1.ReleaseStatus{Revision: "0a1b2c3d4e", Rollout: name + "-2"},
 		}
 	}
+	few, all := int32(5), int32(100)
+	pins := map[string]string{"cart-1": "web-10", "cart-2": "web-10", "cart-3": "web-2", "cart-4": "box-1", "cart-5": "gone-1"}
 	rollout := func(name string, phase v1alpha1.RolloutPhase) *v1alpha1.Rollout {
 		return &v1alpha1.Rollout{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name},
-			Spec: v1alpha1.RolloutSpec{Release: "cart", Revision: "0a1b2c3d4e", Digest: "sha256:web", Strategy: v1alpha1.Strategy{Steps: []v1alpha1.Step{
-				{Weight: 5}, {Weight: 50, Approval: true}, {Weight: 100},
-			}}},
+			Spec: v1alpha1.RolloutSpec{Release: "cart", Revision: "0a1b2c3d4e", Digest: "sha256:web", TemplateRevision: pins[name], Values: &runtime.RawExtension{Raw: []byte(`{"image": "ghcr.io/shop/cart:1"}`)}, Strategy: v1alpha1.Strategy{
+				Steps:         []v1alpha1.Step{{SetWeight: &few}, {Pause: &v1alpha1.Pause{Approval: true}}, {SetWeight: &all}},
+				RequireReason: []v1alpha1.CommandAction{v1alpha1.CommandPromote},
+			}},
 			Status: v1alpha1.RolloutStatus{Phase: phase},
 		}
 	}
@@ -206,10 +209,15 @@ func objects() []client.Object {
 		},
 		template("web"), template("fresh"),
 		revision("web-1", 1, "package web"), revision("web-2", 2, "package web"), revision("web-10", 10, "package web"),
+		&v1alpha1.TemplateRevision{
+			ObjectMeta: metav1.ObjectMeta{Name: "box-1"},
+			Spec:       v1alpha1.TemplateRevisionSpec{Template: "box", Number: 1, Files: map[string]string{"web.cue": "package other"}},
+		},
 		release("cart", `{"image": "ghcr.io/shop/cart:1"}`, 0),
 		release("old", `{"image": "ghcr.io/shop/old:1", "old": true}`, 0),
 		release("pinned", `{"image": "ghcr.io/shop/pinned:1"}`, 1),
-		rollout("cart-1", v1alpha1.RolloutSucceeded), rollout("cart-2", v1alpha1.RolloutProgressing),
+		rollout("cart-1", v1alpha1.RolloutSucceeded), rollout("cart-2", v1alpha1.RolloutProgressing), rollout("cart-3", v1alpha1.RolloutAborted),
+		rollout("cart-4", v1alpha1.RolloutSucceeded), rollout("cart-5", v1alpha1.RolloutAborted),
 	}
 }
 

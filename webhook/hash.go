@@ -38,7 +38,7 @@ func (a answer) refuses() bool { return a.err != nil || a.denial != "" }
 // compared says whether a request is one that is compared with what was rendered.
 func (h *gate) compared(r admission.Request) bool {
 	resource := r.Resource.Group + "/" + r.Resource.Resource
-	return r.UserInfo.Username == h.Identity && r.SubResource == "" && (slices.Contains(ofPods, resource) || slices.Contains(besidePods, resource)) &&
+	return r.UserInfo.Username == h.Identity && r.SubResource == "" && (slices.Contains(ofPods, resource) || slices.Contains(besidePods, resource) || resource == ofSteps) &&
 		(string(r.Operation) == govern.Create || string(r.Operation) == govern.Update)
 }
 
@@ -177,6 +177,9 @@ func unchanged(r admission.Request, object map[string]any) bool {
 // wanted renders what the object may be. A workload names the revision that it is of; others
 // are those of one of the Release's revisions, the newest first.
 func (h *gate) wanted(ctx context.Context, r admission.Request, release string, object map[string]any) ([]map[string]any, error) {
+	if r.Resource.Group+"/"+r.Resource.Resource == ofSteps {
+		return h.wantedJob(ctx, r, release, object)
+	}
 	var rollouts v1alpha1.RolloutList
 	if err := h.Reader.List(ctx, &rollouts, client.InNamespace(r.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing Rollouts: %w", err)

@@ -41,6 +41,8 @@ const (
 	ReasonCommandActor = "TG-COMMAND-ACTOR"
 	// ReasonCommandInvalid is: a command that does not fit its Rollout or template.
 	ReasonCommandInvalid = "TG-COMMAND-INVALID"
+	// ReasonCommandReason is: a command without the reason that the template asks for.
+	ReasonCommandReason = "TG-COMMAND-REASON"
 	// ReasonCommandForbidden is: RBAC does not give the verb.
 	ReasonCommandForbidden = "TG-COMMAND-FORBIDDEN"
 	// ReasonBreakGlassForbidden is: no Gate allows the exemption, or not to this user.
@@ -59,7 +61,7 @@ const (
 // codes are all that a denial can have, those that a DeployPolicy makes up aside.
 var codes = []string{
 	ReasonGateUnknown, ReasonMutated, gates.ReasonGuard, ReasonReadonly, ReasonTemplateNotFound, ReasonReleaseOrphan, ReasonValuesImmutable, ReasonTemplateInUse, ReasonTemplateBreaking, ReasonTemplateChannel, ReasonPolicyInvalid, ReasonGateSpec,
-	ReasonSourceInvalid, ReasonCommandActor, ReasonCommandInvalid, ReasonCommandForbidden, ReasonBreakGlassForbidden, ReasonBreakGlassInvalid, ReasonBreakGlassSelf, ReasonBreakGlassOver, ReasonMalformed,
+	ReasonSourceInvalid, ReasonCommandActor, ReasonCommandInvalid, ReasonCommandReason, ReasonCommandForbidden, ReasonBreakGlassForbidden, ReasonBreakGlassInvalid, ReasonBreakGlassSelf, ReasonBreakGlassOver, ReasonMalformed,
 	managedflow.ReasonBypass, eval.ReasonPolicyDeny, eval.ReasonPolicyError, eval.ReasonPolicyBudget, render.ReasonValuesInvalid, render.ReasonTemplateBroken,
 	worker.ReasonRenderBudget,
 }

@@ -57,7 +57,7 @@ objects: {
 		spec: {parentRefs: [{name: "public"}], rules: [{backendRefs: [{name: _set, port: 80}]}]}
 	}
 }
-rollout: {type: "canary", steps: [{weight: 100}]}
+rollout: {type: "canary", steps: [{setWeight: 100}]}
 `
 
 // A sensitive value goes through everything that answers about it, and comes out nowhere:

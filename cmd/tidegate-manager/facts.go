@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,16 +20,17 @@ import (
 )
 
 // approvals are those of a Rollout, with the groups that the API server stamped. They are
-// those of the command that the Rollout names; without it there are none.
+// those of the command that the Rollout names; without it there are none. Who promotes a
+// Rollout, or skips a step that asks for an approval, has approved it with that.
 func (p *promotions) approvals(ctx context.Context, rollout *v1alpha1.Rollout) ([]eval.Approval, error) {
 	var out []eval.Approval
-	for _, a := range rollout.Status.Approvals {
+	for _, a := range approving(rollout) {
 		approval := eval.Approval{Step: a.Step, Actor: a.Actor}
 		var command v1alpha1.RolloutCommand
 		if err := p.get(ctx, types.NamespacedName{Namespace: rollout.Namespace, Name: a.Command}, &command); err != nil {
 			return nil, err
 		}
-		if command.Spec.Rollout == rollout.Name && command.Spec.Actor == a.Actor && command.Spec.Action == v1alpha1.CommandApprove {
+		if command.Spec.Rollout == rollout.Name && command.Spec.Actor == a.Actor && approves[command.Spec.Action] {
 			approval.Groups = command.Spec.Groups
 		}
 		out = append(out, approval)
@@ -36,9 +38,36 @@ func (p *promotions) approvals(ctx context.Context, rollout *v1alpha1.Rollout) (
 	return out, nil
 }
 
-// author is who last changed the Release, as the API server stamped it; empty where the
-// Rollout is of an earlier change, about which nobody knows any more.
+// approves are the actions that say yes to what is being rolled out.
+var approves = map[v1alpha1.CommandAction]bool{
+	v1alpha1.CommandApprove: true, v1alpha1.CommandSkipStep: true, v1alpha1.CommandPromote: true,
+}
+
+// approving returns the decisions that count as approvals.
+func approving(rollout *v1alpha1.Rollout) []v1alpha1.Approval {
+	out := slices.Clone(rollout.Status.Approvals)
+	for _, s := range rollout.Status.Skips {
+		steps := rollout.Spec.Strategy.Steps
+		if s.Step < 1 || int(s.Step) > len(steps) {
+			continue
+		}
+		if pause := steps[s.Step-1].Pause; pause != nil && pause.Approval {
+			out = append(out, s)
+		}
+	}
+	if p := rollout.Status.Promoted; p != nil {
+		out = append(out, *p)
+	}
+	return out
+}
+
+// author is who last changed the Release, as the API server stamped it, or who has brought a
+// revision back; empty where the Rollout is of an earlier change, about which nobody knows any
+// more.
 func author(release *v1alpha1.Release, rollout *v1alpha1.Rollout) string {
+	if r := rollout.Spec.Restores; r != nil {
+		return r.Actor
+	}
 	if release.Generation != rollout.AdmittedAt() {
 		return ""
 	}

@@ -27,6 +27,35 @@ func approve(o []client.Object, name, actor string, groups ...string) []client.O
 	})
 }
 
+// decide lets somebody promote the Rollout, or skip its first step, which asks for an approval.
+func decide(o []client.Object, action v1alpha1.CommandAction, actor string, groups ...string) []client.Object {
+	rollout := o[1].(*v1alpha1.Rollout)
+	decision := v1alpha1.Approval{Step: 1, Actor: actor, Command: "d"}
+	rollout.Spec.Strategy.Steps = []v1alpha1.Step{{Pause: &v1alpha1.Pause{Approval: true}}}
+	if action == v1alpha1.CommandPromote {
+		rollout.Status.Promoted = &decision
+	} else {
+		rollout.Status.Skips = []v1alpha1.Approval{decision}
+	}
+	return append(o, &v1alpha1.RolloutCommand{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "d"},
+		Spec:       v1alpha1.RolloutCommandSpec{Rollout: "cart-2", Action: action, Step: 1, Actor: actor, Groups: groups},
+	})
+}
+
+// without makes the first step one that asks for no approval.
+func without(o []client.Object) []client.Object {
+	o[1].(*v1alpha1.Rollout).Spec.Strategy.Steps = []v1alpha1.Step{{Analyze: &v1alpha1.Analyze{}}}
+	return o
+}
+
+// restore makes the Rollout one by which somebody brings a revision back.
+func restore(o []client.Object, actor string, known bool) []client.Object {
+	s := &o[1].(*v1alpha1.Rollout).Spec
+	s.Restores, s.Known = &v1alpha1.Restoration{Rollout: "cart-1", Command: "r", Actor: actor}, known
+	return o
+}
+
 func changedBy(o []client.Object, author string) []client.Object {
 	release := o[2].(*v1alpha1.Release)
 	release.Generation, release.Annotations = 4, map[string]string{v1alpha1.AnnotationAuthor: author}
@@ -77,6 +106,16 @@ func TestShippedPoliciesHoldAndGoOn(t *testing.T) {
 		"an approval whose command is of another":          {source: sre, world: forged(approve(promoted(), "c", "bob", "sre")), message: "found none"},
 		"the author's own approval":                        {source: two, world: changedBy(approve(promoted(), "c", "alice"), "alice"), message: `somebody other than "alice"`},
 		"a second person's approval":                       {source: two, world: changedBy(approve(promoted(), "c", "bob"), "alice")},
+		"the author's own promotion":                       {source: two, world: changedBy(decide(promoted(), v1alpha1.CommandPromote, "alice"), "alice"), message: `somebody other than "alice"`},
+		"a second person's promotion":                      {source: two, world: changedBy(decide(promoted(), v1alpha1.CommandPromote, "bob"), "alice")},
+		"the author's own skip of an approval":             {source: two, world: changedBy(decide(promoted(), v1alpha1.CommandSkipStep, "alice"), "alice"), message: `somebody other than "alice"`},
+		"a second person's skip of an approval":            {source: two, world: changedBy(decide(promoted(), v1alpha1.CommandSkipStep, "bob"), "alice")},
+		"a second person's skip of something else":         {source: two, world: changedBy(without(decide(promoted(), v1alpha1.CommandSkipStep, "bob")), "alice"), message: `somebody other than "alice"`},
+		"a promotion by one of the group":                  {source: sre, world: decide(promoted(), v1alpha1.CommandPromote, "bob", "sre")},
+		"a promotion by one of another group":              {source: sre, world: decide(promoted(), v1alpha1.CommandPromote, "bob", "dev"), message: "found none"},
+		"a roll-back by the author of the change":          {source: two, world: restore(changedBy(approve(promoted(), "c", "alice"), "alice"), "bob", false)},
+		"a roll-back that only who asked for it approved":  {source: two, world: restore(changedBy(approve(promoted(), "c", "bob"), "alice"), "bob", false), message: `somebody other than "bob"`},
+		"a roll-back within the window is never held":      {source: two, world: restore(changedBy(promoted(), "alice"), "bob", true)},
 		"an author that nobody knows":                      {source: two, world: approve(promoted(), "c", "bob"), message: "found that nobody does"},
 		"an author of a later change":                      {source: two, world: later(changedBy(approve(promoted(), "c", "bob"), "alice")), message: "found that nobody does"},
 		"one Rollout too many":                             {source: most, world: begun(promoted(), noon.Add(-3*time.Hour)), message: "the next may begin at 2026-11-25T13:00:00Z"},

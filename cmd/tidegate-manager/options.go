@@ -46,6 +46,8 @@ type options struct {
 
 	audit  auditOptions
 	record recordOptions
+	notify notifyOptions
+	hooks  hookOptions
 
 	metricsAddr string
 	probeAddr   string
@@ -91,9 +93,9 @@ func defaults(getenv func(string) string) *options {
 		renderMemory:  resource.NewQuantity(worker.DefaultMemory, resource.BinarySI).String(),
 		renderTimeout: worker.DefaultTimeout,
 		shutdownDelay: 10 * time.Second,
-		concurrency:   8,
-		qps:           50,
-		burst:         100,
+		concurrency:   16,
+		qps:           300,
+		burst:         1000,
 		logLevel:      "info",
 		logFormat:     "json",
 	}
@@ -128,6 +130,8 @@ func (o *options) addTo(fs *pflag.FlagSet) {
 
 	o.audit.addTo(fs)
 	o.record.addTo(fs)
+	o.notify.addTo(fs)
+	o.hooks.addTo(fs)
 
 	fs.StringVar(&o.metricsAddr, "metrics-bind-address", o.metricsAddr, "address of /metrics: HTTPS for callers who may get /metrics; plain HTTP on a loopback address; 0 is off")
 	fs.StringVar(&o.probeAddr, "health-probe-bind-address", o.probeAddr, "address of /healthz and /readyz")
@@ -144,8 +148,8 @@ func (o *options) addTo(fs *pflag.FlagSet) {
 
 	fs.DurationVar(&o.shutdownDelay, "shutdown-delay", o.shutdownDelay, "how long to keep serving after SIGTERM, while the API server still sends requests")
 	fs.IntVar(&o.concurrency, "concurrency", o.concurrency, "Releases, and Rollouts, worked on at the same time")
-	fs.Float32Var(&o.qps, "kube-api-qps", o.qps, "requests to the API server a second")
-	fs.IntVar(&o.burst, "kube-api-burst", o.burst, "requests to the API server at once")
+	fs.Float32Var(&o.qps, "kube-api-qps", o.qps, "requests to the API server a second, of all kinds together; 0 is no limit")
+	fs.IntVar(&o.burst, "kube-api-burst", o.burst, "requests to the API server at once, after a while without")
 
 	fs.StringVar(&o.logLevel, "log-level", o.logLevel, "debug, info, warn or error")
 	fs.StringVar(&o.logFormat, "log-format", o.logFormat, "json or text")
@@ -153,7 +157,7 @@ func (o *options) addTo(fs *pflag.FlagSet) {
 
 // validate says everything that is wrong, each with the flag.
 func (o *options) validate() error {
-	return errors.Join(o.validateIdentity(), o.validateListeners(), o.validateRendering(), o.audit.validate(), o.record.validate(), o.validateRunning())
+	return errors.Join(o.validateIdentity(), o.validateListeners(), o.validateRendering(), o.audit.validate(), o.record.validate(), o.hooks.validate(), o.validateRunning())
 }
 
 // wrong is an error about one flag.

@@ -221,10 +221,14 @@ func (p *promotions) ofRollout(ctx context.Context, rollout *v1alpha1.Rollout, t
 
 // rollback says whether the Rollout brings a Release back from a template revision that was
 // turned away from, and nothing else: a team that changes its Release meanwhile is not let
-// through with it.
+// through with it. So does a person who returns to a revision that was in service lately, as the
+// template's rollback window says.
 func (p *promotions) rollback(ctx context.Context, rollout *v1alpha1.Rollout, template string) (bool, error) {
 	if rollout.Spec.Stable == nil {
 		return false, nil
+	}
+	if rollout.Spec.Restores != nil && rollout.Spec.Known {
+		return true, nil
 	}
 	var t v1alpha1.ReleaseTemplate
 	if err := p.get(ctx, types.NamespacedName{Name: template}, &t); err != nil {

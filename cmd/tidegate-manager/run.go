@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
-	"strconv"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -16,12 +14,14 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -37,6 +37,8 @@ import (
 	"tidegate.io/tidegate/cmd/internal/version"
 	"tidegate.io/tidegate/policies/eval"
 	"tidegate.io/tidegate/rollout/controller"
+	"tidegate.io/tidegate/rollout/fence"
+	"tidegate.io/tidegate/rollout/manifest"
 	"tidegate.io/tidegate/rollout/prom"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 	"tidegate.io/tidegate/schemas/worker"
@@ -52,16 +54,13 @@ import (
 // end, reconciles end, the lease is given back.
 const stopLimit = 60 * time.Second
 
-// memoryLimitEnv carries the memory limit of the container in bytes.
-const memoryLimitEnv = "TIDEGATE_MEMORY_LIMIT"
-
 // run starts everything and returns when it has stopped.
 func run(ctx context.Context, o *options, logTo io.Writer) error {
 	log, err := setLogger(o, logTo)
 	if err != nil {
 		return err
 	}
-	limitMemory(os.Getenv(memoryLimitEnv), o)
+	limitMemory(os.Getenv, o)
 	config, err := restConfig(o)
 	if err != nil {
 		return err
@@ -101,27 +100,6 @@ func run(ctx context.Context, o *options, logTo io.Writer) error {
 	return nil
 }
 
-// limitMemory lets the collector work harder before the container's limit is reached, of
-// which the workers have their share.
-func limitMemory(bytes string, o *options) {
-	limit, err := strconv.ParseInt(bytes, 10, 64)
-	if err != nil || limit <= 0 {
-		return
-	}
-	debug.SetMemoryLimit(ownMemory(limit, o))
-}
-
-// ownMemory is what the manager's own collector aims at in a container of so many bytes:
-// nine tenths of what workers leave when all of them hold all that they may, and a quarter
-// of the container where they would leave less.
-func ownMemory(container int64, o *options) int64 {
-	each, err := o.workerMemory()
-	if err != nil {
-		each = 0
-	}
-	return max((container-each*int64(o.renderWorkers)-judges*judgeMemory)/10*9, container/4)
-}
-
 func restConfig(o *options) (*rest.Config, error) {
 	var config *rest.Config
 	var err error
@@ -133,9 +111,20 @@ func restConfig(o *options) (*rest.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding out how to reach the API server: %w", err)
 	}
-	config.QPS, config.Burst = o.qps, o.burst
+	limitRequests(config, o)
 	config.UserAgent = "tidegate-manager/" + version.Get().Version
 	return config, nil
+}
+
+// limitRequests has all clients share one limit: with a number alone each kind of object would
+// have one of its own. Nothing is limited where the number is 0 or less.
+func limitRequests(config *rest.Config, o *options) {
+	config.QPS, config.Burst = o.qps, o.burst
+	if o.qps <= 0 {
+		config.QPS = -1
+		return
+	}
+	config.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(o.qps, o.burst)
 }
 
 func scheme() (*runtime.Scheme, error) {
@@ -237,11 +226,16 @@ func newManager(o *options, config *rest.Config, log logr.Logger, certificate fu
 	if err != nil {
 		return nil, err
 	}
+	lease, err := podLease(o, config)
+	if err != nil {
+		return nil, err
+	}
 	limit := stopLimit
 	mgr, err := manager.New(config, manager.Options{
 		Scheme:                 s,
 		Logger:                 log,
 		Cache:                  cacheOptions(o),
+		NewCache:               newCache,
 		Metrics:                metricsOptions(o),
 		HealthProbeBindAddress: o.probeAddr,
 		PprofBindAddress:       o.pprofAddr,
@@ -253,14 +247,16 @@ func newManager(o *options, config *rest.Config, log logr.Logger, certificate fu
 				c.GetCertificate = certificate
 			}},
 		})},
-		LeaderElection:                o.leaderElect,
-		LeaderElectionID:              leaseName,
-		LeaderElectionNamespace:       o.namespace,
-		LeaderElectionReleaseOnCancel: true,
-		LeaseDuration:                 &o.leaseDuration,
-		RenewDeadline:                 &o.renewDeadline,
-		RetryPeriod:                   &o.retryPeriod,
-		GracefulShutdownTimeout:       &limit,
+		LeaderElection:                      o.leaderElect,
+		LeaderElectionID:                    leaseName,
+		LeaderElectionNamespace:             o.namespace,
+		LeaderElectionReleaseOnCancel:       true,
+		LeaderElectionConfig:                leaseConfig(config),
+		LeaderElectionResourceLockInterface: lease,
+		LeaseDuration:                       &o.leaseDuration,
+		RenewDeadline:                       &o.renewDeadline,
+		RetryPeriod:                         &o.retryPeriod,
+		GracefulShutdownTimeout:             &limit,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("setting up the manager: %w", err)
@@ -271,19 +267,29 @@ func newManager(o *options, config *rest.Config, log logr.Logger, certificate fu
 // cacheOptions keeps in memory what is read often: Tidegate's own kinds, and of others only
 // what is Tidegate's.
 func cacheOptions(o *options) cache.Options {
-	own := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy})}
+	own := cache.ByObject{
+		Label:     labels.SelectorFromSet(labels.Set{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy}),
+		Transform: fence.KeepFields(v1alpha1.FieldManager),
+	}
+	virtual := &unstructured.Unstructured{}
+	virtual.SetGroupVersionKind(manifest.Kind(v1alpha1.RouterVirtualService))
+	workloads := own
+	workloads.Transform = fence.KeepSizes(v1alpha1.FieldManager)
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}:                {Namespaces: map[string]cache.Config{o.namespace: {}}},
-			&appsv1.Deployment{}:            own,
-			&appsv1.StatefulSet{}:           own,
-			&appsv1.DaemonSet{}:             own,
+			&appsv1.Deployment{}:            workloads,
+			&appsv1.StatefulSet{}:           workloads,
+			&appsv1.DaemonSet{}:             workloads,
 			&batchv1.CronJob{}:              own,
+			&batchv1.Job{}:                  own,
 			&corev1.Service{}:               own,
 			&corev1.ConfigMap{}:             own,
 			&policyv1.PodDisruptionBudget{}: own,
 			&gatewayv1.HTTPRoute{}:          own,
+			&gatewayv1.GRPCRoute{}:          own,
+			virtual:                         own,
 		},
 	}
 }
@@ -344,10 +350,20 @@ func addPromotions(mgr manager.Manager, store *eval.Store, policies *policysync.
 func addLoops(ctx context.Context, mgr manager.Manager, o *options, identity string, pool *worker.Pool, asked *promotions) error {
 	sources := prom.NewSources(mgr.GetClient(), o.namespace)
 	asked.measure = sources.Measured
+	told, err := addNotifier(mgr, o)
+	if err != nil {
+		return err
+	}
+	hooks, err := addHooks(ctx, mgr, o)
+	if err != nil {
+		return err
+	}
 	if err := controller.Setup(ctx, mgr, controller.Options{
 		Renderer:                renderer{pool},
 		Measurer:                prom.NewMeasurer(sources),
 		Promotion:               asked,
+		Notifier:                told,
+		Hooks:                   hooks,
 		MaxConcurrentReconciles: o.concurrency,
 	}); err != nil {
 		return err

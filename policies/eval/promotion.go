@@ -60,7 +60,8 @@ type Rollout struct {
 	// First is true where nothing served before, so that nothing can be disturbed.
 	First bool `json:"first"`
 	// Rollback is true where the platform team turned back from a template revision, and
-	// this brings the Release back with it, changed by nobody else.
+	// this brings the Release back with it, changed by nobody else; or where a person returns to
+	// a revision that was in service lately, as the template's rollback window says.
 	Rollback bool `json:"rollback"`
 	// Started is when it was made, and Raised when it was first allowed to take exposure from
 	// what served, both RFC 3339 in UTC; Raised is empty where it never was.

@@ -49,8 +49,10 @@ type Target struct {
 	// Workload is the workload that the decision rested on where the revisions share it; nil
 	// where there was none.
 	Workload *unstructured.Unstructured
-	// Spared says of an object that it is left as it is, there or not; nil spares none.
-	Spared func(*unstructured.Unstructured) bool
+	// Spared says of an object that it is left as it is, there or not; nil spares none. Touched
+	// is true where somebody else may have changed or deleted it: it is not there as Tidegate
+	// applied it.
+	Spared func(o *unstructured.Unstructured, touched bool) (bool, error)
 }
 
 // Applier executes actions.
@@ -59,9 +61,20 @@ type Applier struct {
 	Writer client.Client
 	// Live reads from the API server, not from a cache.
 	Live client.Reader
+	// Known reads what is as wanted already and needs no write: from a cache that knows of
+	// Writer's writes. Live if nil.
+	Known client.Reader
 }
 
-// Execute executes one action. Measure is not among them: it is the caller's.
+func (a Applier) known() client.Reader {
+	if a.Known == nil {
+		return a.Live
+	}
+	return a.Known
+}
+
+// Execute executes one action. Measure and CallHook are not among them: they are the
+// caller's.
 func (a Applier) Execute(ctx context.Context, t *Target, action plan.Action) error {
 	switch action.Kind {
 	case plan.ActionApplyShared:
@@ -69,19 +82,26 @@ func (a Applier) Execute(ctx context.Context, t *Target, action plan.Action) err
 	case plan.ActionEnsureSet:
 		return a.ensureSet(ctx, t, action)
 	case plan.ActionSetWeight:
-		return a.setWeight(ctx, t, action.Weight)
+		return a.setExposure(ctx, t, action.Exposure)
 	case plan.ActionRetire:
 		return a.retire(ctx, t, action.Role)
 	case plan.ActionAnswer:
 		return a.answer(ctx, t, action)
-	case plan.ActionMeasure:
+	case plan.ActionRunJob:
+		return a.runJob(ctx, t, action)
+	case plan.ActionStopJob:
+		return a.stopJob(ctx, t, action.Job)
+	case plan.ActionMeasure, plan.ActionCallHook:
 	}
 	return fmt.Errorf("executing action %q: not known here", action.Kind)
 }
 
 func (t *Target) side(role plan.Role) (*render.Result, error) {
 	side := t.Sides.Canary
-	if role == plan.RoleStable && !manifest.InPlace(t.Rollout.Spec) {
+	switch {
+	case role == plan.RoleBaseline:
+		side = manifest.Baseline(t.Sides.Stable)
+	case role == plan.RoleStable && !manifest.InPlace(t.Rollout.Spec):
 		side = t.Sides.Stable
 	}
 	if side == nil {
@@ -141,37 +161,6 @@ func (a Applier) ensureSet(ctx context.Context, t *Target, action plan.Action) e
 	return a.apply(ctx, t, workload)
 }
 
-// setWeight applies the route. When the revisions cannot be rendered it can still take
-// all weight from the canary, in the route as it is.
-func (a Applier) setWeight(ctx context.Context, t *Target, weight int32) error {
-	if !t.Sides.Complete(t.Rollout.Spec) {
-		if weight != 0 || t.Route == nil {
-			return fmt.Errorf("setting the weight of Rollout %s to %d: %w", t.Rollout.Name, weight, ErrNotRendered)
-		}
-		want, err := manifest.WithoutCanary(t.Route, t.Rollout.Spec)
-		if err != nil {
-			return err
-		}
-		if err := a.Writer.Update(ctx, want, client.FieldOwner(v1alpha1.FieldManager)); err != nil {
-			return fmt.Errorf("taking all weight from the canary in HTTPRoute %s/%s: %w", want.GetNamespace(), want.GetName(), err)
-		}
-		t.Route = want
-		return nil
-	}
-	want, err := manifest.Route(t.Sides, t.Rollout.Spec, t.Phase, t.Release, weight)
-	if err != nil {
-		return err
-	}
-	if t.Route != nil {
-		want.SetResourceVersion(t.Route.GetResourceVersion())
-	}
-	if err := a.apply(ctx, t, want); err != nil {
-		return err
-	}
-	t.Route = want
-	return nil
-}
-
 // retire deletes the objects of a set. That it gets no traffic was decided on an
 // observation; it is read back once more here, since nothing brings back the requests
 // that are lost when it is not so.
@@ -187,13 +176,13 @@ func (a Applier) retire(ctx context.Context, t *Target, role plan.Role) error {
 	if manifest.Rolling(spec) {
 		return a.sweep(ctx, t, role, side)
 	}
-	route, err := observe.Reader{Live: a.Live}.Route(ctx, t.Rollout)
+	route, err := observe.Reader{Live: a.Live}.Route(ctx, t.Sides, t.Rollout)
 	if err != nil {
 		return err
 	}
 	if route != nil && manifest.Carries(route, side.Revision) {
-		return fmt.Errorf("retiring the %s set of Rollout %s: %w: HTTPRoute %s has weight on revision %s",
-			role, t.Rollout.Name, ErrCarriesTraffic, route.GetName(), side.Revision)
+		return fmt.Errorf("retiring the %s set of Rollout %s: %w: %s %s leads to revision %s",
+			role, t.Rollout.Name, ErrCarriesTraffic, route.GetKind(), route.GetName(), side.Revision)
 	}
 	for _, obj := range side.Set {
 		if err := a.remove(ctx, t, obj); err != nil {
@@ -286,21 +275,27 @@ func (a Applier) apply(ctx context.Context, t *Target, want *unstructured.Unstru
 		return fmt.Errorf("applying %s %s/%s for Rollout %s: %w",
 			want.GetKind(), want.GetNamespace(), want.GetName(), t.Rollout.Name, err)
 	}
-	if t.Spared != nil && t.Spared(want) {
-		return nil
-	}
 	live := &unstructured.Unstructured{}
 	live.SetGroupVersionKind(want.GroupVersionKind())
-	switch err := a.Live.Get(ctx, client.ObjectKeyFromObject(want), live); {
-	case apierrors.IsNotFound(err):
-	case err != nil:
+	err := a.known().Get(ctx, client.ObjectKeyFromObject(want), live)
+	absent := apierrors.IsNotFound(err)
+	if err != nil && !absent {
 		return fail(err)
+	}
+	asApplied := !absent && manifest.UpToDate(live, want)
+	if t.Spared != nil {
+		if spared, err := t.Spared(want, !asApplied); spared || err != nil {
+			return err
+		}
+	}
+	switch {
+	case absent:
 	case foreign(live, t.Release):
 		return fail(fmt.Errorf("%w than Release %s", ErrForeign, t.Release.Name))
-	case manifest.UpToDate(live, want) && sameNumbers(live, want):
+	case asApplied && sameNumbers(t, live, want):
 		return nil
 	}
-	err := a.Writer.Apply(ctx, client.ApplyConfigurationFromUnstructured(want),
+	err = a.Writer.Apply(ctx, client.ApplyConfigurationFromUnstructured(want),
 		client.FieldOwner(v1alpha1.FieldManager), client.ForceOwnership)
 	if err != nil {
 		return fail(err)
@@ -317,10 +312,14 @@ func foreign(live *unstructured.Unstructured, release *v1alpha1.Release) bool {
 	return !metav1.IsControlledBy(live, release)
 }
 
-// sameNumbers compares what the digest leaves out: replicas and weights.
-func sameNumbers(live, want *unstructured.Unstructured) bool {
-	if manifest.IsWorkload(want) {
+// sameNumbers compares what the digest leaves out: replicas, and what a route leads to.
+func sameNumbers(t *Target, live, want *unstructured.Unstructured) bool {
+	key := manifest.RouteKey(t.Sides, t.Rollout)
+	switch {
+	case manifest.IsWorkload(want):
 		return manifest.SameSize(live, want)
+	case want.GetName() == key.GetName() && want.GroupVersionKind().GroupKind() == key.GroupVersionKind().GroupKind() && !manifest.Rolling(t.Rollout.Spec):
+		return manifest.SameRoute(live, want)
 	}
-	return want.GetKind() != "HTTPRoute" || manifest.SameBackends(live, want)
+	return true
 }

@@ -168,7 +168,9 @@ var (
 	retireCanary = plan.Action{Kind: plan.ActionRetire, Role: plan.RoleCanary}
 )
 
-func weight(w int32) plan.Action { return plan.Action{Kind: plan.ActionSetWeight, Weight: w} }
+func weight(w int32) plan.Action {
+	return plan.Action{Kind: plan.ActionSetWeight, Exposure: plan.Exposure{Weight: w}}
+}
 
 func TestEnsureSetAppliesTheWorkloadLast(t *testing.T) {
 	t.Parallel()
@@ -253,8 +255,8 @@ func TestWeightsRestOnTheRouteThatWasSeen(t *testing.T) {
 	if err := b.do(weight(25)); !apierrors.IsConflict(err) {
 		t.Errorf("a late raise ended with %v, want a conflict", err)
 	}
-	if got := manifest.CanaryWeight(b.route(), b.target.Rollout.Spec); got != 0 {
-		t.Errorf("the canary has %d %% of the traffic", got)
+	if got, _ := manifest.Exposure(b.route(), b.target.Rollout.Spec, plan.Exposure{}); got != (plan.Exposure{}) {
+		t.Errorf("the canary has %+v of the traffic", got)
 	}
 }
 

@@ -34,21 +34,38 @@ type sparing struct {
 	// zero where time alone does not end it.
 	spared bool
 	until  time.Time
+	// read reads them, where that has not been done.
+	read func() (*sparing, error)
 }
 
-// sparing reads the exemptions from the API server: a use is recorded before it is let
-// through, so whoever sees what it changed sees it here, which a cache could not promise.
+// sparing reads the exemptions from the API server where the cache has any, or when it is asked
+// about an object that is not as it was applied: a use is recorded before it is let through, so
+// whoever sees what it changed sees it there, which a cache could not promise. What is as it was
+// applied nobody has touched, and what people added to it outlasts a write of Tidegate's fields.
 func (l *rolloutLoop) sparing(ctx context.Context, rollout *v1alpha1.Rollout, status v1alpha1.RolloutStatus, actions []plan.Action, now time.Time) (*sparing, error) {
-	s := &sparing{}
 	writes := slices.ContainsFunc(actions, func(a plan.Action) bool {
 		return a.Kind == plan.ActionApplyShared || a.Kind == plan.ActionEnsureSet || a.Kind == plan.ActionSetWeight
 	})
 	// I3: an abort wins, over an exemption too.
 	if !writes || status.Phase == v1alpha1.RolloutAborting {
-		return s, nil
+		return &sparing{}, nil
 	}
+	var known v1alpha1.BreakGlassList
+	if err := l.client.List(ctx, &known, client.InNamespace(rollout.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing BreakGlasses of namespace %s: %w", rollout.Namespace, err)
+	}
+	if len(known.Items) > 0 {
+		return exempted(ctx, l.reader.Live, rollout, now)
+	}
+	return &sparing{read: func() (*sparing, error) { return exempted(ctx, l.reader.Live, rollout, now) }}, nil
+}
+
+// exempted reads what people may have made by themselves since the Rollout began, which is to be
+// left alone now.
+func exempted(ctx context.Context, live client.Reader, rollout *v1alpha1.Rollout, now time.Time) (*sparing, error) {
+	s := &sparing{}
 	var list v1alpha1.BreakGlassList
-	if err := l.reader.Live.List(ctx, &list, client.InNamespace(rollout.Namespace)); err != nil {
+	if err := live.List(ctx, &list, client.InNamespace(rollout.Namespace)); err != nil {
 		return nil, fmt.Errorf("listing BreakGlasses of namespace %s: %w", rollout.Namespace, err)
 	}
 	for i := range list.Items {
@@ -72,6 +89,19 @@ func (s *sparing) spare(o *unstructured.Unstructured) bool {
 	}
 	s.spared = true
 	return true
+}
+
+// left says whether an object that is about to be written is left alone. Touched says that it is
+// not there as it was applied.
+func (s *sparing) left(o *unstructured.Unstructured, touched bool) (bool, error) {
+	if touched && s.read != nil {
+		found, err := s.read()
+		if err != nil {
+			return false, err
+		}
+		s.objects, s.until, s.read = found.objects, found.until, nil
+	}
+	return s.spare(o), nil
 }
 
 // delay is after how long to look again at what was left alone.

@@ -1,13 +1,16 @@
 package controller
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"tidegate.io/tidegate/rollout/observe"
 	"tidegate.io/tidegate/rollout/plan"
@@ -52,12 +55,8 @@ func TestWhatWasTouchedUnderAnExemptionIsSpared(t *testing.T) {
 			if err := v1alpha1.AddToScheme(scheme); err != nil {
 				t.Fatal(err)
 			}
-			l := &rolloutLoop{reader: observe.Reader{Live: fake.NewClientBuilder().WithScheme(scheme).WithObjects(b).Build()}}
+			server, behind := fake.NewClientBuilder().WithScheme(scheme).WithObjects(b).Build(), fake.NewClientBuilder().WithScheme(scheme).Build()
 			rollout := &v1alpha1.Rollout{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", CreationTimestamp: metav1.NewTime(start.Add(tc.made - time.Minute))}}
-			s, err := l.sparing(t.Context(), rollout, v1alpha1.RolloutStatus{Phase: tc.phase}, []plan.Action{{Kind: plan.ActionEnsureSet}}, start.Add(tc.after))
-			if err != nil {
-				t.Fatal(err)
-			}
 			if tc.kind == "" {
 				tc.kind = "Deployment"
 			}
@@ -65,10 +64,48 @@ func TestWhatWasTouchedUnderAnExemptionIsSpared(t *testing.T) {
 			o.SetAPIVersion("apps/v1")
 			o.SetKind(tc.kind)
 			o.SetName("cart")
-			if got := s.spare(o); got != tc.want || s.spared != tc.want {
-				t.Errorf("wanted spared %v, found %v", tc.want, got)
+			for what, cache := range map[string]client.Client{"a cache that knows of it": server, "a cache that does not yet": behind} {
+				l := &rolloutLoop{client: cache, reader: observe.Reader{Live: server}}
+				s, err := l.sparing(t.Context(), rollout, v1alpha1.RolloutStatus{Phase: tc.phase}, []plan.Action{{Kind: plan.ActionEnsureSet}}, start.Add(tc.after))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, err := s.left(o, true); got != tc.want || s.spared != tc.want || err != nil {
+					t.Errorf("%s: wanted spared %v, found %v, %v", what, tc.want, got, err)
+				}
 			}
 		})
+	}
+}
+
+// What is as it was applied is not asked about, so that the steps of a rollout cost no reads.
+func TestNobodyIsAskedAboutWhatNobodyTouched(t *testing.T) {
+	t.Parallel()
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	reads := 0
+	empty := fake.NewClientBuilder().WithScheme(scheme).Build()
+	live := interceptor.NewClient(empty, interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			reads++
+			return c.List(ctx, list, opts...)
+		},
+	})
+	l := &rolloutLoop{client: empty, reader: observe.Reader{Live: live}}
+	rollout := &v1alpha1.Rollout{ObjectMeta: metav1.ObjectMeta{Namespace: "shop"}}
+	s, err := l.sparing(t.Context(), rollout, v1alpha1.RolloutStatus{}, []plan.Action{{Kind: plan.ActionSetWeight}}, time.Unix(100, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for step, c := range []struct {
+		touched bool
+		reads   int
+	}{{false, 0}, {true, 1}, {true, 1}} {
+		if left, err := s.left(&unstructured.Unstructured{Object: map[string]any{}}, c.touched); left || err != nil || reads != c.reads {
+			t.Errorf("%d: left alone %t, %v, after %d reads; want %d", step, left, err, reads, c.reads)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 
@@ -15,15 +16,17 @@ import (
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
-// keptEnded is how many ended Rollouts of a Release are kept for people to look at.
-const keptEnded = 10
-
-// wish is what the spec of a Release asks for.
+// wish is what is to be brought into service: what the spec of a Release asks for, or what
+// a person's command asks for in its place.
 type wish struct {
 	release *v1alpha1.Release
 	// templateRevision is the name of the TemplateRevision that was rendered with.
 	templateRevision string
 	result           *render.Result
+	// source is the Rollout whose inputs are pinned once more; nil where they are the spec's.
+	source *v1alpha1.Rollout
+	// restores says whose revision a person has brought back; nil where nobody did.
+	restores *v1alpha1.Restoration
 }
 
 // nextRollout decides whether the wish needs another Rollout, given those of the Release,
@@ -40,6 +43,10 @@ func nextRollout(w wish, rollouts []v1alpha1.Rollout, number int64) (*v1alpha1.R
 	case generation < newest.AdmittedAt():
 		return nil, fmt.Errorf("reading Release %s: %w: Rollout %s is for a newer generation", w.release.Name, errOvertaken, newest.Name)
 
+	// A person has brought another revision back, and nobody has applied the Release since.
+	case newest.Spec.Restores != nil && generation == newest.AdmittedAt():
+		return nil, nil //nolint:nilnil // nothing to create is an answer
+
 	// The newest Rollout is about exactly this, and stands.
 	case newest.Spec.Digest == w.result.Digest && !again(newest, generation):
 		return nil, nil //nolint:nilnil // nothing to create is an answer
@@ -55,9 +62,14 @@ func nextRollout(w wish, rollouts []v1alpha1.Rollout, number int64) (*v1alpha1.R
 	// a template that renders something else around it is no reason to expose it again.
 	case rejected(newest) && generation == newest.AdmittedAt() && newest.Spec.Revision == w.result.Revision:
 		return nil, nil //nolint:nilnil // nothing to create is an answer
+	}
+	return begin(w, rollouts, number)
+}
 
+// begin returns the Rollout of a wish, unless it has to wait or cannot be.
+func begin(w wish, rollouts []v1alpha1.Rollout, number int64) (*v1alpha1.Rollout, error) {
 	// The old set is going, so that the newest revision is what the next one will be over.
-	case aboutToEnd(newest):
+	if newest := &rollouts[len(rollouts)-1]; aboutToEnd(newest) {
 		return nil, waitingf(ReasonRolloutQueued, "revision %s waits until the promotion of %s has ended",
 			w.result.Revision, newest.Spec.Revision)
 	}
@@ -68,25 +80,42 @@ func nextRollout(w wish, rollouts []v1alpha1.Rollout, number int64) (*v1alpha1.R
 }
 
 // sameServing refuses to go from sets, between which traffic moves, to a workload that is
-// changed in place, or back: there is no step between the two at which both serve.
+// changed in place, or back, and from one router to another: there is no step between the two
+// at which both serve.
 func sameServing(w wish, stable *v1alpha1.Rollout) error {
 	if stable == nil {
 		return nil
 	}
 	is, was := w.result.Strategy.Type, stable.Spec.Strategy.Type
 	kind := manifest.WorkloadKind(w.result)
-	if is.InSets() == was.InSets() && (is.InSets() || kind == stable.Spec.Workload) {
-		return nil
-	}
-	if is.InSets() == was.InSets() {
+	switch {
+	case is.InSets() != was.InSets():
+		return terminalf(ReasonStrategyChange,
+			"the template now rolls out by %s, and what serves came by %s; a Release cannot change between sets and a workload in place, so nothing is changed. Keep to %s, or make another Release of another name and move over to it",
+			is, was, was)
+	case !is.InSets() && kind != stable.Spec.Workload:
 		return terminalf(ReasonStrategyChange,
 			"the template now renders a %s, and what serves is a %s; a workload that is changed in place keeps its kind, so nothing is changed. Keep to %s, or make another Release of another name and move over to it",
 			kind, stable.Spec.Workload, stable.Spec.Workload)
+	case is.InSets() && routed(routerOf(w.result)) != routed(stable.Spec.Router):
+		return terminalf(ReasonRouterChange,
+			"the template now spreads the requests by %s, and those of what serves come by %s; no weight can be moved between the two, so nothing is changed. Keep to %s, or make another Release of another name and move over to it",
+			routed(routerOf(w.result)), routed(stable.Spec.Router), routed(stable.Spec.Router))
 	}
-	return terminalf(ReasonStrategyChange,
-		"the template now rolls out by %s, and what serves came by %s; a Release cannot change between sets and a workload in place, so nothing is changed. Keep to %s, or make another Release of another name and move over to it",
-		is, was, was)
+	return nil
 }
+
+// routerOf is how a revision's requests are spread; empty with rolling.
+func routerOf(r *render.Result) v1alpha1.Router {
+	if r.Router == "" && r.Route != nil {
+		return v1alpha1.Router(r.Route.GetKind())
+	}
+	return r.Router
+}
+
+// routed is how the requests to sets are spread. Before Rollouts said so, all were behind an
+// HTTPRoute.
+func routed(r v1alpha1.Router) v1alpha1.Router { return cmp.Or(r, v1alpha1.RouterHTTPRoute) }
 
 // aboutToEnd says whether a promotion will have ended within the drain delay. The long
 // warmth of a blueGreen set is no reason to wait: it ends when a newer Rollout is there. One
@@ -160,7 +189,15 @@ func newRollout(w wish, rollouts []v1alpha1.Rollout, number int64) *v1alpha1.Rol
 			Replicas:          w.result.Replicas,
 			Strategy:          *w.result.Strategy.DeepCopy(),
 			Workload:          manifest.WorkloadKind(w.result),
+			Router:            routerOf(w.result),
+			Known:             known(w.result, rollouts),
+			Restores:          w.restores,
+			Objects:           objectsOf(w.result),
 		},
+	}
+	if w.source != nil {
+		out.Spec.Values = w.source.Spec.Values.DeepCopy()
+		out.Spec.Replicas, out.Spec.Strategy = w.source.Spec.Replicas, *w.source.Spec.Strategy.DeepCopy()
 	}
 	out.Namespace = w.release.Namespace
 	out.Name = rolloutName(w.release.Name, number)
@@ -181,48 +218,6 @@ func newestSucceeded(rollouts []v1alpha1.Rollout) *v1alpha1.Rollout {
 		}
 	}
 	return nil
-}
-
-// prunable returns the ended Rollouts that nothing needs any more, oldest first: all but
-// the last ten, what serves, what a kept one would return to, and the last of each template
-// that the Release had: its values are those that the template may have fixed for life.
-func prunable(rollouts []v1alpha1.Rollout) []v1alpha1.Rollout {
-	needed := map[string]bool{}
-	last := map[string]string{}
-	for i := range rollouts {
-		last[templateNamed(rollouts[i].Spec.TemplateRevision)] = rollouts[i].Name
-	}
-	for template, name := range last {
-		needed[name] = template != ""
-	}
-	if stable := newestSucceeded(rollouts); stable != nil {
-		needed[stable.Name] = true
-	}
-	var ended []v1alpha1.Rollout
-	for i := range rollouts {
-		r := &rollouts[i]
-		if r.Status.Phase.Terminal() {
-			ended = append(ended, *r)
-			continue
-		}
-		if r.Spec.Stable != nil {
-			needed[r.Spec.Stable.Rollout] = true
-		}
-	}
-	if len(ended) <= keptEnded {
-		return nil
-	}
-	// What the newest Rollout returned to is needed as long as it is the newest.
-	if newest := rollouts[len(rollouts)-1]; newest.Spec.Stable != nil {
-		needed[newest.Spec.Stable.Rollout] = true
-	}
-	var out []v1alpha1.Rollout
-	for _, r := range ended[:len(ended)-keptEnded] {
-		if !needed[r.Name] {
-			out = append(out, r)
-		}
-	}
-	return out
 }
 
 // sameValues compares values by what they mean.

@@ -2,10 +2,8 @@ package controller
 
 import (
 	"errors"
-	"fmt"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -224,53 +222,6 @@ func TestNextNumberIsNeverUsedTwice(t *testing.T) {
 	release.Status.Rollout = "other-40"
 	if got := nextNumber(release, nil); got != 1 {
 		t.Errorf("the first is %d", got)
-	}
-}
-
-func TestPrunable(t *testing.T) {
-	t.Parallel()
-	many := func(n int64, phase v1alpha1.RolloutPhase) []v1alpha1.Rollout {
-		out := []v1alpha1.Rollout{attempt(1, "one", v1alpha1.RolloutSucceeded)}
-		for i := int64(2); i <= n; i++ {
-			out = append(out, attempt(i, fmt.Sprint(i), phase))
-		}
-		return out
-	}
-	of := func(revision string) func(*v1alpha1.Rollout) {
-		return func(r *v1alpha1.Rollout) { r.Spec.TemplateRevision = revision }
-	}
-	names := func(rollouts []v1alpha1.Rollout) (out []string) {
-		for i := range rollouts {
-			out = append(out, rollouts[i].Name)
-		}
-		return out
-	}
-	for name, c := range map[string]struct {
-		rollouts []v1alpha1.Rollout
-		want     []string
-	}{
-		"ten ended ones are kept": {many(10, v1alpha1.RolloutAborted), nil},
-		"what serves is kept, however old": {
-			many(13, v1alpha1.RolloutAborted), []string{"cart-2", "cart-3"},
-		},
-		"what has been replaced goes": {many(12, v1alpha1.RolloutSucceeded), []string{"cart-1", "cart-2"}},
-		"what the newest returns to is kept": {
-			append(many(12, v1alpha1.RolloutSucceeded), attempt(13, "new", v1alpha1.RolloutProgressing, func(r *v1alpha1.Rollout) {
-				r.Spec.Stable = &v1alpha1.StableReference{Rollout: "cart-2"}
-			})), []string{"cart-1"},
-		},
-		"the last of a template that the Release had is kept, for what that fixed for life": {
-			append([]v1alpha1.Rollout{
-				attempt(1, "box", v1alpha1.RolloutSucceeded, of("box-1-0123456789")), attempt(2, "box", v1alpha1.RolloutSucceeded, of("box-2-0123456789")),
-			}, many(15, v1alpha1.RolloutSucceeded)[2:]...), []string{"cart-1", "cart-3", "cart-4", "cart-5"},
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			if diff := cmp.Diff(c.want, names(prunable(c.rollouts))); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-		})
 	}
 }
 

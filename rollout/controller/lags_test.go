@@ -51,7 +51,7 @@ func TestLagsForgetRolloutsThatAreGone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			loop := &rolloutLoop{client: newCluster(t, cached...), reader: observe.Reader{Live: newCluster(t)}}
+			loop := &rolloutLoop{hooks: noHooks{}, client: newCluster(t, cached...), reader: observe.Reader{Live: newCluster(t)}}
 			if !loop.lags.wait(key, &observe.World{Lagging: true}, time.Unix(1000, 0)) {
 				t.Fatal("a lag is not waited for")
 			}

@@ -1,7 +1,9 @@
 package controller
 
 import (
+	"cmp"
 	"context"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -47,6 +49,10 @@ var (
 		"Releases that the engine would render differently from what was judged.", nil, nil)
 	metricPhase = prometheus.NewDesc("tidegate_rollout_phase_rollouts",
 		"Rollouts there are, by phase.", []string{"phase"}, nil)
+	metricHolds = prometheus.NewDesc("tidegate_rollout_holding_rollouts",
+		"Rollouts that have not ended, by the code of what they stand at or wait for.", []string{"reason"}, nil)
+	metricWeights = prometheus.NewDesc("tidegate_rollout_weight_rollouts",
+		"Rollouts that have not ended, by the percentage of requests that the new revision gets: 0, or the least of 10, 25, 50, 99 and 100 that it does not exceed.", []string{"weight"}, nil)
 )
 
 func init() {
@@ -64,6 +70,7 @@ func init() {
 	}
 	for _, kind := range []plan.ActionKind{
 		plan.ActionApplyShared, plan.ActionEnsureSet, plan.ActionSetWeight, plan.ActionMeasure, plan.ActionRetire, plan.ActionAnswer,
+		plan.ActionRunJob, plan.ActionStopJob, plan.ActionCallHook,
 	} {
 		metricActions.WithLabelValues(string(kind), "ok")
 		metricActions.WithLabelValues(string(kind), "error")
@@ -97,6 +104,70 @@ func countEnded(rollout *v1alpha1.Rollout, now time.Time) {
 	metricDuration.WithLabelValues(outcome).Observe(now.Sub(rollout.CreationTimestamp.Time).Seconds())
 }
 
+// The four figures of software delivery (Forsgren, Humble, Kim: Accelerate, 2018, chapter 2):
+// how often changes come into service, how long one takes to get there, how many of them
+// fail, and how long service then takes to be restored.
+var (
+	metricChanges = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tidegate_dora_changes_total",
+		Help: "Changes of what serves, by result: good came into service; failed was taken back after requests had reached it; stopped was taken back before.",
+	}, []string{"result"})
+	metricLeadTime = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "tidegate_dora_lead_time_seconds",
+		Help:    "Time from a change to its being in service: from the Release's annotation tidegate.io/committed-at where it is set, else from when the Release was applied.",
+		Buckets: []float64{60, 300, 900, 1800, 3600, 14400, 43200, 86400, 259200, 604800},
+	})
+	metricRestore = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "tidegate_dora_restore_seconds",
+		Help:    "Time from the decision that a change has failed to the former revision having all of the traffic again.",
+		Buckets: []float64{1, 5, 10, 30, 60, 120, 300, 900, 3600, 14400},
+	})
+	metricSteps = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "tidegate_rollout_step_seconds",
+		Help:    "Time that Rollouts spent in a step, by the kind of the step.",
+		Buckets: []float64{1, 5, 10, 30, 60, 120, 300, 900, 3600, 14400, 86400},
+	}, []string{"kind"})
+)
+
+func init() {
+	metrics.Registry.MustRegister(metricChanges, metricLeadTime, metricRestore, metricSteps)
+	for _, result := range []string{changeGood, changeFailed, changeStopped} {
+		metricChanges.WithLabelValues(result)
+	}
+	for _, kind := range stepKinds {
+		metricSteps.WithLabelValues(kind)
+	}
+}
+
+func (f figures) count() {
+	if f.result == "" {
+		return
+	}
+	metricChanges.WithLabelValues(f.result).Inc()
+	if f.result == changeGood {
+		metricLeadTime.Observe(f.leadTime.Seconds())
+	}
+	if f.restore > 0 {
+		metricRestore.Observe(f.restore.Seconds())
+	}
+}
+
+// countSteps observes how long the steps took that a Rollout left with a change of status.
+func countSteps(r *v1alpha1.Rollout, before *v1alpha1.RolloutStatus) {
+	steps := plan.Walked(r.Spec)
+	known := len(before.History)
+	if known == 0 || len(r.Status.History) < known {
+		return
+	}
+	moves := r.Status.History[known-1:]
+	for i := 1; i < len(moves); i++ {
+		was := moves[i-1]
+		if was.Phase == v1alpha1.RolloutProgressing && was.Step > 0 && int(was.Step) <= len(steps) {
+			metricSteps.WithLabelValues(kindOf(steps[was.Step-1])).Observe(moves[i].At.Sub(was.At.Time).Seconds())
+		}
+	}
+}
+
 // phases counts Rollouts when it is asked, from the manager's cache.
 var phases = &phaseCollector{}
 
@@ -113,7 +184,11 @@ func registerPhases(mgr manager.Manager) {
 }
 
 // Describe implements prometheus.Collector.
-func (c *phaseCollector) Describe(ch chan<- *prometheus.Desc) { ch <- metricPhase }
+func (c *phaseCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- metricPhase
+	ch <- metricHolds
+	ch <- metricWeights
+}
 
 // Collect implements prometheus.Collector.
 func (c *phaseCollector) Collect(ch chan<- prometheus.Metric) {
@@ -124,22 +199,51 @@ func (c *phaseCollector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
 	var list v1alpha1.RolloutList
-	if err := (*reader).List(ctx, &list); err != nil {
+	if err := (*reader).List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 		return
 	}
-	counts := map[v1alpha1.RolloutPhase]int{
-		v1alpha1.RolloutPending: 0, v1alpha1.RolloutProgressing: 0, v1alpha1.RolloutPromoting: 0,
-		v1alpha1.RolloutSucceeded: 0, v1alpha1.RolloutAborting: 0, v1alpha1.RolloutAborted: 0,
+	phases := map[string]int{}
+	for _, phase := range []v1alpha1.RolloutPhase{
+		v1alpha1.RolloutPending, v1alpha1.RolloutProgressing, v1alpha1.RolloutPromoting,
+		v1alpha1.RolloutSucceeded, v1alpha1.RolloutAborting, v1alpha1.RolloutAborted,
+	} {
+		phases[string(phase)] = 0
+	}
+	holds, weights := map[string]int{}, map[string]int{"0": 0}
+	for _, bound := range weightBounds {
+		weights[strconv.Itoa(int(bound))] = 0
 	}
 	for i := range list.Items {
-		phase := list.Items[i].Status.Phase
-		if phase == "" {
-			phase = v1alpha1.RolloutPending
+		st := &list.Items[i].Status
+		phases[string(cmp.Or(st.Phase, v1alpha1.RolloutPending))]++
+		if !st.Phase.Terminal() && st.Reason != "" {
+			holds[st.Reason]++
+			weights[weightLabel(st.Weight)]++
 		}
-		counts[phase]++
 	}
-	for phase, n := range counts {
-		ch <- prometheus.MustNewConstMetric(metricPhase, prometheus.GaugeValue, float64(n), string(phase))
+	gauges(ch, metricPhase, phases)
+	gauges(ch, metricHolds, holds)
+	gauges(ch, metricWeights, weights)
+}
+
+// weightBounds are the classes of weights above 0.
+var weightBounds = []int32{10, 25, 50, 99, 100}
+
+func weightLabel(weight int32) string {
+	if weight <= 0 {
+		return "0"
+	}
+	for _, bound := range weightBounds {
+		if weight <= bound {
+			return strconv.Itoa(int(bound))
+		}
+	}
+	return "100"
+}
+
+func gauges(ch chan<- prometheus.Metric, what *prometheus.Desc, counts map[string]int) {
+	for label, n := range counts {
+		ch <- prometheus.MustNewConstMetric(what, prometheus.GaugeValue, float64(n), label)
 	}
 }
 

@@ -53,6 +53,10 @@ type Options struct {
 	Measurer Measurer
 	// Promotion is asked before every rise of exposure. Everything is allowed if nil.
 	Promotion Promotion
+	// Notifier is told of what becomes of Rollouts. Nobody is told if nil.
+	Notifier Notifier
+	// Hooks calls the hooks of Rollouts. A Rollout that has any does not go on if nil.
+	Hooks Hooks
 	// Live reads from the API server, not from a cache. The manager's API reader if nil.
 	Live client.Reader
 	// Recorder writes events. The manager's if nil.
@@ -94,6 +98,9 @@ func (o Options) withDefaults(mgr manager.Manager) Options {
 	}
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
+	}
+	if o.Hooks == nil {
+		o.Hooks = noHooks{}
 	}
 	if o.MaxConcurrentReconciles == 0 {
 		o.MaxConcurrentReconciles = 8

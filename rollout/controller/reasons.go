@@ -25,6 +25,13 @@ const (
 	ReasonReleaseFormer = "TG-RELEASE-FORMER"
 	// ReasonStrategyChange is: a Release cannot go from sets to a shared workload, or back.
 	ReasonStrategyChange = "TG-STRATEGY-CHANGE"
+	// ReasonRouterChange is: a Release cannot go from one router to another.
+	ReasonRouterChange = "TG-ROUTER-CHANGE"
+	// ReasonReleaseRestored is: a person has brought back another revision than the one that the
+	// spec asks for, and nobody has applied the Release since.
+	ReasonReleaseRestored = "TG-RELEASE-RESTORED"
+	// ReasonCleared is: an object that what serves does not have is deleted.
+	ReasonCleared = "TG-RELEASE-CLEARED"
 	// ReasonApplyFailed is: the cluster refuses what a decision asks for.
 	ReasonApplyFailed = "TG-APPLY-FAILED"
 	// ReasonReleasePending is: the first Rollout has not begun.

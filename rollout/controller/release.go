@@ -45,7 +45,7 @@ func setupRelease(mgr manager.Manager, opts Options) error {
 	err := builder.ControllerManagedBy(mgr).
 		Named("release").
 		For(&v1alpha1.Release{}, builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, reassigned()))).
-		Owns(&v1alpha1.Rollout{}).
+		Watches(&v1alpha1.Rollout{}, calm{}).
 		Watches(&v1alpha1.TemplateRevision{}, handler.EnqueueRequestsFromMapFunc(loop.ofRevision),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.ReleaseTemplate{}, handler.EnqueueRequestsFromMapFunc(loop.ofTemplate),
@@ -130,10 +130,14 @@ func (l *releaseLoop) Reconcile(ctx context.Context, req reconcile.Request) (rec
 	if statusErr := l.report(ctx, &release, rep); statusErr != nil {
 		return result(0, statusErr)
 	}
+	again, clearErr := l.clearLeft(ctx, &release, rep.rollouts)
+	if clearErr != nil {
+		return result(0, clearErr)
+	}
 	if pruneErr := l.prune(ctx, &release, rep.rollouts); pruneErr != nil {
 		return result(0, pruneErr)
 	}
-	return result(0, err)
+	return result(again, err)
 }
 
 // progress renders the spec and makes the Rollout that it needs. The report is as complete
@@ -148,6 +152,9 @@ func (l *releaseLoop) progress(ctx context.Context, release *v1alpha1.Release) (
 	if err := l.inherit(ctx, release, all); err != nil {
 		return rep, err
 	}
+	if made, err := l.carryOut(ctx, release, &rep); made || err != nil {
+		return rep, err
+	}
 	revision, err := l.templateRevision(ctx, release)
 	if err != nil {
 		return rep, err
@@ -160,6 +167,9 @@ func (l *releaseLoop) progress(ctx context.Context, release *v1alpha1.Release) (
 		return rep, renderFailure(revision.Name, err)
 	}
 	rep.revision, rep.templateRevision = result.Revision, revision.Name
+	if n := len(rep.rollouts); n > 0 {
+		rep.restored = restored(release, &rep.rollouts[n-1], result)
+	}
 	w := wish{release: release, templateRevision: revision.Name, result: result}
 	if wanted, err := nextRollout(w, rep.rollouts, nextNumber(release, all)); wanted == nil {
 		return rep, err
@@ -298,6 +308,9 @@ func announceRelease(recorder events.EventRecorder, release *v1alpha1.Release, b
 	if release.Status.Phase == before.Phase {
 		return
 	}
+	if p := release.Status.Phase; p == v1alpha1.ReleaseProgressing || p == v1alpha1.ReleasePending {
+		return // its Rollout tells that it has begun
+	}
 	kind, reason := corev1.EventTypeNormal, "Unknown"
 	for _, c := range release.Status.Conditions {
 		if c.Type == v1alpha1.ConditionReady {
@@ -310,22 +323,4 @@ func announceRelease(recorder events.EventRecorder, release *v1alpha1.Release, b
 	case v1alpha1.ReleasePending, v1alpha1.ReleaseProgressing, v1alpha1.ReleasePaused, v1alpha1.ReleaseServing:
 	}
 	recorder.Eventf(release, nil, kind, reason, string(release.Status.Phase), "%s", clip(release.Status.Message, maxEventNote))
-}
-
-// prune deletes ended Rollouts that nothing needs any more.
-func (l *releaseLoop) prune(ctx context.Context, release *v1alpha1.Release, rollouts []v1alpha1.Rollout) error {
-	if len(prunable(rollouts)) == 0 {
-		return nil
-	}
-	live, err := observe.Rollouts(ctx, l.live, release.Namespace, release.Name)
-	if err != nil {
-		return err
-	}
-	for _, old := range prunable(observe.Controlled(live, release.UID)) {
-		err := l.client.Delete(ctx, &old, client.Preconditions{UID: &old.UID, ResourceVersion: &old.ResourceVersion})
-		if client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("deleting old Rollout %s/%s: %w", old.Namespace, old.Name, err)
-		}
-	}
-	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -110,15 +111,17 @@ func (a always) Render(context.Context, *v1alpha1.TemplateRevision, *runtime.Raw
 func newCluster(t *testing.T, objects ...client.Object) client.WithWatch {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
+	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
 	}
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...)
 	for _, index := range followIndexes() {
 		builder = builder.WithIndex(index.object, index.field, index.values)
 	}
 	return builder.
-		WithStatusSubresource(&v1alpha1.Release{}, &v1alpha1.Rollout{}).
+		WithStatusSubresource(&v1alpha1.Release{}, &v1alpha1.Rollout{}, &v1alpha1.RolloutCommand{}).
 		WithIndex(&v1alpha1.Rollout{}, observe.FieldRelease, func(o client.Object) []string {
 			return []string{o.(*v1alpha1.Rollout).Spec.Release}
 		}).

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,6 +27,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tidegate.io/tidegate/rollout/apply"
+	"tidegate.io/tidegate/rollout/fence"
 	"tidegate.io/tidegate/rollout/manifest"
 	"tidegate.io/tidegate/rollout/observe"
 	"tidegate.io/tidegate/rollout/plan"
@@ -41,16 +44,33 @@ const (
 
 // rolloutLoop moves one Rollout on: observe, decide, record, act.
 type rolloutLoop struct {
-	client   client.Client
-	reader   observe.Reader
+	client client.Client
+	reader observe.Reader
+	// ended reads for Rollouts that have ended, of which there are many and none of which raises
+	// anything: what seems to be missing is asked for when it is put right.
+	ended observe.Reader
+	// live asks the API server.
+	live     observe.Reader
 	applier  apply.Applier
 	renders  *renders
 	measurer Measurer
 	// promotion is nil where nothing is to be asked.
 	promotion Promotion
-	recorder  events.EventRecorder
-	clock     clock.PassiveClock
-	lags      lags
+	// notifier is nil where nobody is to be told.
+	notifier Notifier
+	// hooks is never nil.
+	hooks    Hooks
+	recorder events.EventRecorder
+	clock    clock.PassiveClock
+	lags     lags
+	writings writings
+}
+
+// kept are the kinds of which the manager's cache is asked. Each is watched, or small.
+var kept = []client.Object{
+	&v1alpha1.Release{}, &v1alpha1.Rollout{}, &v1alpha1.RolloutCommand{},
+	&appsv1.Deployment{}, &appsv1.StatefulSet{}, &appsv1.DaemonSet{},
+	&corev1.Service{}, &policyv1.PodDisruptionBudget{}, &gatewayv1.HTTPRoute{}, &gatewayv1.GRPCRoute{},
 }
 
 func setupRollout(mgr manager.Manager, opts Options) error {
@@ -58,42 +78,69 @@ func setupRollout(mgr manager.Manager, opts Options) error {
 	if err != nil {
 		return err
 	}
+	fenced, err := fence.New(mgr.GetClient(), opts.Live, kept...)
+	if err != nil {
+		return fmt.Errorf("setting up the rollout loop: %w", err)
+	}
 	loop := &rolloutLoop{
-		client:   mgr.GetClient(),
-		reader:   observe.Reader{Live: opts.Live},
-		applier:  apply.Applier{Writer: mgr.GetClient(), Live: opts.Live},
+		client:   fenced,
+		reader:   observe.Reader{Live: fenced.Reader(fence.OwnDeletions)},
+		ended:    observe.Reader{Live: fenced.Reader(fence.Believed)},
+		live:     observe.Reader{Live: opts.Live},
+		applier:  apply.Applier{Writer: fenced, Live: opts.Live, Known: fenced},
 		renders:  renders,
 		measurer: opts.Measurer, promotion: opts.Promotion,
+		notifier: opts.Notifier,
+		hooks:    opts.Hooks,
 		recorder: opts.Recorder,
 		clock:    opts.Clock,
 	}
-	err = builder.ControllerManagedBy(mgr).
+	routes, err := installedRoutes(mgr.GetRESTMapper(), mgr.GetClient().GroupVersionKindFor)
+	if err != nil {
+		return fmt.Errorf("setting up the rollout loop: %w", err)
+	}
+	moves := builder.ControllerManagedBy(mgr).
 		Named("rollout").
 		For(&v1alpha1.Rollout{}).
 		// A Rollout that ends, or begins to exist, is news to the others of its Release.
 		Watches(&v1alpha1.Rollout{}, handler.EnqueueRequestsFromMapFunc(loop.ofSibling)).
-		Watches(&v1alpha1.RolloutCommand{}, handler.EnqueueRequestsFromMapFunc(ofCommand)).
+		Watches(&v1alpha1.Rollout{}, first{loop.ofOwned}).
+		Watches(&appsv1.Deployment{}, first{loop.ofOwned}).
+		Watches(&appsv1.StatefulSet{}, first{loop.ofOwned}).
+		Watches(&appsv1.DaemonSet{}, first{loop.ofOwned}).
+		Watches(&corev1.Service{}, first{loop.ofOwned}).
+		Watches(&v1alpha1.RolloutCommand{}, handler.EnqueueRequestsFromMapFunc(loop.ofCommand)).
 		Watches(&v1alpha1.BreakGlass{}, handler.EnqueueRequestsFromMapFunc(loop.ofBreakGlass)).
 		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(loop.ofOwned)).
 		Watches(&appsv1.StatefulSet{}, handler.EnqueueRequestsFromMapFunc(loop.ofOwned)).
 		Watches(&appsv1.DaemonSet{}, handler.EnqueueRequestsFromMapFunc(loop.ofOwned)).
 		WatchesMetadata(&batchv1.CronJob{}, handler.EnqueueRequestsFromMapFunc(loop.ofOwned)).
-		Watches(&gatewayv1.HTTPRoute{}, handler.EnqueueRequestsFromMapFunc(loop.ofOwned)).
-		WatchesMetadata(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(loop.ofOwned)).
+		WatchesMetadata(&batchv1.Job{}, handler.EnqueueRequestsFromMapFunc(loop.ofOwned)).
+		WatchesRawSource(answers(opts.Hooks)).
+		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(loop.ofOwned)).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: opts.MaxConcurrentReconciles, SkipNameValidation: &opts.SkipNameValidation,
-		}).
-		Complete(loop)
-	if err != nil {
+		})
+	for _, route := range routes {
+		moves.Watches(route, handler.EnqueueRequestsFromMapFunc(loop.ofOwned)).Watches(route, first{loop.ofOwned})
+	}
+	if err := moves.Complete(loop); err != nil {
 		return fmt.Errorf("setting up the rollout loop: %w", err)
 	}
 	return nil
 }
 
-func ofCommand(_ context.Context, obj client.Object) []reconcile.Request {
+// ofCommand finds the Rollout that is to obey a command, or that was to and is gone.
+func (l *rolloutLoop) ofCommand(ctx context.Context, obj client.Object) []reconcile.Request {
 	command, ok := obj.(*v1alpha1.RolloutCommand)
-	if !ok || command.Status.Outcome != "" {
+	if !ok {
 		return nil
+	}
+	if command.Status.Outcome != "" {
+		key := client.ObjectKey{Namespace: command.Namespace, Name: command.Spec.Rollout}
+		if err := l.client.Get(ctx, key, &v1alpha1.Rollout{}, client.UnsafeDisableDeepCopy); !apierrors.IsNotFound(err) {
+			return nil
+		}
 	}
 	return []reconcile.Request{{NamespacedName: client.ObjectKey{Namespace: command.Namespace, Name: command.Spec.Rollout}}}
 }
@@ -148,6 +195,8 @@ func (l *rolloutLoop) step(ctx context.Context, key client.ObjectKey) (time.Dura
 	if subject == nil {
 		if err == nil {
 			l.lags.forget(key)
+			l.writings.forget(key)
+			l.hooks.Forget(key)
 		}
 		return 0, err
 	}
@@ -157,25 +206,27 @@ func (l *rolloutLoop) step(ctx context.Context, key client.ObjectKey) (time.Dura
 			return 0, hold
 		}
 	}
-	world, err := l.reader.Observe(ctx, *subject)
+	world, err := l.observe(ctx, *subject)
 	if err != nil {
-		return 0, fmt.Errorf("observing Rollout %s: %w", key, err)
+		return 0, err
 	}
-	for _, unread := range world.Unread {
-		log.FromContext(ctx).Error(unread, "Taken as unknown")
-	}
-
 	now := l.clock.Now()
 	if l.lags.wait(key, world, now) {
 		return lagDelay, nil
 	}
+	world.Answers = l.hooks.Answers(subject.Rollout)
 	world.Promotion = l.permission(ctx, subject, world.Observation, now)
 	decision := plan.Next(world.Observation, now)
+	if replaced, err := l.replaced(ctx, subject, decision); replaced || err != nil {
+		return lagDelay, err
+	}
 	explainHold(&decision.Status, hold)
+	unsaid := l.unsaid(subject.Rollout, &decision, now)
 	rollout, err := l.record(ctx, subject.Rollout, decision.Status, now)
 	if err != nil {
 		return 0, err
 	}
+	l.hooks.Settle(rollout)
 	target := &apply.Target{
 		Release: subject.Release, Rollout: rollout, Phase: decision.Status.Phase, Sides: subject.Sides,
 		Route: world.Route, Workload: world.Workload,
@@ -184,20 +235,73 @@ func (l *rolloutLoop) step(ctx context.Context, key client.ObjectKey) (time.Dura
 	if err != nil {
 		return 0, err
 	}
-	target.Spared = spared.spare
+	target.Spared = spared.left
 	if err := l.act(ctx, target, decision.Actions); err != nil {
 		return 0, err
 	}
-	switch {
-	case hold != nil && decision.Status.Phase.Terminal():
+	if hold != nil && decision.Status.Phase.Terminal() {
 		// Nothing can be told about what serves, and nothing needs to be done about it.
 		return 0, nil
-	case len(decision.Actions) == 0:
-		return decision.RequeueAfter, nil
-	case spared.spared:
-		return sooner(decision.RequeueAfter, spared.delay(now)), nil
 	}
-	return sooner(decision.RequeueAfter, actionDelay(decision.Actions)), nil
+	return sooner(decision.RequeueAfter, next(decision, spared, unsaid, now)), nil
+}
+
+// next is when to look again for what was done, or was put off.
+func next(decision plan.Decision, spared *sparing, unsaid time.Duration, now time.Time) time.Duration {
+	switch {
+	case len(decision.Actions) == 0:
+		return unsaid
+	case spared.spared:
+		return spared.delay(now)
+	}
+	return actionDelay(decision.Actions)
+}
+
+// replaced says whether a Rollout that has ended, and would put something right, is no longer
+// the newest of its Release. Another manager may have made a newer one and brought it into
+// service, of which nothing in this Rollout tells: its status stays as it is, so that no write
+// of it would conflict. A repair is rare, and asking the API server first costs it one read.
+func (l *rolloutLoop) replaced(ctx context.Context, subject *observe.Subject, decision plan.Decision) (bool, error) {
+	repairs := slices.ContainsFunc(decision.Actions, func(a plan.Action) bool { return a.Kind != plan.ActionAnswer })
+	if !subject.Rollout.Status.Phase.Terminal() || !repairs {
+		return false, nil
+	}
+	siblings, err := l.live.Siblings(ctx, subject.Release)
+	if err != nil {
+		return false, err //nolint:wrapcheck // says what it read
+	}
+	newest := len(siblings) - 1
+	return newest >= 0 && siblings[newest].Spec.Number > subject.Rollout.Spec.Number, nil
+}
+
+// observe reads the world of a Rollout.
+func (l *rolloutLoop) observe(ctx context.Context, subject observe.Subject) (*observe.World, error) {
+	reader := l.reader
+	if subject.Rollout.Status.Phase.Terminal() {
+		reader = l.ended
+	}
+	world, err := reader.Observe(ctx, subject)
+	if err != nil {
+		return nil, fmt.Errorf("observing Rollout %s/%s: %w", subject.Rollout.Namespace, subject.Rollout.Name, err)
+	}
+	for _, unread := range world.Unread {
+		log.FromContext(ctx).Error(unread, "Taken as unknown")
+	}
+	return world, nil
+}
+
+// unsaid puts off what the decision says where nothing rests on it and the status was written
+// a moment ago, so that every pod that comes up is no write of its own. It returns when to
+// say it, 0 where nothing was put off.
+func (l *rolloutLoop) unsaid(rollout *v1alpha1.Rollout, decision *plan.Decision, now time.Time) time.Duration {
+	status := *decision.Status.DeepCopy()
+	status.ObservedGeneration = rollout.Generation
+	rolloutConditions(rollout, &status, now)
+	wait := l.writings.wait(client.ObjectKeyFromObject(rollout), rollout.Status, status, now)
+	if wait > 0 {
+		decision.Status = rollout.Status
+	}
+	return wait
 }
 
 // subject reads what a decision is about, or nil where there is nothing to decide.
@@ -213,10 +317,13 @@ func (l *rolloutLoop) subject(ctx context.Context, key client.ObjectKey) (*obser
 // a manager that starts need not read the whole history of the cluster.
 func (l *rolloutLoop) over(ctx context.Context, key client.ObjectKey) (bool, error) {
 	var rollout v1alpha1.Rollout
-	if err := l.client.Get(ctx, key, &rollout); err != nil {
-		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
+	switch err := l.client.Get(ctx, key, &rollout); {
+	case apierrors.IsNotFound(err):
+		return true, l.forget(ctx, key)
+	case err != nil:
+		return false, fmt.Errorf("reading Rollout %s: %w", key, err)
 	}
-	if !rollout.Status.Phase.Terminal() {
+	if !rollout.Status.Phase.Terminal() || tells(&rollout) {
 		return false, nil
 	}
 	owner := metav1.GetControllerOf(&rollout)
@@ -294,6 +401,7 @@ func (l *rolloutLoop) record(ctx context.Context, rollout *v1alpha1.Rollout, sta
 	if err := l.client.Status().Update(ctx, updated, client.FieldOwner(v1alpha1.FieldManager)); err != nil {
 		return nil, fmt.Errorf("writing the status of Rollout %s/%s: %w", rollout.Namespace, rollout.Name, err)
 	}
+	l.writings.wrote(client.ObjectKeyFromObject(rollout), now)
 	l.announce(ctx, updated, &rollout.Status)
 	return updated, nil
 }
@@ -315,6 +423,9 @@ func (l *rolloutLoop) act(ctx context.Context, target *apply.Target, actions []p
 }
 
 func (l *rolloutLoop) execute(ctx context.Context, target *apply.Target, action plan.Action) error {
+	if action.Kind == plan.ActionCallHook {
+		return l.callHook(target.Rollout, action.Call)
+	}
 	if action.Kind != plan.ActionMeasure {
 		return l.applier.Execute(ctx, target, action) //nolint:wrapcheck // says what it did
 	}
@@ -366,10 +477,15 @@ func (l *rolloutLoop) announce(ctx context.Context, rollout *v1alpha1.Rollout, b
 	if status.AbortCause != nil {
 		kind = corev1.EventTypeWarning
 	}
-	l.recorder.Eventf(rollout, nil, kind, conditionReason(status.Reason), string(status.Phase), "%s", clip(status.Message, maxEventNote))
+	if newsworthy(before, status) {
+		l.recorder.Eventf(rollout, nil, kind, conditionReason(status.Reason), string(status.Phase), "%s", clip(status.Message, maxEventNote))
+	}
+	l.tell(ctx, rollout, before)
 	if status.Phase != before.Phase && status.Phase.Terminal() {
 		countEnded(rollout, l.clock.Now())
+		figuresOf(rollout, committedAt(l.release(ctx, rollout).Annotations[v1alpha1.AnnotationCommittedAt], rollout)).count()
 	}
+	countSteps(rollout, before)
 }
 
 func actionDelay(actions []plan.Action) time.Duration {
@@ -381,10 +497,10 @@ func actionDelay(actions []plan.Action) time.Duration {
 	return afterActions
 }
 
-// sooner returns the lesser of two delays, of which a may be 0 for never.
+// sooner returns the lesser of two delays, 0 being never.
 func sooner(a, b time.Duration) time.Duration {
-	if a == 0 {
-		return b
+	if a == 0 || b == 0 {
+		return max(a, b)
 	}
 	return min(a, b)
 }

@@ -59,13 +59,23 @@ func (r *renders) sides(ctx context.Context, rollout *v1alpha1.Rollout, siblings
 	return out, failure
 }
 
-// pinned renders what one Rollout pins, and checks that it is what was judged.
+// pinned renders what one Rollout pins, unless it is remembered.
 func (r *renders) pinned(ctx context.Context, rollout *v1alpha1.Rollout) (*render.Result, error) {
 	if result, ok := r.known.Get(rollout.UID); ok {
 		return result, nil
 	}
+	result, err := renderPinned(ctx, r.renderer, r.reader, rollout)
+	if err != nil {
+		return nil, err
+	}
+	r.known.Add(rollout.UID, result)
+	return result, nil
+}
+
+// renderPinned renders what one Rollout pins, and checks that it is what was judged.
+func renderPinned(ctx context.Context, renderer Renderer, reader client.Reader, rollout *v1alpha1.Rollout) (*render.Result, error) {
 	var revision v1alpha1.TemplateRevision
-	switch err := r.reader.Get(ctx, client.ObjectKey{Name: rollout.Spec.TemplateRevision}, &revision); {
+	switch err := reader.Get(ctx, client.ObjectKey{Name: rollout.Spec.TemplateRevision}, &revision); {
 	case apierrors.IsNotFound(err):
 		return nil, waitingf(ReasonNotRendered,
 			"Rollout %s cannot be rendered: TemplateRevision %s, which it pins, is not there; restore it from a backup, or apply the Release again with another revision",
@@ -73,7 +83,7 @@ func (r *renders) pinned(ctx context.Context, rollout *v1alpha1.Rollout) (*rende
 	case err != nil:
 		return nil, fmt.Errorf("reading TemplateRevision %s: %w", rollout.Spec.TemplateRevision, err)
 	}
-	result, err := r.renderer.Render(ctx, &revision, rollout.Spec.Values, render.Context{
+	result, err := renderer.Render(ctx, &revision, rollout.Spec.Values, render.Context{
 		Name: rollout.Spec.Release, Namespace: rollout.Namespace, Template: revision.Spec.Template,
 	})
 	if err != nil {
@@ -89,7 +99,6 @@ func (r *renders) pinned(ctx context.Context, rollout *v1alpha1.Rollout) (*rende
 			"Rollout %s was judged as %s (revision %s) and its inputs now render to %s (revision %s); nothing is applied. Run the manager version that judged it, or apply the Release again to have the new output judged",
 			rollout.Name, rollout.Spec.Digest, rollout.Spec.Revision, result.Digest, result.Revision)
 	}
-	r.known.Add(rollout.UID, result)
 	return result, nil
 }
 

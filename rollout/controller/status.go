@@ -107,6 +107,9 @@ type report struct {
 	// somebody has to act on it.
 	cause   *v1alpha1.Cause
 	stalled bool
+	// restored says that the newest Rollout has brought back another revision than the one that
+	// the spec asks for.
+	restored bool
 	// breakGlasses are the exemptions under which the Release was touched.
 	breakGlasses []v1alpha1.ReleaseBreakGlass
 }
@@ -124,19 +127,7 @@ func releaseStatus(release *v1alpha1.Release, r report, now time.Time) v1alpha1.
 	if stable := newestSucceeded(r.rollouts); stable != nil {
 		out.StableRevision, out.StableRollout = stable.Spec.Revision, stable.Name
 	}
-	out.Step, out.Weight = "", 0
-	var newest *v1alpha1.Rollout
-	if len(r.rollouts) > 0 {
-		newest = &r.rollouts[len(r.rollouts)-1]
-		out.Rollout = newest.Name
-		if out.Revision == newest.Spec.Revision {
-			out.Weight = newest.Status.Weight
-		}
-		if newest.Status.Step > 0 && !manifest.InPlace(newest.Spec) {
-			out.Step = fmt.Sprintf("%d/%d", newest.Status.Step, len(newest.Spec.Strategy.Steps))
-		}
-	}
-
+	newest := reportProgress(&out, r.rollouts)
 	c := conditions{&out.Conditions, release.Generation, now}
 	c.drifted(r.cause)
 	switch {
@@ -156,10 +147,40 @@ func releaseStatus(release *v1alpha1.Release, r report, now time.Time) v1alpha1.
 	case newest == nil:
 		out.Phase, out.Message = v1alpha1.ReleasePending, "the first Rollout has not begun"
 		c.reconciling(conditionReason(ReasonReleasePending), out.Message)
+	case r.restored:
+		reportRestored(release, &out, c, newest)
 	default:
 		reportRollout(&out, c, newest)
 	}
 	return out
+}
+
+// reportProgress says how far the newest Rollout is, and returns it; nil where there is none.
+func reportProgress(out *v1alpha1.ReleaseStatus, rollouts []v1alpha1.Rollout) *v1alpha1.Rollout {
+	out.Step, out.Weight = "", 0
+	if len(rollouts) == 0 {
+		return nil
+	}
+	newest := &rollouts[len(rollouts)-1]
+	out.Rollout = newest.Name
+	if out.Revision == newest.Spec.Revision {
+		out.Weight = newest.Status.Weight
+	}
+	if newest.Status.Step > 0 && !manifest.InPlace(newest.Spec) {
+		out.Step = fmt.Sprintf("%d/%d", newest.Status.Step, len(plan.Walked(newest.Spec)))
+	}
+	return newest
+}
+
+// reportRestored says that what serves is not what the spec asks for, and that this is meant.
+// It is Stalled, so that no tool takes the revision of the spec for the one that lives.
+func reportRestored(release *v1alpha1.Release, out *v1alpha1.ReleaseStatus, c conditions, newest *v1alpha1.Rollout) {
+	back := newest.Spec.Restores
+	out.Phase = v1alpha1.ReleaseAborted
+	out.Message = fmt.Sprintf("revision %s of Rollout %s serves, which %s brought back (RolloutCommand %s); the spec asks for revision %s, which is not rolled out. "+
+		"Apply the Release with a change to roll it out: kubectl edit release %s -n %s",
+		newest.Spec.Revision, back.Rollout, cmp.Or(back.Actor, "somebody"), back.Command, out.Revision, release.Name, release.Namespace)
+	c.stalled(conditionReason(ReasonReleaseRestored), ReasonReleaseRestored+": "+out.Message)
 }
 
 // serving tells people what a broken spec leaves alone.

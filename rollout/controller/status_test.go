@@ -20,14 +20,15 @@ import (
 func says(reason, message string, weight int32) func(*v1alpha1.Rollout) {
 	return func(r *v1alpha1.Rollout) {
 		r.Status.Reason, r.Status.Message, r.Status.Weight = reason, message, weight
-		r.Spec.Strategy.Steps = make([]v1alpha1.Step, 4)
+		all := int32(100)
+		r.Spec.Strategy.Steps = []v1alpha1.Step{{}, {}, {}, {SetWeight: &all}}
 	}
 }
 
 func step(n int32) func(*v1alpha1.Rollout) {
 	return func(r *v1alpha1.Rollout) {
 		r.Status.Step = n
-		r.Spec.Stable = &v1alpha1.StableReference{Rollout: "cart-1", Revision: "rev-one"}
+		r.Spec.Stable = &v1alpha1.StableReference{Rollout: "cart-1", Revision: "rev-one", Replicas: 3}
 	}
 }
 
@@ -86,6 +87,19 @@ func TestReleaseStatus(t *testing.T) {
 				Stable: "rev-one", StableRollout: "cart-1", Ready: "False", Stalled: "True", ReadyCause: "AnalysisFail",
 			},
 		},
+		"a revision that was brought back is stalled too, and says who did it and how to leave it": {
+			report{revision: "rev-two", restored: true, rollouts: []v1alpha1.Rollout{
+				first, attempt(2, "two", v1alpha1.RolloutSucceeded), attempt(3, "one", v1alpha1.RolloutSucceeded, says(plan.ReasonSucceeded, "rev-one has it all", 100),
+					func(r *v1alpha1.Rollout) {
+						r.Spec.Restores = &v1alpha1.Restoration{Rollout: "cart-1", Command: "undo-x", Actor: "alice"}
+					}),
+			}},
+			seen{
+				Phase: v1alpha1.ReleaseAborted, Message: "revision rev-one of Rollout cart-1 serves, which alice brought back (RolloutCommand undo-x); the spec asks for revision rev-two, which is not rolled out. " +
+					"Apply the Release with a change to roll it out: kubectl edit release cart -n shop",
+				Rollout: "cart-3", Revision: "rev-two", Stable: "rev-one", StableRollout: "cart-3", Ready: "False", Stalled: "True", ReadyCause: "ReleaseRestored",
+			},
+		},
 		"values that do not fit leave what serves alone": {
 			report{
 				cause: &v1alpha1.Cause{Code: render.ReasonValuesInvalid, Message: "bad port"}, stalled: true,
@@ -120,7 +134,7 @@ func TestReleaseStatus(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			release := &v1alpha1.Release{ObjectMeta: metav1.ObjectMeta{Name: "cart", Generation: 5}}
+			release := &v1alpha1.Release{ObjectMeta: metav1.ObjectMeta{Name: "cart", Namespace: "shop", Generation: 5}}
 			release.Status.Revision = "rev-before"
 			// What an earlier phase left must not stay.
 			conditions{&release.Status.Conditions, 4, time.Unix(0, 0)}.stalled("Before", "before")

@@ -39,6 +39,7 @@ func TestAReleaseKeepsTheWayInWhichItServes(t *testing.T) {
 		into   string
 		refuse string
 	}{
+		"blueGreen becomes canary":               {v1alpha1.StrategyBlueGreen, "Deployment", v1alpha1.StrategyCanary, "Deployment", ""},
 		"canary becomes blueGreen":               {v1alpha1.StrategyCanary, "Deployment", v1alpha1.StrategyBlueGreen, "Deployment", ""},
 		"a worker stays one":                     {v1alpha1.StrategyRolling, "Deployment", v1alpha1.StrategyRolling, "Deployment", ""},
 		"sets do not become a workload in place": {v1alpha1.StrategyCanary, "Deployment", v1alpha1.StrategyRolling, "Deployment", "rolls out by rolling, and what serves came by canary"},
@@ -70,6 +71,41 @@ func TestAReleaseKeepsTheWayInWhichItServes(t *testing.T) {
 	}
 }
 
+func TestAReleaseKeepsItsRouter(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		was, is v1alpha1.Router
+		refuse  string
+	}{
+		"a route stays one": {v1alpha1.RouterHTTPRoute, v1alpha1.RouterHTTPRoute, ""},
+		"a Rollout of before routers were kept had a route": {"", v1alpha1.RouterHTTPRoute, ""},
+		"a plain Service stays one":                         {v1alpha1.RouterService, v1alpha1.RouterService, ""},
+		"a plain Service does not become a route": {
+			v1alpha1.RouterService, v1alpha1.RouterHTTPRoute, "spreads the requests by HTTPRoute, and those of what serves come by Service",
+		},
+		"a route does not become a VirtualService": {
+			"", v1alpha1.RouterVirtualService, "spreads the requests by VirtualService, and those of what serves come by HTTPRoute",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			served := attempt(1, "one", v1alpha1.RolloutSucceeded, func(r *v1alpha1.Rollout) {
+				r.Spec.Strategy.Type, r.Spec.Router = v1alpha1.StrategyCanary, c.was
+			})
+			w := asked(2, "two", "web-2")
+			w.result.Strategy.Type, w.result.Router = v1alpha1.StrategyBlueGreen, c.is
+			next, err := nextRollout(w, []v1alpha1.Rollout{served}, 2)
+			cause, stalled := causeOf(err)
+			switch {
+			case c.refuse == "" && (err != nil || next == nil || next.Spec.Router != c.is):
+				t.Errorf("got %+v, %v", next, err)
+			case c.refuse != "" && (next != nil || cause == nil || !stalled || cause.Code != ReasonRouterChange || !strings.Contains(cause.Message, c.refuse)):
+				t.Errorf("got %+v, %v", next, err)
+			}
+		})
+	}
+}
+
 func TestANewSpecDoesNotWaitForAWarmSet(t *testing.T) {
 	t.Parallel()
 	warm := &v1alpha1.Rollout{
@@ -93,10 +129,11 @@ func (f promotionFunc) Allowed(_ context.Context, _ *v1alpha1.Rollout, template 
 
 func TestPermission(t *testing.T) {
 	t.Parallel()
+	some, all := int32(10), int32(100)
 	rises := plan.Observation{
 		Spec: v1alpha1.RolloutSpec{
-			Revision: "bbbbbbbbbb", Replicas: 1, Stable: &v1alpha1.StableReference{Revision: "aaaaaaaaaa"},
-			Strategy: v1alpha1.Strategy{Type: v1alpha1.StrategyCanary, Steps: []v1alpha1.Step{{Weight: 10}, {Weight: 100}}},
+			Revision: "bbbbbbbbbb", Replicas: 1, Stable: &v1alpha1.StableReference{Revision: "aaaaaaaaaa", Replicas: 1},
+			Strategy: v1alpha1.Strategy{Type: v1alpha1.StrategyCanary, Steps: []v1alpha1.Step{{SetWeight: &some}, {SetWeight: &all}}},
 		},
 		Traffic: plan.Traffic{Knowledge: plan.Present, Settled: true, UpToDate: true}, Shared: plan.Present,
 		Stable: plan.Set{Knowledge: plan.Present, UpToDate: true, Desired: 1, Available: 1},

@@ -136,6 +136,7 @@ func (r *templates) sight(ctx context.Context, release *v1alpha1.Release) (sync.
 	if err != nil || newest == nil {
 		return out, err
 	}
+	out.Restored = newest.Spec.Restores != nil && release.Generation == newest.AdmittedAt()
 	cause := newest.Status.AbortCause
 	out.Rollout = &sync.Rollout{
 		Name: newest.Name, TemplateRevision: newest.Spec.TemplateRevision, Phase: newest.Status.Phase,

@@ -1,7 +1,7 @@
 package manifest
 
 import (
-	"encoding/json"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
+	"tidegate.io/tidegate/rollout/plan"
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
@@ -53,14 +54,12 @@ func ref(stem, revision string) string {
 func backends(t *testing.T, route *unstructured.Unstructured) [][]string {
 	t.Helper()
 	out := [][]string{}
-	for _, refs := range rulesOf(route) {
+	d := dialectOf(route)
+	for _, each := range rulesOf(d, route) {
 		rule := []string{}
+		refs := maps(each[d.refsKey()])
 		for _, r := range refs {
-			data, err := json.Marshal(weightOf(r))
-			if err != nil {
-				t.Fatal(err)
-			}
-			rule = append(rule, r["name"].(string)+"="+string(data))
+			rule = append(rule, fmt.Sprintf("%s=%d", d.service(r), d.weight(r, len(refs))))
 		}
 		out = append(out, rule)
 	}
@@ -169,7 +168,7 @@ func TestRoute(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			spec := v1alpha1.RolloutSpec{Revision: newRevision, Stable: c.stable}
-			got, err := Route(c.sides, spec, c.phase, testRelease(), c.weight)
+			got, err := Route(c.sides, spec, c.phase, testRelease(), plan.Exposure{Weight: c.weight})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -192,7 +191,7 @@ func TestRouteKeepsItsDigestWhileTheWeightChanges(t *testing.T) {
 	}
 	spec := v1alpha1.RolloutSpec{Revision: newRevision, Stable: &v1alpha1.StableReference{Revision: oldRevision}}
 	digest := func(phase v1alpha1.RolloutPhase, weight int32) string {
-		r, err := Route(sides, spec, phase, testRelease(), weight)
+		r, err := Route(sides, spec, phase, testRelease(), plan.Exposure{Weight: weight})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,6 +202,41 @@ func TestRouteKeepsItsDigestWhileTheWeightChanges(t *testing.T) {
 	}
 	if a, b := digest(v1alpha1.RolloutProgressing, 100), digest(v1alpha1.RolloutPromoting, 100); a == b {
 		t.Error("the digest did not change with the promotion, which changes the hostname")
+	}
+}
+
+func TestPromotionIsAWriteOnlyWhereTheRoutesDiffer(t *testing.T) {
+	t.Parallel()
+	spec := v1alpha1.RolloutSpec{Revision: newRevision, Stable: &v1alpha1.StableReference{Revision: oldRevision}}
+	for name, c := range map[string]struct {
+		hostname string
+		phase    v1alpha1.RolloutPhase
+		weight   int32
+		same     bool
+	}{
+		"all of the requests on a route that stays as it is": {"old.example", v1alpha1.RolloutProgressing, 100, true},
+		"another hostname waits for the promotion":           {"new.example", v1alpha1.RolloutProgressing, 100, false},
+		"a part of the requests is no promotion":             {"old.example", v1alpha1.RolloutProgressing, 99, false},
+		"on the way back it is the stable revision's":        {"old.example", v1alpha1.RolloutAborting, 100, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sides := Sides{
+				side(t, oldRevision, "old.example", "backendRefs: ["+ref("cart", oldRevision)+"]"),
+				side(t, newRevision, c.hostname, "backendRefs: ["+ref("cart", newRevision)+"]"),
+			}
+			got, err := Route(sides, spec, c.phase, testRelease(), plan.Exposure{Weight: c.weight})
+			if err != nil {
+				t.Fatal(err)
+			}
+			promoted, err := Route(sides, spec, v1alpha1.RolloutPromoting, testRelease(), plan.Exposure{Weight: 100})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if same := cmp.Equal(got.Object, promoted.Object); same != c.same {
+				t.Errorf("it is the promoted route already: %t, want %t", same, c.same)
+			}
+		})
 	}
 }
 
@@ -240,8 +274,8 @@ func TestWeightsReadBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			route := side(t, oldRevision, "x", c.rules...).Route
-			if got := CanaryWeight(route, spec); got != c.want {
-				t.Errorf("weight is %d, want %d", got, c.want)
+			if got, _ := Exposure(route, spec, plan.Exposure{}); got != (plan.Exposure{Weight: c.want}) {
+				t.Errorf("exposure is %+v, want a weight of %d alone", got, c.want)
 			}
 			if got := Carries(route, newRevision); got != c.carries {
 				t.Errorf("carries is %t, want %t", got, c.carries)
@@ -406,44 +440,6 @@ func TestUpToDate(t *testing.T) {
 			}
 			if got := UpToDate(live, want); got != c.want {
 				t.Errorf("up to date is %t, want %t", got, c.want)
-			}
-		})
-	}
-}
-
-func TestSettled(t *testing.T) {
-	t.Parallel()
-	const head = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: cart, namespace: shop, generation: 4}\n"
-	const accepted = "conditions: [{type: Accepted, status: 'True', observedGeneration: 4}, {type: ResolvedRefs, status: 'True', observedGeneration: 4}]"
-	for name, c := range map[string]struct {
-		text string
-		want bool
-	}{
-		"every parent has taken the generation": {
-			"spec: {parentRefs: [{name: edge}]}\nstatus: {parents: [{parentRef: {group: gateway.networking.k8s.io, kind: Gateway, namespace: shop, name: edge}, " + accepted + "}]}", true,
-		},
-		"a route without parents serves nobody": {"spec: {}\nstatus: {parents: []}", false},
-		"no gateway has answered":               {"spec: {parentRefs: [{name: edge}]}", false},
-		"one of two gateways has answered": {
-			"spec: {parentRefs: [{name: edge}, {name: inner}]}\nstatus: {parents: [{parentRef: {name: edge}, " + accepted + "}]}", false,
-		},
-		"a gateway has answered for an older generation": {
-			"spec: {parentRefs: [{name: edge}]}\nstatus: {parents: [{parentRef: {name: edge}, conditions: [{type: Accepted, status: 'True', observedGeneration: 3}, {type: ResolvedRefs, status: 'True', observedGeneration: 3}]}]}", false,
-		},
-		"a gateway does not find a backend": {
-			"spec: {parentRefs: [{name: edge}]}\nstatus: {parents: [{parentRef: {name: edge}, conditions: [{type: Accepted, status: 'True', observedGeneration: 4}, {type: ResolvedRefs, status: 'False', observedGeneration: 4}]}]}", false,
-		},
-		"another listener of the same gateway is another parent": {
-			"spec: {parentRefs: [{name: edge, sectionName: https}]}\nstatus: {parents: [{parentRef: {name: edge, sectionName: http}, " + accepted + "}]}", false,
-		},
-		"one of two controllers of the same parent refuses": {
-			"spec: {parentRefs: [{name: edge}]}\nstatus: {parents: [{parentRef: {name: edge}, " + accepted + "}, {parentRef: {name: edge}, conditions: []}]}", false,
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			if got := Settled(object(t, head+c.text)); got != c.want {
-				t.Errorf("settled is %t, want %t", got, c.want)
 			}
 		})
 	}

@@ -2,11 +2,14 @@ package manifest
 
 import (
 	"fmt"
-	"maps"
+	stdmaps "maps"
+	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"tidegate.io/tidegate/rollout/plan"
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
@@ -32,13 +35,45 @@ func BaseRoute(s Sides, spec v1alpha1.RolloutSpec, phase v1alpha1.RolloutPhase) 
 	return s.Stable
 }
 
-// Route returns the HTTPRoute as it is applied in phase with weight percent of the
-// requests for the canary: the base route, in which each reference to a Service of a set
-// is split into one for the stable and one for the canary revision. References of weight
-// 0 are left out, so that none ever names a Service that is not there yet or no longer.
-// Where there is no stable revision, weight 0 leaves no reference at all and the gateway
-// answers with an error status.
-func Route(s Sides, spec v1alpha1.RolloutSpec, phase v1alpha1.RolloutPhase, release *v1alpha1.Release, weight int32) (*unstructured.Unstructured, error) {
+// Route returns the object that spreads the requests as it is applied in phase: the base
+// route, in which each reference to a Service of a set is split into one for each set that
+// has a share. References of weight 0 are left out, so that none ever names a Service that
+// is not there yet or no longer. Where there is no stable revision, weight 0 leaves no
+// reference at all and the gateway answers with an error status.
+//
+// For testers each rule that is split has another one before it, with the matches of both
+// and with the new revision alone. A mirror copies from each rule that is split.
+//
+// With all of the requests on the new revision, its own route may differ from the base of the
+// stable one in nothing but the digest. Then it is that already, and its promotion no write.
+func Route(s Sides, spec v1alpha1.RolloutSpec, phase v1alpha1.RolloutPhase, release *v1alpha1.Release, e plan.Exposure) (*unstructured.Unstructured, error) {
+	out, err := routeIn(s, spec, phase, release, e)
+	forward := phase == v1alpha1.RolloutPending || phase == v1alpha1.RolloutProgressing
+	if err != nil || !forward || spec.Stable == nil || e != (plan.Exposure{Weight: fullWeight}) {
+		return out, err
+	}
+	own, err := routeIn(s, spec, v1alpha1.RolloutPromoting, release, e)
+	if err != nil || !sameButDigest(out, own) {
+		return out, nil //nolint:nilerr // what stops the promotion is said when it comes to it
+	}
+	return own, nil
+}
+
+// sameButDigest compares two objects as they are applied, but for the digest of what they were
+// made from.
+func sameButDigest(a, b *unstructured.Unstructured) bool {
+	said := func(o *unstructured.Unstructured) map[string]any {
+		out := o.DeepCopy()
+		annotations := out.GetAnnotations()
+		delete(annotations, AnnotationAppliedDigest)
+		out.SetAnnotations(annotations)
+		return out.Object
+	}
+	return equality.Semantic.DeepEqual(said(a), said(b))
+}
+
+// routeIn is Route with the base of the phase.
+func routeIn(s Sides, spec v1alpha1.RolloutSpec, phase v1alpha1.RolloutPhase, release *v1alpha1.Release, e plan.Exposure) (*unstructured.Unstructured, error) {
 	base := BaseRoute(s, spec, phase)
 	if base == nil || base.Route == nil {
 		return nil, fmt.Errorf("making the route of %s: no rendered route to start from", release.Name)
@@ -48,102 +83,219 @@ func Route(s Sides, spec v1alpha1.RolloutSpec, phase v1alpha1.RolloutPhase, rele
 	if err != nil {
 		return nil, err
 	}
-	rules, _, err := unstructured.NestedSlice(out.Object, "spec", "rules")
+	d := dialectOf(out)
+	if d == nil {
+		return out, selectShare(out, spec, e)
+	}
+	fail := func(err error) error {
+		return fmt.Errorf("making the rules of %s: %w", described(out), err)
+	}
+	split := splitter{dialect: d, spec: spec, base: base.Revision, exposure: e}
+	if err := split.prepare(s); err != nil {
+		return nil, fail(err)
+	}
+	rules, _, err := unstructured.NestedSlice(out.Object, d.rulesPath()...)
 	if err != nil {
-		return nil, fmt.Errorf("reading the rules of HTTPRoute %s: %w", out.GetName(), err)
+		return nil, fail(err)
 	}
-	split := splitter{spec: spec, base: base.Revision, weight: weight}
-	if s.Stable != nil {
-		split.stable = referencesOf(s.Stable)
-	}
-	if s.Canary != nil {
-		split.canary = referencesOf(s.Canary)
-	}
+	made := make([]any, 0, len(rules))
 	for i := range rules {
 		rule, ok := rules[i].(map[string]any)
 		if !ok {
-			return nil, fmt.Errorf("reading the rules of HTTPRoute %s: rule %d is not an object", out.GetName(), i)
+			return nil, fail(fmt.Errorf("rule %d is not an object", i))
 		}
-		split.rule(rule)
+		all, err := split.rule(rule)
+		if err != nil {
+			return nil, fail(fmt.Errorf("rule %d: %w", i+1, err))
+		}
+		made = append(made, all...)
 	}
-	if err := unstructured.SetNestedSlice(out.Object, rules, "spec", "rules"); err != nil {
-		return nil, fmt.Errorf("writing the rules of HTTPRoute %s: %w", out.GetName(), err)
+	if err := d.fits(made); err != nil {
+		return nil, fail(err)
+	}
+	if err := unstructured.SetNestedSlice(out.Object, made, d.rulesPath()...); err != nil {
+		return nil, fail(err)
 	}
 	return out, nil
 }
 
-// splitter turns references of the base route into weighted ones.
+// splitter turns rules of the base route into those that are wanted.
 type splitter struct {
-	spec           v1alpha1.RolloutSpec
-	base           string
-	weight         int32
+	dialect
+	spec     v1alpha1.RolloutSpec
+	base     string
+	exposure plan.Exposure
+	// stable and canary are the references of the two revisions, by stem.
 	stable, canary map[string]map[string]any
+	// testers are the matches of the step whose header route is wanted.
+	testers []alternative
+	// percent is what is mirrored, 0 for nothing.
+	percent int32
 }
 
-func (s splitter) rule(rule map[string]any) {
-	refs, found := rule["backendRefs"].([]any)
-	if !found {
-		return
+// prepare reads the steps that the exposure names, and the sides.
+func (s *splitter) prepare(sides Sides) error {
+	if sides.Stable != nil {
+		s.stable = referencesOf(s.dialect, sides.Stable)
 	}
-	out := make([]any, 0, len(refs)+1)
-	for _, each := range refs {
-		ref, ok := each.(map[string]any)
-		if !ok {
-			continue
+	if sides.Canary != nil {
+		s.canary = referencesOf(s.dialect, sides.Canary)
+	}
+	if n := s.exposure.Header; n != 0 {
+		step := stepOf(s.spec, n)
+		if step == nil || step.SetHeaderRoute == nil {
+			return fmt.Errorf("wanted the header route of step %d, found that the step has none", n)
 		}
-		stem, ofSet := stemOf(ref, s.base)
+		testers, err := alternatives(s.dialect, step.SetHeaderRoute)
+		if err != nil {
+			return fmt.Errorf("step %d: %w", n, err)
+		}
+		s.testers = testers
+	}
+	if n := s.exposure.Mirror; n != 0 {
+		step := stepOf(s.spec, n)
+		if step == nil || step.SetMirrorRoute == nil {
+			return fmt.Errorf("wanted the mirror route of step %d, found that the step has none", n)
+		}
+		s.percent = step.SetMirrorRoute.Percent
+	}
+	return nil
+}
+
+// stepOf returns a step by its number, nil where there is none.
+func stepOf(spec v1alpha1.RolloutSpec, number int32) *v1alpha1.Step {
+	steps := plan.Walked(spec)
+	if number < 1 || int(number) > len(steps) {
+		return nil
+	}
+	return &steps[number-1]
+}
+
+// rule returns what a rule of the base route becomes: itself, split, and the one for testers
+// before it.
+func (s *splitter) rule(rule map[string]any) ([]any, error) {
+	refs, found := rule[s.refsKey()].([]any)
+	if !found {
+		return []any{rule}, nil
+	}
+	tester, err := s.tester(rule, maps(refs))
+	if err != nil {
+		return nil, err
+	}
+	var mirrored map[string]any
+	out := make([]any, 0, len(refs)+2)
+	for _, ref := range maps(refs) {
+		stem, ofSet := stemOf(s.service(ref), s.base)
 		if !ofSet {
 			out = append(out, ref)
 			continue
 		}
-		out = append(out, s.reference(ref, stem, len(refs) > 1)...)
+		out = append(out, s.reference(ref, stem, len(refs))...)
+		if to := s.canary[stem]; to != nil && mirrored == nil {
+			mirrored = to
+		}
+	}
+	if s.percent > 0 && mirrored != nil {
+		s.mirror(rule, mirrored, s.percent)
 	}
 	if len(out) == 0 {
-		delete(rule, "backendRefs")
-		return
+		delete(rule, s.refsKey())
+		s.silence(rule)
+	} else {
+		rule[s.refsKey()] = out
 	}
-	rule["backendRefs"] = out
+	if tester != nil {
+		return []any{tester, rule}, nil
+	}
+	return []any{rule}, nil
 }
 
-// reference splits ref. A weight that the template gave it counts only beside others in
-// the same rule.
-func (s splitter) reference(ref map[string]any, stem string, beside bool) []any {
-	share := int64(1)
-	if beside {
-		share = weightOf(ref)
+// tester returns the rule that takes the requests of testers from rule, nil where there are
+// none to be taken.
+func (s *splitter) tester(rule map[string]any, refs []map[string]any) (map[string]any, error) {
+	var to []any
+	for _, ref := range refs {
+		stem, ofSet := stemOf(s.service(ref), s.base)
+		if theirs := s.canary[stem]; ofSet && theirs != nil {
+			to = append(to, s.weighted(theirs, s.share(ref, len(refs))*fullWeight)...)
+		}
 	}
-	stable, canary := int64(fullWeight-s.weight), int64(s.weight)
+	var matches []any
+	for _, match := range matchesOf(s.dialect, rule) {
+		for _, one := range s.testers {
+			all, err := merge(s.conditions(match), one)
+			switch {
+			case err == errNever: //nolint:errorlint // never wrapped there
+				continue
+			case err != nil:
+				return nil, err
+			}
+			both := stdmaps.Clone(match)
+			s.require(both, all)
+			matches = append(matches, both)
+		}
+	}
+	if len(to) == 0 || len(matches) == 0 {
+		return nil, nil //nolint:nilnil // no rule is an answer
+	}
+	out := stdmaps.Clone(rule)
+	delete(out, "name") // must be unique in a route
+	out[s.matchKey()] = matches
+	out[s.refsKey()] = to
+	return out, nil
+}
+
+// share is the weight that the template gave a reference, which counts only beside others in
+// the same rule.
+func (s *splitter) share(ref map[string]any, beside int) int64 {
+	if beside > 1 {
+		return s.weight(ref, beside)
+	}
+	return 1
+}
+
+// reference splits ref.
+func (s *splitter) reference(ref map[string]any, stem string, beside int) []any {
+	share := s.share(ref, beside)
+	canary, baseline := int64(s.exposure.Weight), int64(s.exposure.Baseline)
+	stable := max(0, fullWeight-canary-baseline)
 	switch {
 	case InPlace(s.spec):
-		return weighted(ref, share*fullWeight)
+		return s.weighted(ref, share*fullWeight)
 	case s.spec.Stable == nil:
-		return weighted(ref, share*canary)
-	case s.stable[stem] == nil:
+		return s.weighted(ref, share*canary)
+	case s.stable[stem] == nil, s.canary[stem] == nil:
 		// Only one of the revisions has this Service; there is nothing to split.
-		return weighted(ref, share*fullWeight)
-	case s.canary[stem] == nil:
-		return weighted(ref, share*fullWeight)
+		return s.weighted(ref, share*fullWeight)
 	}
-	return append(weighted(s.stable[stem], share*stable), weighted(s.canary[stem], share*canary)...)
+	fresh := stdmaps.Clone(s.stable[stem])
+	s.rename(fresh, s.service(fresh)+BaselineSuffix)
+	return slices.Concat(
+		s.weighted(s.stable[stem], share*stable),
+		s.weighted(s.canary[stem], share*canary),
+		s.weighted(fresh, share*baseline))
 }
 
-func weighted(ref map[string]any, weight int64) []any {
+func (s *splitter) weighted(ref map[string]any, weight int64) []any {
 	if weight == 0 {
 		return nil
 	}
 	out := make(map[string]any, len(ref)+1)
-	maps.Copy(out, ref)
+	stdmaps.Copy(out, ref)
 	out["weight"] = weight
 	return []any{out}
 }
 
 // referencesOf returns the first reference to each Service of the revision in its own
 // route, by the Service's name without the revision.
-func referencesOf(r *render.Result) map[string]map[string]any {
+func referencesOf(d dialect, r *render.Result) map[string]map[string]any {
 	out := map[string]map[string]any{}
-	for _, refs := range rulesOf(r.Route) {
-		for _, ref := range refs {
-			stem, ofSet := stemOf(ref, r.Revision)
+	if r.Route == nil || dialectOf(r.Route) != d {
+		return out
+	}
+	for _, rule := range rulesOf(d, r.Route) {
+		for _, ref := range maps(rule[d.refsKey()]) {
+			stem, ofSet := stemOf(d.service(ref), r.Revision)
 			if ofSet && out[stem] == nil {
 				out[stem] = ref
 			}
@@ -152,158 +304,11 @@ func referencesOf(r *render.Result) map[string]map[string]any {
 	return out
 }
 
-// stemOf returns the name of the Service that ref names without the suffix of revision,
-// and whether it has that suffix.
-func stemOf(ref map[string]any, revision string) (string, bool) {
-	name, ok := ref["name"].(string)
-	if !ok || revision == "" {
+// stemOf returns the name of a Service without the suffix of revision, and whether it has
+// that suffix.
+func stemOf(service, revision string) (string, bool) {
+	if revision == "" {
 		return "", false
 	}
-	return strings.CutSuffix(name, "-"+revision)
-}
-
-// weightOf returns the weight of ref; the API's default is 1.
-func weightOf(ref map[string]any) int64 {
-	switch w := ref["weight"].(type) {
-	case int64:
-		return w
-	case int32:
-		return int64(w)
-	case int:
-		return int64(w)
-	case float64:
-		return int64(w)
-	default:
-		return 1
-	}
-}
-
-// rulesOf returns the references of each rule of route.
-func rulesOf(route *unstructured.Unstructured) [][]map[string]any {
-	if route == nil {
-		return nil
-	}
-	rules, _, _ := unstructured.NestedFieldNoCopy(route.Object, "spec", "rules")
-	list, _ := rules.([]any)
-	out := make([][]map[string]any, 0, len(list))
-	for _, each := range list {
-		rule, _ := each.(map[string]any)
-		refs, _ := rule["backendRefs"].([]any)
-		var kept []map[string]any
-		for _, r := range refs {
-			if ref, ok := r.(map[string]any); ok {
-				kept = append(kept, ref)
-			}
-		}
-		out = append(out, kept)
-	}
-	return out
-}
-
-// CanaryWeight returns the percentage of requests that route gives to the Services of the
-// canary revision. Where its rules do not agree it is the greatest, rounded up: the
-// exposure that has to be answered for. SameBackends tells whether the rules are as
-// wanted at that weight.
-func CanaryWeight(route *unstructured.Unstructured, spec v1alpha1.RolloutSpec) int32 {
-	var weight int32
-	for _, refs := range rulesOf(route) {
-		var canary, total int64
-		for _, ref := range refs {
-			w := weightOf(ref)
-			total += w
-			if _, ok := stemOf(ref, spec.Revision); ok {
-				canary += w
-			}
-		}
-		if total > 0 {
-			weight = max(weight, int32((canary*fullWeight+total-1)/total)) //nolint:gosec // 0 to 100
-		}
-	}
-	return weight
-}
-
-// Carries says whether route gives any requests to a Service of revision.
-func Carries(route *unstructured.Unstructured, revision string) bool {
-	for _, refs := range rulesOf(route) {
-		for _, ref := range refs {
-			if _, ok := stemOf(ref, revision); ok && weightOf(ref) > 0 {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// SameBackends says whether the rules of the two routes name the same Services and ports
-// with the same weights, in the same order.
-func SameBackends(live, want *unstructured.Unstructured) bool {
-	a, b := rulesOf(live), rulesOf(want)
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if len(a[i]) != len(b[i]) {
-			return false
-		}
-		for j := range a[i] {
-			if a[i][j]["name"] != b[i][j]["name"] || weightOf(a[i][j]) != weightOf(b[i][j]) ||
-				!equalJSON(a[i][j]["port"], b[i][j]["port"]) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// WithoutCanary returns a copy of live in which the canary revision has no weight, made
-// from nothing but live and spec. It is how an abort takes the traffic away when the
-// revisions cannot be rendered any more. It fails when a rule would be left without any
-// weight though there is a stable revision.
-func WithoutCanary(live *unstructured.Unstructured, spec v1alpha1.RolloutSpec) (*unstructured.Unstructured, error) {
-	out := live.DeepCopy()
-	rules, _, err := unstructured.NestedSlice(out.Object, "spec", "rules")
-	if err != nil {
-		return nil, fmt.Errorf("reading the rules of HTTPRoute %s: %w", live.GetName(), err)
-	}
-	for i := range rules {
-		rule, _ := rules[i].(map[string]any)
-		refs, _ := rule["backendRefs"].([]any)
-		var kept []any
-		for _, each := range refs {
-			ref, _ := each.(map[string]any)
-			if _, ofCanary := stemOf(ref, spec.Revision); !ofCanary {
-				kept = append(kept, each)
-				continue
-			}
-			if spec.Stable == nil {
-				continue
-			}
-			name, _ := ref["name"].(string)
-			stable := strings.TrimSuffix(name, spec.Revision) + spec.Stable.Revision
-			if !names(refs, stable) {
-				// All of the weight was the canary's.
-				moved := weighted(ref, fullWeight)
-				moved[0].(map[string]any)["name"] = stable //nolint:forcetypeassert // made by weighted
-				kept = append(kept, moved...)
-			}
-		}
-		if len(kept) == 0 {
-			delete(rule, "backendRefs")
-		} else {
-			rule["backendRefs"] = kept
-		}
-	}
-	if err := unstructured.SetNestedSlice(out.Object, rules, "spec", "rules"); err != nil {
-		return nil, fmt.Errorf("writing the rules of HTTPRoute %s: %w", live.GetName(), err)
-	}
-	return out, nil
-}
-
-func names(refs []any, name string) bool {
-	for _, each := range refs {
-		if ref, ok := each.(map[string]any); ok && ref["name"] == name {
-			return true
-		}
-	}
-	return false
+	return strings.CutSuffix(service, "-"+revision)
 }

@@ -1,15 +1,25 @@
 package manifest
 
 import (
+	"strconv"
+
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-// Settled says whether the gateways serve the newest generation of the route: it has at
-// least one parent, and every parent that it names has accepted that generation and
-// resolved its references. A parent that no controller answers for is not settled, for
-// nothing is known about what it does.
+// Settled says whether the proxies serve the newest generation of the route.
+//
+// A route of the Gateway API has at least one parent, be it a Gateway or with a mesh a
+// Service, and every parent that it names has accepted that generation and resolved its
+// references. A parent that no controller answers for is not settled, for nothing is known
+// about what it does. Istio tells of a VirtualService in its status only where it is asked to:
+// what is said there must hold of the newest generation, and where nothing is said it is in
+// force when it was written. How long the proxies then take is what routeGrace is for. For a
+// plain Service see EndpointsSettled.
 func Settled(route *unstructured.Unstructured) bool {
+	if route.GetKind() == "VirtualService" {
+		return istioSettled(route)
+	}
 	parents := objects(route, "spec", "parentRefs")
 	if len(parents) == 0 {
 		return false
@@ -33,6 +43,36 @@ func Settled(route *unstructured.Unstructured) bool {
 		}
 	}
 	return true
+}
+
+// istioSettled goes by the generation that the status is of and by the condition Reconciled,
+// which says that the proxies have it.
+func istioSettled(route *unstructured.Unstructured) bool {
+	status, _ := route.Object["status"].(map[string]any)
+	if seen, said := generation(status); said && seen < route.GetGeneration() {
+		return false
+	}
+	for _, c := range objects(route, "status", "conditions") {
+		seen, said := generation(c)
+		if c["type"] == "Reconciled" && (c["status"] != "True" || said && seen < route.GetGeneration()) {
+			return false
+		}
+	}
+	for _, m := range objects(route, "status", "validationMessages") {
+		if m["level"] == "ERROR" {
+			return false
+		}
+	}
+	return true
+}
+
+// generation reads an observedGeneration, which Istio writes as text too.
+func generation(of map[string]any) (int64, bool) {
+	if text, ok := of["observedGeneration"].(string); ok {
+		n, err := strconv.ParseInt(text, 10, 64)
+		return n, err == nil
+	}
+	return number(of["observedGeneration"])
 }
 
 // holds says whether the condition is True as of generation.
@@ -73,12 +113,5 @@ func sameParent(a, b map[string]any, namespace string) bool {
 
 func objects(obj *unstructured.Unstructured, path ...string) []map[string]any {
 	value, _, _ := unstructured.NestedFieldNoCopy(obj.Object, path...)
-	list, _ := value.([]any)
-	out := make([]map[string]any, 0, len(list))
-	for _, each := range list {
-		if m, ok := each.(map[string]any); ok {
-			out = append(out, m)
-		}
-	}
-	return out
+	return maps(value)
 }

@@ -22,10 +22,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tidegate.io/tidegate/rollout/manifest"
 	"tidegate.io/tidegate/rollout/plan"
@@ -55,7 +53,7 @@ type Subject struct {
 // World is what was seen.
 type World struct {
 	plan.Observation
-	// Route is the live HTTPRoute, nil where there is none or it could not be read. A
+	// Route is the live object that spreads the requests, nil where there is none or it could not be read. A
 	// write of weights is conditional on its resourceVersion, so that a manager that was
 	// held up cannot bring back an exposure that another one has taken away.
 	Route *unstructured.Unstructured
@@ -127,6 +125,7 @@ func (r Reader) Observe(ctx context.Context, subject Subject) (*World, error) {
 		// It looks after nothing any more; the objects that bear its names are another's.
 		return w, nil
 	}
+	w.Job = r.job(ctx, w, subject)
 	w.Canary = r.set(ctx, w, subject, subject.Sides.Canary)
 	if rollout.Spec.Stable == nil {
 		w.Stable = plan.Set{Knowledge: plan.Absent}
@@ -137,6 +136,7 @@ func (r Reader) Observe(ctx context.Context, subject Subject) (*World, error) {
 		// One set, which is to be as the newer render has it.
 		w.Stable = w.Canary
 	}
+	w.Baseline = r.baseline(ctx, w, subject)
 	w.Shared = r.shared(ctx, w, subject, phase)
 	w.Traffic = r.traffic(ctx, w, subject, phase)
 	return w, nil
@@ -216,57 +216,6 @@ func (r Reader) shared(ctx context.Context, w *World, subject Subject, phase v1a
 		}
 	}
 	return plan.Present
-}
-
-// traffic reads the weights back from the route.
-func (r Reader) traffic(ctx context.Context, w *World, subject Subject, phase v1alpha1.RolloutPhase) plan.Traffic {
-	spec := subject.Rollout.Spec
-	if manifest.Rolling(spec) {
-		return plan.Traffic{}
-	}
-	live, err := r.Route(ctx, subject.Rollout)
-	if err != nil {
-		w.Unread = append(w.Unread, err)
-		return plan.Traffic{}
-	}
-	if live == nil {
-		return plan.Traffic{Knowledge: plan.Absent}
-	}
-	w.Route = live
-	out := plan.Traffic{
-		Knowledge:    plan.Present,
-		CanaryWeight: manifest.CanaryWeight(live, spec),
-		Settled:      manifest.Settled(live),
-	}
-	if !subject.Sides.Complete(spec) {
-		// Nothing can be said, and nothing could be applied.
-		out.UpToDate = true
-		return out
-	}
-	want, err := manifest.Route(subject.Sides, spec, phase, subject.Release, out.CanaryWeight)
-	if err != nil {
-		w.Unread = append(w.Unread, err)
-		return plan.Traffic{}
-	}
-	out.UpToDate = manifest.UpToDate(live, want) && manifest.SameBackends(live, want)
-	return out
-}
-
-// Route returns the live HTTPRoute of the Rollout's Release, nil where there is none.
-func (r Reader) Route(ctx context.Context, rollout *v1alpha1.Rollout) (*unstructured.Unstructured, error) {
-	return r.Get(ctx, RouteKey(rollout))
-}
-
-// RouteKey returns an HTTPRoute with nothing but the identity of the one that belongs to
-// the Rollout's Release.
-func RouteKey(rollout *v1alpha1.Rollout) *unstructured.Unstructured {
-	key := &unstructured.Unstructured{}
-	key.SetGroupVersionKind(schema.GroupVersionKind{
-		Group: gatewayv1.GroupName, Version: gatewayv1.GroupVersion.Version, Kind: "HTTPRoute",
-	})
-	key.SetNamespace(rollout.Namespace)
-	key.SetName(rollout.Spec.Release)
-	return key
 }
 
 // Get returns the live object with the identity of obj, nil where there is none.

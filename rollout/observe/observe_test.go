@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -58,7 +59,9 @@ type scene struct {
 	subject observe.Subject
 	live    map[string]*unstructured.Unstructured
 	fail    map[string]error
-	extra   []client.Object
+	// failSlices makes reading EndpointSlices fail.
+	failSlices error
+	extra      []client.Object
 }
 
 func newScene(t *testing.T) *scene {
@@ -89,7 +92,7 @@ func newScene(t *testing.T) *scene {
 		}
 		s.setNumbers(r.Revision, 4, 4, 4, true)
 	}
-	route, err := manifest.Route(s.subject.Sides, rollout.Spec, rollout.Status.Phase, s.subject.Release, 25)
+	route, err := manifest.Route(s.subject.Sides, rollout.Spec, rollout.Status.Phase, s.subject.Release, plan.Exposure{Weight: 25})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,6 +166,9 @@ func (s *scene) observe() (*observe.World, error) {
 				if err := s.fail["list"]; err != nil {
 					return err
 				}
+				if _, ok := list.(*discoveryv1.EndpointSliceList); ok && s.failSlices != nil {
+					return s.failSlices
+				}
 				return c.List(ctx, list, opts...)
 			},
 		})
@@ -181,7 +187,7 @@ func TestObserve(t *testing.T) {
 	whole := plan.Set{Knowledge: plan.Present, UpToDate: true, Desired: 4, Available: 4}
 	normal := seen{
 		Stable: whole, Canary: whole, Shared: plan.Present,
-		Traffic: plan.Traffic{Knowledge: plan.Present, CanaryWeight: 25, UpToDate: true},
+		Traffic: plan.Traffic{Knowledge: plan.Present, Exposure: plan.Exposure{Weight: 25}, UpToDate: true},
 	}
 	with := func(change func(*seen)) seen {
 		out := normal
@@ -245,7 +251,8 @@ func TestObserve(t *testing.T) {
 					map[string]any{"name": "other", "port": int64(80), "weight": int64(25)},
 				}}}
 			},
-			with(func(w *seen) { w.Traffic.UpToDate = false }),
+			// The share among the sets is what counts: 25 of 75, rounded up.
+			with(func(w *seen) { w.Traffic.UpToDate, w.Traffic.Weight = false, 34 }),
 		},
 		"a gateway that has taken the route makes it settled": {
 			func(s *scene) {
@@ -265,13 +272,13 @@ func TestObserve(t *testing.T) {
 		"without a stable revision there is no stable set": {
 			func(s *scene) {
 				s.subject.Rollout.Spec.Stable, s.subject.Sides.Stable = nil, nil
-				route, err := manifest.Route(s.subject.Sides, s.subject.Rollout.Spec, v1alpha1.RolloutProgressing, s.subject.Release, 100)
+				route, err := manifest.Route(s.subject.Sides, s.subject.Rollout.Spec, v1alpha1.RolloutProgressing, s.subject.Release, plan.Exposure{Weight: 100})
 				if err != nil {
 					s.t.Fatal(err)
 				}
 				s.live["HTTPRoute cart"] = owned(route)
 			},
-			with(func(w *seen) { w.Stable, w.Traffic.CanaryWeight = plan.Set{Knowledge: plan.Absent}, 100 }),
+			with(func(w *seen) { w.Stable, w.Traffic.Weight = plan.Set{Knowledge: plan.Absent}, 100 }),
 		},
 		"of a Rollout that is over and not the newest nothing is read": {
 			func(s *scene) {

@@ -24,13 +24,15 @@ func (t *turn) decide() Decision {
 		return t.decision(actions)
 	}
 	weight, move := t.weight()
-	carried, known := t.carried()
-	raises := known && weight.Weight > carried
+	carried, known := t.carriedExposure()
+	raises := known && weight.Exposure.above(carried)
 	add(weight, move && !raises)
 	add(t.shared())
 	add(t.stable())
 	add(t.canary())
+	add(t.baseline())
 	add(weight, move && raises)
+	add(t.dropBaseline())
 	add(t.retire())
 	return t.decision(actions)
 }
@@ -40,6 +42,10 @@ func (t *turn) decision(actions []Action) Decision {
 	if len(actions) > 0 {
 		t.wake(t.now.Add(look))
 	}
+	if stop, ok := t.stopJob(); ok {
+		actions = append(actions, stop)
+	}
+	actions = append(actions, t.work...)
 	actions = append(actions, t.answers...)
 	if t.measureDue() {
 		actions = append(actions, Action{Kind: ActionMeasure})
@@ -50,54 +56,6 @@ func (t *turn) decision(actions []Action) Decision {
 		d.RequeueAfter = t.due.Sub(t.now)
 	}
 	return d
-}
-
-// weight is the SetWeight action, and whether it is to be done.
-func (t *turn) weight() (Action, bool) {
-	if !t.inCharge() {
-		return Action{}, false
-	}
-	set := func(w int32) (Action, bool) { return Action{Kind: ActionSetWeight, Weight: w}, true }
-	carried, known := t.carried()
-	present := t.o.Traffic.Knowledge == Present
-	switch t.st.Phase {
-	case v1alpha1.RolloutAborting, v1alpha1.RolloutAborted:
-		return t.returnWeight()
-	case v1alpha1.RolloutPending, v1alpha1.RolloutProgressing, v1alpha1.RolloutPromoting, v1alpha1.RolloutSucceeded:
-	}
-	want := t.st.ApprovedWeight
-	switch {
-	case !known:
-		return Action{}, false
-	case carried > want: // I4: at once, whatever else holds
-		return set(want)
-	case carried < want && t.raiseBlocked().silent:
-		return set(want)
-	case present && t.o.Traffic.UpToDate:
-		return Action{}, false
-	case present:
-		return set(carried)
-	}
-	// There is no route. Where a stable set is, it is put back for it.
-	return Action{Kind: ActionSetWeight}, t.kind == kindCanary
-}
-
-// returnWeight is the weight of an abort. It is the one that is also set blindly.
-func (t *turn) returnWeight() (Action, bool) {
-	rest := Action{Kind: ActionSetWeight, Weight: t.restWeight()}
-	tr := t.o.Traffic
-	right := tr.Knowledge == Present && tr.CanaryWeight == rest.Weight
-	switch {
-	case t.st.Phase == v1alpha1.RolloutAborted && tr.Knowledge == Unknown:
-		return Action{}, false // it was there; nothing is known to have changed
-	case t.kind == kindFirst:
-		return rest, !right && tr.Knowledge != Absent
-	case right && tr.UpToDate:
-		return Action{}, false
-	case t.stableDead() && !right && tr.Knowledge != Absent:
-		return Action{}, false
-	}
-	return rest, true
 }
 
 // shared is the ApplyShared action. After an abort there is nothing to apply where
@@ -118,12 +76,13 @@ func (t *turn) stable() (Action, bool) {
 		owed = t.kind != kindFirst
 	case v1alpha1.RolloutPending, v1alpha1.RolloutSucceeded:
 	}
-	want := t.stableWhole
-	if s := t.o.Stable; s.Knowledge == Present && s.Autoscaled {
+	want, s := t.stableWant(), t.o.Stable
+	right := s.Knowledge == Present && s.UpToDate && s.sized(want) && s.Held == 0
+	if s.Knowledge == Present && s.Autoscaled {
 		want = max(want, s.Desired)
 	}
 	return Action{Kind: ActionEnsureSet, Role: RoleStable, Replicas: want},
-		t.inCharge() && owed && t.o.Stable.Knowledge != Unknown && !t.stableAsked()
+		t.inCharge() && owed && s.Knowledge != Unknown && !right
 }
 
 // canary is the EnsureSet action for the canary set.
@@ -138,7 +97,35 @@ func (t *turn) canary() (Action, bool) {
 	if s.Knowledge == Present && s.Autoscaled {
 		want = max(want, s.Desired) // never below what the load asks for
 	}
+	if t.split() && want > s.Desired && !t.ratioMayGrow().silent {
+		return Action{}, false
+	}
 	return Action{Kind: ActionEnsureSet, Role: RoleCanary, Replicas: want}, t.inCharge() && !right
+}
+
+// baseline is the EnsureSet action for the baseline set.
+func (t *turn) baseline() (Action, bool) {
+	if t.st.Phase != v1alpha1.RolloutProgressing || !t.walks() || !t.inCharge() {
+		return Action{}, false
+	}
+	s, want := t.o.Baseline, t.baselineSize(t.level(t.asked()))
+	if e, known := t.carriedExposure(); known && e.Baseline > 0 && s.Knowledge == Present {
+		want = max(want, need(t.whole, e.Baseline))
+	}
+	if !t.calm() {
+		want = max(want, min(s.Desired, t.whole))
+	}
+	right := s.Knowledge == Unknown || s.Knowledge == Present && s.UpToDate && s.sized(want)
+	return Action{Kind: ActionEnsureSet, Role: RoleBaseline, Replicas: want}, want > 0 && !right
+}
+
+// dropBaseline is the Retire action for the baseline set.
+func (t *turn) dropBaseline() (Action, bool) {
+	e, known := t.carriedExposure()
+	wanted := t.st.Phase == v1alpha1.RolloutProgressing && t.walks() &&
+		(t.baselineSize(t.level(t.asked())) > 0 || t.baselineSize(t.level(t.st.Step)) > 0)
+	return Action{Kind: ActionRetire, Role: RoleBaseline},
+		t.inCharge() && !t.rolling && t.o.Baseline.Knowledge == Present && known && e.Baseline == 0 && !wanted && t.calm()
 }
 
 // retire is the Retire action. A set is deleted only while its traffic is seen to be
@@ -147,11 +134,26 @@ func (t *turn) retire() (Action, bool) {
 	switch {
 	case t.st.Phase == v1alpha1.RolloutPromoting && t.st.Retiring:
 		return Action{Kind: ActionRetire, Role: RoleStable},
-			t.kind == kindCanary && t.o.Stable.Knowledge != Absent && t.carries(100) && t.o.Canary.available() > 0
+			t.kind == kindCanary && t.o.Stable.Knowledge != Absent && t.carriesWeight(full) && t.o.Canary.available() >= min(1, t.whole)
 	case t.st.Phase == v1alpha1.RolloutAborting && t.kind != kindInPlace:
-		drained := t.st.ApprovedAt == nil || t.passed(t.st.DrainStartedAt, t.o.Spec.Strategy.DrainDelay.Duration)
+		drained := t.st.ApprovedAt == nil || t.passed(t.st.DrainStartedAt, t.abortDrain())
 		return Action{Kind: ActionRetire, Role: RoleCanary},
 			t.offRoute() && drained && t.o.Canary.Knowledge != Absent
+	case t.st.Phase == v1alpha1.RolloutSucceeded:
+		return Action{Kind: ActionRetire, Role: RoleStable}, t.strayStable()
+	case t.st.Phase == v1alpha1.RolloutAborted:
+		return Action{Kind: ActionRetire, Role: RoleCanary}, t.strayCanary()
 	}
 	return Action{}, false
+}
+
+// strayStable and strayCanary say whether a set has come back after the Rollout has ended without it: a
+// manager that was thought dead has done what it had decided long before.
+func (t *turn) strayStable() bool {
+	return t.inCharge() && t.kind == kindCanary && t.o.Stable.Knowledge == Present && t.carriesWeight(full) &&
+		t.o.Canary.available() >= min(1, t.whole)
+}
+
+func (t *turn) strayCanary() bool {
+	return t.inCharge() && t.kind != kindInPlace && t.o.Canary.Knowledge == Present && t.offRoute()
 }

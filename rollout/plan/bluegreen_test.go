@@ -9,14 +9,16 @@ import (
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
+// Where blueGreenSpec waits: in the pause and for the approval of the preview, and in the analysis
+// after the switch.
+const looking, lookingApproval, switched = 1, 2, 4
+
 // blueGreenIn is a blueGreen Rollout in a step since ago, all well.
 func blueGreenIn(step int32, ago time.Duration) Observation {
-	o := inStep(0, 0)
-	o.Spec, o.Canary = blueGreenSpec(), setOf(8, 8)
-	if step > 0 {
-		w := o.Spec.Strategy.Steps[step-1].Weight
-		o.Status.Step, o.Status.ApprovedWeight, o.Status.Weight, o.Traffic = step, w, w, routeAt(w)
-		o.Status.ApprovedAt, o.Status.StepStartedAt = at(-ago-time.Second), at(-ago)
+	o := stepOf(blueGreenSpec(), step, ago)
+	o.Canary = setOf(8, 8)
+	if step < 3 {
+		o.Status.ApprovedAt = nil // nothing was exposed
 	}
 	return o
 }
@@ -25,12 +27,12 @@ func TestBlueGreenAndAutoscaledSets(t *testing.T) {
 	t.Parallel()
 	const second = time.Second
 	setCanary := func(n int32) Action { return Action{Kind: ActionEnsureSet, Role: RoleCanary, Replicas: n} }
-	weigh := func(w int32) Action { return Action{Kind: ActionSetWeight, Weight: w} }
+	route := func(w int32) Action { return Action{Kind: ActionSetWeight, Exposure: Exposure{Weight: w}} }
 	measure := Action{Kind: ActionMeasure}
-	approved := func(o *Observation) { o.Status.Approvals = []v1alpha1.Approval{{Step: 1, Command: "c"}} }
-	warm := blueGreenIn(2, time.Minute).with(func(o *Observation) {
+	approved := func(o *Observation) { o.Status.Approvals = []v1alpha1.Approval{{Step: lookingApproval, Command: "c"}} }
+	warm := blueGreenIn(switched, time.Minute).with(func(o *Observation) {
 		o.Status.Phase, o.Status.DrainStartedAt = v1alpha1.RolloutPromoting, at(-time.Minute)
-		o.Status.Analysis = roundOf(v1alpha1.VerdictPass, 2, 15*second)
+		o.Status.Analysis = roundOf(v1alpha1.VerdictPass, switched, 15*second)
 	})
 	for name, c := range map[string]struct {
 		o       Observation
@@ -49,34 +51,34 @@ func TestBlueGreenAndAutoscaledSets(t *testing.T) {
 			phase: v1alpha1.RolloutProgressing, reason: ReasonHoldPods, says: "7 of 8 pods",
 		},
 		"the preview waits for its hold, then for its approval": {
-			o:     blueGreenIn(1, 31*second),
-			phase: v1alpha1.RolloutProgressing, step: 1, reason: ReasonHoldApproval,
+			o:     blueGreenIn(looking, 31*second),
+			phase: v1alpha1.RolloutProgressing, step: lookingApproval, reason: ReasonHoldApproval,
 		},
 		"an approved preview is switched at once": {
-			o:     blueGreenIn(1, 31*second).with(approved),
-			phase: v1alpha1.RolloutProgressing, step: 2, reason: ReasonHoldRoute, actions: []Action{weigh(100)},
+			o:     blueGreenIn(lookingApproval, 31*second).with(approved),
+			phase: v1alpha1.RolloutProgressing, step: 3, reason: ReasonHoldRoute, actions: []Action{route(100)},
 		},
 		"no switch while a policy holds": {
-			o: blueGreenIn(1, 31*second).with(approved).with(func(o *Observation) {
+			o: blueGreenIn(lookingApproval, 31*second).with(approved).with(func(o *Observation) {
 				o.Promotion = Promotion{Knowledge: Present, Message: "frozen"}
 			}),
-			phase: v1alpha1.RolloutProgressing, step: 1, reason: ReasonHoldPolicy, says: "frozen",
+			phase: v1alpha1.RolloutProgressing, step: lookingApproval, reason: ReasonHoldPolicy, says: "frozen",
 		},
 		"no switch to a set that has lost a pod": {
-			o:     blueGreenIn(1, 31*second).with(approved).with(func(o *Observation) { o.Canary = setOf(8, 7) }),
-			phase: v1alpha1.RolloutProgressing, step: 1, reason: ReasonHoldPods,
+			o:     blueGreenIn(lookingApproval, 31*second).with(approved).with(func(o *Observation) { o.Canary = setOf(8, 7) }),
+			phase: v1alpha1.RolloutProgressing, step: lookingApproval, reason: ReasonHoldPods,
 		},
 		"the analysis goes on while the old set is warm": {
 			o:     warm,
-			phase: v1alpha1.RolloutPromoting, step: 2, reason: ReasonDraining, says: "kept until 12:01:00Z", actions: []Action{measure},
+			phase: v1alpha1.RolloutPromoting, step: switched, reason: ReasonDraining, says: "kept until 12:01:00Z", actions: []Action{measure},
 		},
 		"a bad round returns to the warm set": {
-			o:     warm.with(func(o *Observation) { o.Status.Analysis = roundOf(v1alpha1.VerdictFail, 2, second) }),
-			phase: v1alpha1.RolloutAborting, step: 2, reason: ReasonAnalysisFail, actions: []Action{weigh(0)},
+			o:     warm.with(func(o *Observation) { o.Status.Analysis = roundOf(v1alpha1.VerdictFail, switched, second) }),
+			phase: v1alpha1.RolloutAborting, step: switched, reason: ReasonAnalysisFail, actions: []Action{route(0)},
 		},
 		"a set is not kept warm before a newer Rollout": {
 			o:     warm.with(func(o *Observation) { o.Newer = "cart-3"; o.Status.Analysis.TakenAt = *at(0) }),
-			phase: v1alpha1.RolloutPromoting, step: 2, reason: ReasonRetiring, actions: []Action{{Kind: ActionRetire, Role: RoleStable}},
+			phase: v1alpha1.RolloutPromoting, step: switched, reason: ReasonRetiring, actions: []Action{{Kind: ActionRetire, Role: RoleStable}},
 		},
 		"the first share of an autoscaled set is one of the load": {
 			o: inStep(0, 0).with(func(o *Observation) {
@@ -85,21 +87,21 @@ func TestBlueGreenAndAutoscaledSets(t *testing.T) {
 			phase: v1alpha1.RolloutProgressing, reason: ReasonHoldPods, says: "0 of 10 pods", actions: []Action{setCanary(10)},
 		},
 		"a set that asks for more is left alone": {
-			o:     inStep(1, 10*second).with(func(o *Observation) { o.Stable, o.Canary = scaled(8, 8), scaled(30, 30) }),
-			phase: v1alpha1.RolloutProgressing, step: 1, reason: ReasonHoldTime,
+			o:     inStep(at25, 10*second).with(func(o *Observation) { o.Stable, o.Canary = scaled(8, 8), scaled(30, 30) }),
+			phase: v1alpha1.RolloutProgressing, step: at25, reason: ReasonHoldTime,
 		},
 		"a set that is put right keeps the pods that its load asks for": {
-			o: inStep(1, 10*second).with(func(o *Observation) {
+			o: inStep(at25, 10*second).with(func(o *Observation) {
 				o.Stable, o.Canary = scaled(8, 8), scaled(30, 30)
 				o.Canary.UpToDate = false
 			}),
-			phase: v1alpha1.RolloutProgressing, step: 1, reason: ReasonHoldTime, actions: []Action{setCanary(30)},
+			phase: v1alpha1.RolloutProgressing, step: at25, reason: ReasonHoldTime, actions: []Action{setCanary(30)},
 		},
 		"what serves alone is sized by its load": {
 			o: ended(v1alpha1.RolloutSucceeded).with(func(o *Observation) {
 				o.Canary, o.Status.StableLoad = scaled(12, 12), 40
 			}),
-			phase: v1alpha1.RolloutSucceeded, step: 3, reason: ReasonSucceeded,
+			phase: v1alpha1.RolloutSucceeded, step: at100, reason: ReasonSucceeded,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

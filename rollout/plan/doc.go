@@ -17,14 +17,23 @@
 // names the current step and ApprovedWeight is that step's weight, always; step 0 has
 // weight 0. Falling back is going back to an earlier step and passing its gates again.
 //
-// The set of the new revision always has the pods that the current weight needs; the
-// pods that the next weight needs are asked for when the hold of the step is over and
-// its approval, if one is asked for, is given. The stable set stays whole until the
-// promotion is decided to be irreversible (Status.Retiring).
+// Each step sets one thing or waits for one thing; what holds after it is a Level, all that the
+// steps up to it have set. Exposure rises only from one level to the next.
 //
-// A Rollout with no stable revision (a first install), or over its own revision (only
-// replicas, route or shared objects differ), has no steps: see kindFirst, kindInPlace.
-// Where only one set can serve, traffic is never taken away from it for want of pods.
+// The set of the new revision always has the pods that the current level needs; those that the
+// next rise needs are asked for when nothing but an analysis is in between. The stable set stays
+// whole until the promotion is decided to be irreversible (Status.Retiring), unless the strategy
+// has it give up pods as their traffic goes; then no traffic returns before they do.
 //
-// A wanted size of 0 counts as 1: a route that serves needs a pod behind it.
+// A Rollout with no stable revision (a first install) has no steps unless the strategy asks for them,
+// and one over its own revision (only replicas, route or shared objects differ) has none: see
+// kindFirst, kindInPlace. Where only one set can serve, traffic is never taken away from it for want
+// of pods.
+//
+// Behind a plain Service a weight is a share of the pods. What is not available gets no request there,
+// so the number of pods that the set asks for is the exposure, and pods that are lost take theirs
+// with them.
+//
+// A wanted size of 0 is no pods: the route then points at nobody, as was wanted, and no steps are
+// walked to or from there.
 package plan

@@ -2,6 +2,8 @@ package plan
 
 import (
 	"fmt"
+	"slices"
+	"time"
 
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
@@ -28,8 +30,10 @@ var promotingGuards = []guard{
 
 // abortingGuards bring all traffic back, wait for what is under way, and delete the set.
 var abortingGuards = []guard{
+	tellsOfRollback,
 	trafficReturns,
 	returnedInPlace,
+	jobStops,
 	abortDrains,
 	abortRetires,
 }
@@ -38,14 +42,14 @@ var abortingGuards = []guard{
 // other Rollout of the Release does.
 var (
 	succeededGuards = []guard{notInCharge, succeededRepairs, succeededStays}
-	abortedGuards   = []guard{notInCharge, abortedRepairs, abortedStays}
+	abortedGuards   = []guard{tellsOfRollback, notInCharge, abortedRepairs, abortedStays}
 )
 
 func retires(t *turn) ruling {
 	switch {
 	case !t.st.Retiring:
 		return silence
-	case t.o.Stable.Knowledge == Absent && !t.o.Stable.Leftovers:
+	case t.o.Stable.Knowledge == Absent && !t.o.Stable.Leftovers && !t.baselineLeft():
 		return t.succeed()
 	}
 	t.wake(t.now.Add(look))
@@ -88,9 +92,15 @@ func retirementDecided(t *turn) ruling {
 	return moved(ReasonRetiring, "the old revision %s is drained and is being deleted", t.stableName())
 }
 
+// baselineLeft says whether a baseline set may be there.
+func (t *turn) baselineLeft() bool {
+	return !t.rolling && t.o.Baseline.Knowledge != Absent &&
+		slices.ContainsFunc(t.steps, func(s v1alpha1.Step) bool { return s.SetBaseline != nil })
+}
+
 // succeed ends the Rollout well.
 func (t *turn) succeed() ruling {
-	t.st.StepStartedAt, t.st.DrainStartedAt, t.st.Retiring, t.st.Paused = nil, nil, false, false
+	t.st.StepStartedAt, t.st.ExposedAt, t.st.DrainStartedAt, t.st.Retiring, t.st.Paused = nil, nil, nil, false, false
 	t.st.Phase = v1alpha1.RolloutSucceeded
 	return moved(ReasonSucceeded, "%s", t.successMessage())
 }
@@ -106,7 +116,7 @@ func (t *turn) successMessage() string {
 func (t *turn) abort(code, format string, args ...any) ruling {
 	t.st.AbortCause = &v1alpha1.Cause{Code: code, Message: fmt.Sprintf(format, args...)}
 	t.st.Phase = v1alpha1.RolloutAborting
-	t.st.StepStartedAt, t.st.DrainStartedAt = nil, nil
+	t.st.StepStartedAt, t.st.ExposedAt, t.st.DrainStartedAt = nil, nil, nil
 	t.st.Paused = false
 	if t.kind != kindInPlace {
 		t.st.ApprovedWeight = 0
@@ -142,10 +152,10 @@ func (t *turn) aborting(format string, args ...any) ruling {
 // offRoute says whether the canary is known to get no traffic.
 func (t *turn) offRoute() bool {
 	if t.kind != kindFirst {
-		return t.carries(0)
+		return t.carriesWeight(0)
 	}
 	tr := t.o.Traffic
-	return tr.Knowledge == Absent || tr.Knowledge == Present && tr.CanaryWeight == 0 && tr.Settled
+	return tr.Knowledge == Absent || tr.Knowledge == Present && !tr.seen() && tr.Settled
 }
 
 func trafficReturns(t *turn) ruling {
@@ -161,6 +171,9 @@ func trafficReturns(t *turn) ruling {
 	case carried > 0 && t.stableDead():
 		return t.aborting("revision %s keeps %d %% until a pod of the stable revision %s is available, for at most %s; see why its pods are not ready",
 			t.o.Spec.Revision, carried, t.stableName(), t.deadline())
+	case carried > 0 && t.back().Weight > 0:
+		return t.aborting("the route carries %d %% to revision %s, on the way to 0 %% as pods of revision %s come up: %d of %d are available",
+			carried, t.o.Spec.Revision, t.stableName(), t.o.Stable.available(), t.stableWhole)
 	case carried > 0:
 		return t.aborting("the route carries %d %% to revision %s, on the way to 0 %%", carried, t.o.Spec.Revision)
 	}
@@ -171,7 +184,7 @@ func returnedInPlace(t *turn) ruling {
 	if t.kind != kindInPlace {
 		return silence
 	}
-	if t.stableAsked() && t.carries(100) {
+	if t.stableAsked() && t.carriesWeight(full) {
 		return t.aborted()
 	}
 	t.wake(t.now.Add(look))
@@ -185,7 +198,7 @@ func abortDrains(t *turn) ruling {
 	if t.st.DrainStartedAt == nil {
 		t.st.DrainStartedAt = t.stamp()
 	}
-	d := t.o.Spec.Strategy.DrainDelay.Duration
+	d := t.abortDrain()
 	if t.passed(t.st.DrainStartedAt, d) {
 		return silence
 	}
@@ -193,11 +206,19 @@ func abortDrains(t *turn) ruling {
 		t.o.Spec.Revision, clock(t.st.DrainStartedAt.Add(d)))
 }
 
+// abortDrain is how long a set that has lost its traffic is kept in an abort.
+func (t *turn) abortDrain() time.Duration {
+	s := t.o.Spec.Strategy
+	return max(s.DrainDelay.Duration, s.RouteGrace.Duration)
+}
+
 func abortRetires(t *turn) ruling {
 	t.wake(t.now.Add(look))
 	switch {
 	case t.o.Canary.Knowledge != Absent:
 		return t.aborting("revision %s has no traffic and is being deleted", t.o.Spec.Revision)
+	case t.baselineLeft():
+		return t.aborting("the baseline set is being deleted")
 	case t.kind == kindCanary && !t.stableAsked():
 		return t.aborting("the stable revision %s is being put back to %d pods", t.stableName(), t.stableWhole)
 	}
@@ -266,8 +287,8 @@ func succeededRepairs(t *turn) ruling {
 		t.wake(t.now.Add(look))
 		return hold(t.st.Reason, "%s", t.st.Message)
 	}
-	if tr.Knowledge == Present && tr.CanaryWeight == 100 && tr.UpToDate && t.o.Shared == Present &&
-		s.Knowledge == Present && s.UpToDate && s.sized(t.whole) {
+	if tr.Knowledge == Present && tr.Exposure == (Exposure{Weight: full}) && tr.UpToDate && t.o.Shared == Present &&
+		s.Knowledge == Present && s.UpToDate && s.sized(t.whole) && !t.strayStable() {
 		return silence
 	}
 	carried, _ := t.carried()
@@ -276,7 +297,7 @@ func succeededRepairs(t *turn) ruling {
 }
 
 func succeededStays(t *turn) ruling {
-	enough := keep(t.whole, 100)
+	enough := keep(need(t.whole, full))
 	if t.rolling {
 		enough = t.whole - t.whole/4
 	}
@@ -294,6 +315,9 @@ func abortedRepairs(t *turn) ruling {
 		if carried, _ := t.carried(); carried > 0 {
 			return t.aborting("setting the weight of revision %s back to 0 %%", t.o.Spec.Revision)
 		}
+		if t.strayCanary() {
+			return t.aborting("revision %s is there again and is being deleted", t.o.Spec.Revision)
+		}
 		return silence
 	}
 	s := t.o.Stable
@@ -302,7 +326,7 @@ func abortedRepairs(t *turn) ruling {
 		return hold(t.st.Reason, "%s", t.st.Message)
 	}
 	tr := t.o.Traffic
-	if tr.Knowledge == Present && tr.CanaryWeight == t.restWeight() && tr.UpToDate && t.o.Shared == Present && t.stableAsked() {
+	if tr.Knowledge == Present && tr.Exposure == (Exposure{Weight: t.restWeight()}) && tr.UpToDate && t.o.Shared == Present && t.stableAsked() && !t.strayCanary() {
 		return silence
 	}
 	return t.aborting("putting right what was changed outside of Tidegate: the stable revision %s has %d of %d pods available",

@@ -9,16 +9,17 @@ import (
 // heldByAnalysis lets pass only a fresh Pass that is about this digest and this step,
 // and all of whose window lies in the step.
 func heldByAnalysis(t *turn) ruling {
-	k := t.st.Step
-	if k == 0 || !t.steps[k-1].Analysis {
+	// An analysis holds in its own step, and where exposure is to rise.
+	s := t.step()
+	if !t.judged() || !t.rises() && (s.Analyze == nil || s.Analyze.Background || t.skipped(t.st.Step)) {
 		return silence
 	}
 	if t.o.Spec.Strategy.Analysis == nil {
 		return hold(ReasonHoldAnalysis, "%s, holding: the step asks for an analysis and the strategy has none; add one to the template and apply the Release again", t.where())
 	}
-	if !t.passed(t.st.StepStartedAt, t.window()) {
-		return hold(ReasonHoldAnalysis, "%s, holding: the analysis begins at %s, when the step has lasted for a window of %s",
-			t.where(), clock(t.st.StepStartedAt.Add(t.window())), t.window())
+	if !t.passed(t.st.ExposedAt, t.window()) {
+		return hold(ReasonHoldAnalysis, "%s, holding: the analysis begins at %s, when the exposure has lasted for a window of %s",
+			t.where(), clock(t.st.ExposedAt.Add(t.window())), t.window())
 	}
 	a := t.round()
 	if a == nil {
@@ -40,8 +41,8 @@ func heldByAnalysis(t *turn) ruling {
 
 // round is the last round of analysis if it is evidence about this step, else nil.
 func (t *turn) round() *v1alpha1.AnalysisRound {
-	a, started := t.st.Analysis, t.st.StepStartedAt
-	if a == nil || started == nil || a.Step != t.st.Step || a.Digest != t.o.Spec.Digest ||
+	a, started := t.st.Analysis, t.st.ExposedAt
+	if a == nil || started == nil || a.Step < t.level(t.st.Step).Start || a.Digest != t.o.Spec.Digest ||
 		a.TakenAt.Time.Before(started.Add(t.window())) {
 		return nil
 	}
@@ -51,12 +52,11 @@ func (t *turn) round() *v1alpha1.AnalysisRound {
 // measureDue says whether a round of analysis is to be taken now, and asks for another
 // decision when the next one will be.
 func (t *turn) measureDue() bool {
-	k := t.st.Step
 	// An old set that is kept warm is kept for a return, so what gets its traffic is judged on.
 	warm := t.blueGreen && t.st.Phase == v1alpha1.RolloutPromoting && !t.st.Retiring
-	if t.st.Phase != v1alpha1.RolloutProgressing && !warm || t.kind != kindCanary || k == 0 ||
-		!t.steps[k-1].Analysis || t.o.Spec.Strategy.Analysis == nil ||
-		!t.carries(t.st.ApprovedWeight) || !t.passed(t.st.StepStartedAt, t.window()) {
+	if t.st.Phase != v1alpha1.RolloutProgressing && !warm || !t.rolling && !t.walks() || t.rolling && t.kind != kindCanary ||
+		!t.judged() || t.o.Spec.Strategy.Analysis == nil ||
+		!t.carries(t.allowed()) || !t.passed(t.st.ExposedAt, t.window()) {
 		return false
 	}
 	a := t.round()

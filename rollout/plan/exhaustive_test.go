@@ -32,18 +32,18 @@ var (
 		{Knowledge: Absent},
 		routeAt(0), routeAt(25), routeAt(50), routeAt(100),
 		unsettled(0), unsettled(50), unsettled(100),
-		{Knowledge: Present, CanaryWeight: 50, Settled: true},
+		{Knowledge: Present, Exposure: Exposure{Weight: 50}, Settled: true},
 	}
 	rounds = []*v1alpha1.AnalysisRound{
-		nil, roundOf(v1alpha1.VerdictPass, 2, time.Second), roundOf(v1alpha1.VerdictPass, 3, time.Second),
-		roundOf(v1alpha1.VerdictPass, 2, 31*time.Second), ofAnother(roundOf(v1alpha1.VerdictPass, 2, time.Second)),
-		roundOf(v1alpha1.VerdictFail, 2, time.Second), roundOf(v1alpha1.VerdictInconclusive, 2, time.Second),
-		roundOf(v1alpha1.VerdictUnknown, 2, time.Second),
+		nil, roundOf(v1alpha1.VerdictPass, at50, time.Second), roundOf(v1alpha1.VerdictPass, at100, time.Second),
+		roundOf(v1alpha1.VerdictPass, at50, 31*time.Second), ofAnother(roundOf(v1alpha1.VerdictPass, at50, time.Second)),
+		roundOf(v1alpha1.VerdictFail, at50, time.Second), roundOf(v1alpha1.VerdictInconclusive, at50, time.Second),
+		roundOf(v1alpha1.VerdictUnknown, at50, time.Second),
 	}
 	commands = [][]Command{
 		nil,
-		{{Name: "c", Action: v1alpha1.CommandApprove, Step: 2, Actor: "alice"}},
-		{{Name: "c", Action: v1alpha1.CommandApprove, Step: 3, Actor: "alice"}},
+		{{Name: "c", Action: v1alpha1.CommandApprove, Step: at50Approval, Actor: "alice"}},
+		{{Name: "c", Action: v1alpha1.CommandApprove, Step: at100, Actor: "alice"}},
 		{{Name: "c", Action: v1alpha1.CommandPause}},
 		{{Name: "c", Action: v1alpha1.CommandResume}},
 		{{Name: "c", Action: v1alpha1.CommandAbort, Actor: "alice", Reason: "no"}},
@@ -87,24 +87,24 @@ func stands() []stand {
 	return []stand{
 		{"pending", v1alpha1.RolloutPending, 0, 0, canary, nil},
 		{"step 0", v1alpha1.RolloutProgressing, 0, 0, canary, nil},
-		{"step 1", v1alpha1.RolloutProgressing, 1, 25, canary, nil},
-		{"step 2", v1alpha1.RolloutProgressing, 2, 50, canary, nil},
-		{"step 2 approved", v1alpha1.RolloutProgressing, 2, 50, canary, func(st *v1alpha1.RolloutStatus) {
-			st.Approvals = []v1alpha1.Approval{{Step: 2, Actor: "bob", Command: "b"}}
+		{"step 1", v1alpha1.RolloutProgressing, at25, 25, canary, nil},
+		{"step 2", v1alpha1.RolloutProgressing, at50, 50, canary, nil},
+		{"step 2 approved", v1alpha1.RolloutProgressing, at50Approval, 50, canary, func(st *v1alpha1.RolloutStatus) {
+			st.Approvals = []v1alpha1.Approval{{Step: at50Approval, Actor: "bob", Command: "b"}}
 		}},
-		{"step 3", v1alpha1.RolloutProgressing, 3, 100, canary, nil},
-		{"promoting", v1alpha1.RolloutPromoting, 3, 100, canary, nil},
-		{"retiring", v1alpha1.RolloutPromoting, 3, 100, canary, func(st *v1alpha1.RolloutStatus) { st.Retiring = true }},
-		{"succeeded", v1alpha1.RolloutSucceeded, 3, 100, canary, nil},
-		{"aborting", v1alpha1.RolloutAborting, 2, 0, canary, caused},
-		{"aborted", v1alpha1.RolloutAborted, 2, 0, canary, caused},
+		{"step 3", v1alpha1.RolloutProgressing, at100, 100, canary, nil},
+		{"promoting", v1alpha1.RolloutPromoting, at100, 100, canary, nil},
+		{"retiring", v1alpha1.RolloutPromoting, at100, 100, canary, func(st *v1alpha1.RolloutStatus) { st.Retiring = true }},
+		{"succeeded", v1alpha1.RolloutSucceeded, at100, 100, canary, nil},
+		{"aborting", v1alpha1.RolloutAborting, at50, 0, canary, caused},
+		{"aborted", v1alpha1.RolloutAborted, at50, 0, canary, caused},
 		{"blueGreen comes up", v1alpha1.RolloutProgressing, 0, 0, blueGreen, nil},
-		{"blueGreen is looked at", v1alpha1.RolloutProgressing, 1, 0, blueGreen, nil},
-		{"blueGreen is approved", v1alpha1.RolloutProgressing, 1, 0, blueGreen, func(st *v1alpha1.RolloutStatus) {
-			st.Approvals = []v1alpha1.Approval{{Step: 1, Actor: "bob", Command: "b"}}
+		{"blueGreen is looked at", v1alpha1.RolloutProgressing, looking, 0, blueGreen, nil},
+		{"blueGreen is approved", v1alpha1.RolloutProgressing, lookingApproval, 0, blueGreen, func(st *v1alpha1.RolloutStatus) {
+			st.Approvals = []v1alpha1.Approval{{Step: lookingApproval, Actor: "bob", Command: "b"}}
 		}},
-		{"blueGreen is switched", v1alpha1.RolloutProgressing, 2, 100, blueGreen, nil},
-		{"blueGreen is warm", v1alpha1.RolloutPromoting, 2, 100, blueGreen, nil},
+		{"blueGreen is switched", v1alpha1.RolloutProgressing, switched, 100, blueGreen, nil},
+		{"blueGreen is warm", v1alpha1.RolloutPromoting, switched, 100, blueGreen, nil},
 		{"first pending", v1alpha1.RolloutPending, 0, 0, first, nil},
 		{"first waiting", v1alpha1.RolloutProgressing, 0, 0, first, nil},
 		{"first approved", v1alpha1.RolloutProgressing, 0, 100, first, nil},
@@ -120,7 +120,10 @@ func stands() []stand {
 }
 
 func (s stand) observation() Observation {
-	o := Observation{Spec: s.spec(), Shared: Present, Promotion: allowed}
+	o := Observation{
+		Spec: s.spec(), Shared: Present, Promotion: allowed,
+		Baseline: Set{Knowledge: Absent}, Job: JobState{Knowledge: Absent},
+	}
 	o.Status = v1alpha1.RolloutStatus{
 		Phase: s.phase, Step: s.step, ApprovedWeight: s.weight, Reason: "TG-WAS", Message: "was",
 	}
@@ -144,7 +147,7 @@ func (s stand) axes() []axis {
 	if s.phase == v1alpha1.RolloutProgressing {
 		all = all[:len(all)-1]
 	}
-	if s.phase == v1alpha1.RolloutProgressing && s.spec().Stable != nil && s.step < 2 || s.name == "first waiting" {
+	if s.phase == v1alpha1.RolloutProgressing && s.spec().Stable != nil && s.step < at50 || s.name == "first waiting" {
 		all = append(all, axis{"promotion", 2, func(o *Observation, i int) { o.Promotion = []Promotion{allowed, {}}[i] }})
 	}
 	if open || s.phase == v1alpha1.RolloutPending {
@@ -164,7 +167,7 @@ func (s stand) axes() []axis {
 		all = append(all, axis{"stable", len(stableHealth), func(o *Observation, i int) { o.Stable = stableHealth[i] }})
 		if open {
 			verdicts := rounds
-			if s.step < 2 { // no analysis is asked for
+			if s.step < at50 { // no analysis is asked for
 				verdicts = []*v1alpha1.AnalysisRound{nil, rounds[1], rounds[5]}
 			}
 			all = append(all, axis{"verdict", len(verdicts), func(o *Observation, i int) { o.Status.Analysis = verdicts[i] }})
@@ -180,7 +183,7 @@ func (s stand) age(o *Observation, i int) {
 	}
 	o.Status.ApprovedAt = at(-a.approved)
 	if s.phase == v1alpha1.RolloutProgressing && s.step > 0 && a.step >= 0 {
-		o.Status.StepStartedAt = at(-a.step)
+		o.Status.StepStartedAt, o.Status.ExposedAt = at(-a.step), at(-a.step)
 	}
 	if (s.phase == v1alpha1.RolloutPromoting || s.phase == v1alpha1.RolloutAborting) && a.drain >= 0 {
 		o.Status.DrainStartedAt = at(-a.drain)

@@ -1,15 +1,18 @@
 package plan
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
 // need is how many available pods a set of size whole must have before it is given
-// weight percent of the traffic: its share of the pods, rounded up, and at least one.
+// weight percent of the traffic: its share of the pods, rounded up, and at least one; none
+// where nobody wants any.
 func need(whole, weight int32) int32 {
-	if weight <= 0 {
+	if weight <= 0 || whole <= 0 {
 		return 0
 	}
 	// whole*weight/100 rounded up, in parts that do not overflow.
@@ -17,14 +20,59 @@ func need(whole, weight int32) int32 {
 	return max(1, n)
 }
 
-// keep is how many available pods a set must have to keep a weight that it has. It is
-// less than need, so that one pod that restarts does not move traffic to and fro.
-func keep(whole, weight int32) int32 {
-	n := need(whole, weight)
+// keep is how many available pods a set must have to keep a weight that it has, where it
+// needed n before it got it. It is less, so that one pod that restarts does not move traffic
+// to and fro.
+func keep(n int32) int32 {
 	if n == 0 {
 		return 0
 	}
 	return max(1, n-n/4)
+}
+
+// needs is how many available pods the canary set must have, of size whole, before it is
+// given a weight. Behind a plain Service it never has more than it is to have in the end, so
+// that a weight which would need more of them beside a whole stable set comes out lower.
+func (t *turn) needs(whole, weight int32) int32 {
+	if t.ratio && t.kind == kindCanary && weight > 0 && weight < full && whole > 0 {
+		return min(whole, ratioPods(t.stableWhole, weight))
+	}
+	return need(whole, weight)
+}
+
+// size is how many pods the canary set is to have at a level, of size whole.
+func (t *turn) size(whole int32, l Level) int32 {
+	preview := t.o.Spec.Strategy.Preview
+	switch {
+	case t.kind != kindCanary:
+		return whole
+	case t.blueGreen && l.Weight == 0 && preview != nil && preview.Replicas != nil:
+		return min(whole, *preview.Replicas)
+	case t.blueGreen:
+		return whole
+	}
+	n := t.needs(whole, l.Weight)
+	if l.seen() {
+		n = max(n, min(1, whole))
+	}
+	if t.ratio && l.seen() {
+		return n // the number of pods is the weight
+	}
+	if s := l.Scale; s != nil && s.Replicas != nil {
+		n = max(n, min(whole, *s.Replicas))
+	} else if s != nil && s.Percent != nil {
+		n = max(n, need(whole, *s.Percent))
+	}
+	return n
+}
+
+// baselineSize is how many pods the baseline set is to have at a level: as many as the
+// canary needs for its weight.
+func (t *turn) baselineSize(l Level) int32 {
+	if !l.WithBaseline || t.kind != kindCanary || 2*l.Weight > full {
+		return 0
+	}
+	return max(min(1, t.whole), need(t.whole, l.Weight))
 }
 
 // available is the number of pods known to be available.
@@ -69,10 +117,10 @@ func (t *turn) sizes() {
 		t.floor = t.whole
 		return
 	}
-	t.floor = max(1, spec.Replicas)
+	t.floor = max(0, spec.Replicas)
 	t.whole = t.floor
 	if spec.Stable != nil {
-		t.stableWhole = max(1, spec.Stable.Replicas)
+		t.stableWhole = max(0, spec.Stable.Replicas)
 	}
 	open := t.st.Phase == v1alpha1.RolloutProgressing || t.st.Phase == v1alpha1.RolloutPromoting && !t.st.Retiring
 	if !open || t.kind != kindCanary || !t.o.Canary.Autoscaled {
@@ -87,29 +135,41 @@ func (t *turn) sizes() {
 
 // carried is the weight that the route is known to give to the canary.
 func (t *turn) carried() (weight int32, known bool) {
+	e, known := t.carriedExposure()
+	return e.Weight, known
+}
+
+// carriedExposure is the exposure that the route is known to carry.
+func (t *turn) carriedExposure() (e Exposure, known bool) {
 	switch t.o.Traffic.Knowledge {
 	case Present:
-		return t.o.Traffic.CanaryWeight, true
+		return t.o.Traffic.Exposure, true
 	case Absent:
-		return 0, true
+		return Exposure{}, true
 	case Unknown:
 	}
-	return 0, false
+	return Exposure{}, false
 }
 
 // carries says whether the gateway is known to serve by a route that is as rendered and
-// gives the canary exactly weight.
-func (t *turn) carries(weight int32) bool {
+// carries exactly e.
+func (t *turn) carries(e Exposure) bool {
 	tr := t.o.Traffic
-	return tr.Knowledge == Present && tr.CanaryWeight == weight && tr.UpToDate && tr.Settled
+	if t.kind == kindFirst && e == (Exposure{}) && tr.Knowledge == Absent {
+		return true // there is nothing that could serve, and nothing that must
+	}
+	return tr.Knowledge == Present && tr.Exposure == e && tr.UpToDate && tr.Settled
 }
+
+// carriesWeight is carries with nothing but a weight.
+func (t *turn) carriesWeight(weight int32) bool { return t.carries(Exposure{Weight: weight}) }
 
 // stableDead says whether the stable set is known to have no available pod while the
 // canary has some. Then no more traffic is given to it than it already has: somebody
 // answering badly is better than nobody answering. That is so for at most the progress
 // deadline, since an abort must end, and a newer Rollout may be the cure.
 func (t *turn) stableDead() bool {
-	return t.kind == kindCanary && !t.rolling && t.o.Stable.Knowledge != Unknown &&
+	return t.kind == kindCanary && !t.rolling && t.stableWhole > 0 && t.o.Stable.Knowledge != Unknown &&
 		t.o.Stable.available() == 0 && t.o.Canary.available() > 0 && !t.stableGivenUp()
 }
 
@@ -118,40 +178,40 @@ func (t *turn) stableGivenUp() bool {
 	return t.passed(t.st.StableShortSince, t.deadline())
 }
 
-// stepFor is the highest step, up to the current one, that fits.
-func (t *turn) stepFor(fits func(weight int32) bool) int32 {
+// stepFor is the first step of the highest level, up to the current one, that fits.
+func (t *turn) stepFor(fits func(Level) bool) int32 {
 	k := t.st.Step
-	for k > 0 && !fits(t.weightOf(k)) {
+	for k > 0 && !fits(t.level(k)) {
 		k--
 	}
-	return k
+	return t.level(k).Start
 }
 
-// approve records that the gates allow the exposure of a step.
+// approve records that the gates allow a step, and the exposure that it comes with.
 func (t *turn) approve(step, weight int32) {
+	same := t.st.Phase == v1alpha1.RolloutProgressing && t.level(step).Exposure == t.level(t.st.Step).Exposure && t.st.ApprovedWeight == weight
 	t.st.Step = step
+	t.st.StepStartedAt = nil
+	if same && t.walks() {
+		return
+	}
 	t.st.ApprovedWeight = weight
 	t.st.ApprovedAt = t.stamp()
-	t.st.StepStartedAt = nil
+	t.st.ExposedAt = nil
 }
 
 // fallBack returns to a lower step; its gates, and those after it, must pass again.
 func (t *turn) fallBack(step int32) {
 	t.approve(step, t.weightOf(step))
+	t.st.ApprovedAt, t.st.ExposedAt = t.stamp(), nil
 	t.st.Phase = v1alpha1.RolloutProgressing
 	t.st.DrainStartedAt = nil
-	var kept []v1alpha1.Approval
-	for _, a := range t.st.Approvals {
-		if a.Step < step {
-			kept = append(kept, a)
-		}
-	}
-	t.st.Approvals = kept
-}
-
-// holdOver says whether the current step has lasted for its hold.
-func (t *turn) holdOver() bool {
-	return t.st.Step == 0 || t.passed(t.st.StepStartedAt, t.steps[t.st.Step-1].Hold.Duration)
+	again := func(a v1alpha1.Approval) bool { return a.Step >= step }
+	t.st.Approvals = slices.DeleteFunc(t.st.Approvals, again)
+	t.st.Skips = slices.DeleteFunc(t.st.Skips, again)
+	t.st.Promoted = nil
+	t.forget(step)
+	t.st.Falls++
 }
 
 // approval is the approval of the current step, nil if it has none.
@@ -164,10 +224,27 @@ func (t *turn) approval(step int32) *v1alpha1.Approval {
 	return nil
 }
 
-// approvalGiven says whether the current step has the approval that it asks for.
-func (t *turn) approvalGiven() bool {
-	k := t.st.Step
-	return k == 0 || !t.steps[k-1].Approval || t.approval(k) != nil
+// gatePassed says whether the present step waits for nothing but an analysis.
+func (t *turn) gatePassed() bool {
+	k, s := t.st.Step, t.step()
+	switch {
+	case s == nil:
+		return t.eventPassed(v1alpha1.HookBegin, 0)
+	case t.skipped(k):
+		return true
+	case s.Pause != nil && s.Pause.Approval:
+		return t.approval(k) != nil
+	case s.Pause != nil:
+		return t.passed(t.st.StepStartedAt, t.wait())
+	case s.Job != nil:
+		c := t.jobCheck()
+		return c != nil && c.Outcome == v1alpha1.CheckPassed
+	case s.Hook != nil:
+		return t.lets(s.Hook.Name, "", k)
+	case s.SetWeight != nil:
+		return t.passed(t.st.ExposedAt, t.o.Spec.Strategy.RouteGrace.Duration) && t.eventPassed(v1alpha1.HookStepEvent, k)
+	}
+	return t.st.StepStartedAt != nil
 }
 
 // canaryWant is the size that the canary set should have now.
@@ -175,24 +252,45 @@ func (t *turn) canaryWant() int32 {
 	switch {
 	case t.rolling:
 		return t.share(t.st.ApprovedWeight)
-	case t.kind != kindCanary || t.blueGreen || t.st.Phase != v1alpha1.RolloutProgressing:
+	case t.kind != kindCanary || t.st.Phase != v1alpha1.RolloutProgressing:
 		return t.whole
 	}
-	k := t.st.Step
-	// Holds and approvals that have passed stay passed, so this never goes to and fro
-	// within a step, unlike the analysis, which goes on while the pods come up.
-	if k < t.last() && t.holdOver() && t.approvalGiven() {
-		k++
+	want := t.size(t.whole, t.level(t.st.Step))
+	if t.split() {
+		// Each pod gets its share at once, so there are never more than are approved, and to have
+		// fewer is how the share falls. The last ones go when the Service has left them.
+		if want == 0 || t.route.Knowledge == Unknown {
+			return min(t.whole, t.o.Canary.Desired)
+		}
+		return want
 	}
-	want := need(t.whole, t.weightOf(k))
+	// What has passed stays passed, so this never goes to and fro within a step, unlike the
+	// analysis, which goes on while the pods come up.
+	want = max(want, t.size(t.whole, t.level(t.asked())))
 	// I1: no pod goes before the traffic is seen to have gone.
-	if t.o.Traffic.Knowledge == Present {
-		want = max(want, need(t.whole, t.o.Traffic.CanaryWeight))
+	if e, known := t.carriedExposure(); known && e.seen() {
+		want = max(want, need(t.whole, e.Weight), min(1, t.whole))
 	}
-	if t.o.Traffic.Knowledge == Unknown || t.o.Traffic.Knowledge == Present && !t.o.Traffic.Settled {
+	if !t.calm() {
 		want = max(want, min(t.o.Canary.Desired, t.whole))
 	}
 	return want
+}
+
+// calm says whether every proxy is known to serve by the route as it was read: pods may go that it
+// gives nothing to.
+func (t *turn) calm() bool {
+	tr := t.o.Traffic
+	grace := t.o.Spec.Strategy.RouteGrace.Duration
+	switch {
+	case tr.Knowledge == Unknown || tr.Knowledge == Present && !tr.Settled:
+		return false
+	case grace <= 0 || t.st.ApprovedAt == nil || t.st.Phase.Terminal():
+		return true
+	case t.st.Phase == v1alpha1.RolloutAborting:
+		return t.passed(t.st.DrainStartedAt, grace)
+	}
+	return t.passed(t.st.ExposedAt, grace)
 }
 
 // clocks keeps the moments since when the two sets have been short of pods, since when
@@ -205,7 +303,7 @@ func (t *turn) clocks() {
 	}
 	// With rolling the old revision is to have its pods only when it is returned to.
 	st.StableShortSince = t.shortSince(st.StableShortSince,
-		t.kind == kindCanary && (open && !t.rolling || st.Phase == v1alpha1.RolloutAborting), t.o.Stable, t.stableWhole)
+		t.kind == kindCanary && (open && !t.rolling || st.Phase == v1alpha1.RolloutAborting), t.o.Stable, t.stableWant())
 	st.RouteUnsettledSince = t.refusedSince(open)
 	if st.StableShortSince != nil {
 		t.wake(st.StableShortSince.Add(t.deadline()))
@@ -240,7 +338,7 @@ func (t *turn) refusedSince(open bool) *metav1.MicroTime {
 		return nil
 	case tr.Knowledge == Unknown:
 		return since
-	case tr.Knowledge == Absent || tr.Settled || tr.CanaryWeight != t.st.ApprovedWeight:
+	case tr.Knowledge == Absent || tr.Settled || tr.Exposure != t.allowed():
 		return nil
 	case since == nil:
 		return t.stamp()

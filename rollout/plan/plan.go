@@ -17,8 +17,8 @@ const (
 	approvalLife = 60 * time.Second
 	// freshSlack is added to two intervals to get the greatest age of a round that counts.
 	freshSlack = 10 * time.Second
-	// maxMoves bounds the moves of one decision; each guard moves strictly on, so that the
-	// bound is there for the reader.
+	// maxMoves bounds the moves of one decision, beside two for each step; each guard moves strictly
+	// on, so that the bound is there for the reader.
 	maxMoves = 16
 	// maxHistory is how many entries of the history are kept, the first rise among them.
 	maxHistory = 50
@@ -26,6 +26,8 @@ const (
 	defaultInterval = 10 * time.Second
 	defaultWindow   = 60 * time.Second
 	defaultDeadline = 10 * time.Minute
+	// defaultRetries is how many times more a hook is tried.
+	defaultRetries = 3
 )
 
 // Next decides what a Rollout does next, given what was seen at now. It has no effect
@@ -33,8 +35,9 @@ const (
 func Next(o Observation, now time.Time) Decision {
 	t := newTurn(o, now)
 	t.obey()
-	for range maxMoves {
-		t.due = time.Time{} // what a moved status waits for is all that counts
+	for range maxMoves + 2*len(t.steps) {
+		t.due, t.work = time.Time{}, nil // what a moved status waits for is all that counts
+		t.hear()
 		t.sizes()
 		t.readBack()
 		t.clocks()
@@ -65,18 +68,25 @@ type turn struct {
 	st   v1alpha1.RolloutStatus
 	now  time.Time
 	kind kind
-	// steps are the strategy's; the last has weight 100.
-	steps []v1alpha1.Step
+	// steps are what is walked, from 1; levels what holds after each, from 0.
+	steps  []v1alpha1.Step
+	levels []Level
 	// rolling is true where both revisions share one workload, changed in place.
 	rolling bool
 	// blueGreen is true where the set is whole before it gets any traffic, and then gets all.
 	blueGreen bool
+	// ratio is true where a weight is a share of the pods behind a plain Service.
+	ratio bool
+	// route is the traffic as it was observed; see readBack.
+	route Traffic
 	// whole and stableWhole are the wanted sizes of the two sets, at least 1 where they get
 	// traffic. floor is whole without what the load asks for at the moment.
 	whole, stableWhole, floor int32
 	// due is the earliest moment at which something changes by time alone.
 	due     time.Time
 	answers []Action
+	// work are jobs and calls to begin.
+	work []Action
 	// noted are the phase and step that the history knows of.
 	noted struct {
 		phase v1alpha1.RolloutPhase
@@ -85,33 +95,44 @@ type turn struct {
 }
 
 func newTurn(o Observation, now time.Time) *turn {
-	t := &turn{o: o, st: *o.Status.DeepCopy(), now: now}
+	t := &turn{o: o, st: *o.Status.DeepCopy(), now: now, route: o.Traffic}
 	t.noted.phase, t.noted.step = t.st.Phase, t.st.Step
 	if t.st.Phase == "" {
 		t.st.Phase = v1alpha1.RolloutPending
 	}
-	t.steps = o.Spec.Strategy.Steps
-	if n := len(t.steps); n == 0 || t.steps[n-1].Weight != 100 {
-		t.steps = append(t.steps[:n:n], v1alpha1.Step{Weight: 100})
-	}
+	t.steps = Walked(o.Spec)
+	t.levels = Levels(t.steps)
 	t.st.Step = min(max(t.st.Step, 0), t.last())
 	t.rolling = !o.Spec.Strategy.Type.InSets()
 	t.blueGreen = o.Spec.Strategy.Type == v1alpha1.StrategyBlueGreen
+	t.ratio = o.Spec.Strategy.Type == v1alpha1.StrategyCanary && o.Spec.Router == v1alpha1.RouterService
 	switch s := o.Spec.Stable; {
 	case s == nil:
-		t.kind = kindFirst
+		t.kind, t.levels = kindFirst, allOrNothing(t.levels)
 	case s.Revision == o.Spec.Revision:
 		t.kind = kindInPlace
 	}
 	t.sizes()
-	switch o.Traffic.Knowledge {
+	return t
+}
+
+// readBack makes the weight out of what was seen. What counts as the approved one may change as the
+// status moves on, so that it is asked for anew.
+func (t *turn) readBack() {
+	t.o.Traffic = t.route
+	switch {
+	case t.rolling:
+		t.readWorkload()
+	case t.ratio:
+		t.readRatio()
+	}
+	switch t.o.Traffic.Knowledge {
 	case Present:
-		t.st.Weight = o.Traffic.CanaryWeight
+		t.st.Weight = t.o.Traffic.Weight
 	case Absent:
 		t.st.Weight = 0
 	case Unknown: // what was read last stays
 	}
-	return t
 }
 
 // ruling is what a guard has to say.
@@ -143,7 +164,7 @@ func (t *turn) guards() []guard {
 		switch {
 		case t.kind == kindCanary && t.rolling:
 			return rollingGuards
-		case t.kind == kindCanary:
+		case t.walks():
 			return progressingGuards
 		case t.rolling:
 			return rollingSoloGuards
@@ -166,6 +187,11 @@ func (t *turn) guards() []guard {
 	case v1alpha1.RolloutPending:
 	}
 	return pendingGuards
+}
+
+// walks says whether the Rollout walks steps between sets.
+func (t *turn) walks() bool {
+	return t.kind == kindCanary || t.kind == kindFirst && !t.rolling && t.o.Spec.Strategy.WalkFirstInstall
 }
 
 func (t *turn) ask(guards []guard) ruling {
@@ -232,12 +258,9 @@ func (t *turn) last() int32 {
 	return n
 }
 
-// weightOf is the weight of a step counted from 1; step 0 has none.
+// weightOf is the weight that holds after a step counted from 1; before the first it is 0.
 func (t *turn) weightOf(step int32) int32 {
-	if step <= 0 {
-		return 0
-	}
-	return t.steps[step-1].Weight
+	return t.level(step).Weight
 }
 
 // deadline is how long a set may take to have its pods.
@@ -257,7 +280,7 @@ func (t *turn) where() string {
 	if t.rolling {
 		return t.whereRolling()
 	}
-	if t.kind != kindCanary {
+	if !t.walks() {
 		return fmt.Sprintf("%d %% to revision %s", t.st.ApprovedWeight, t.o.Spec.Revision)
 	}
 	return fmt.Sprintf("step %d/%d: %d %% to revision %s",

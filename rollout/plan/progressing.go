@@ -30,10 +30,16 @@ var progressingGuards = []guard{
 	routeAsAllowed, // the route carries what is approved
 	stepBegins,
 	heldByPause,
+	heldByGrace,
+	heldByHooks,
 	heldByTime,
+	heldByJob,
+	heldByHook,
+	heldByScale,
 	heldByAnalysis,
 	heldByApproval,
 	heldByPods,
+	heldByBaseline,
 	heldByStable,
 	heldByPromotion, // last: only what nothing else holds is asked about
 	advances,
@@ -132,34 +138,40 @@ func podsLost(t *turn) ruling {
 	if !known || t.o.Canary.Knowledge == Unknown || t.stableDead() {
 		return silence
 	}
+	if t.kind != kindCanary || t.split() {
+		return silence // no other set can serve, or it does so by itself
+	}
+	if r := t.baselineLost(); !r.silent {
+		return r
+	}
+	e, _ := t.carriedExposure()
 	exposed := min(carried, t.st.ApprovedWeight)
-	have := t.o.Canary.available()
-	if have >= keep(t.floor, exposed) {
+	have, needed := t.o.Canary.available(), t.needs(t.floor, exposed)
+	if e.seen() && t.allowed().seen() {
+		needed = max(needed, min(1, t.floor))
+	}
+	if have >= keep(needed) {
 		return silence
 	}
-	t.fallBack(t.stepFor(func(w int32) bool { return need(t.floor, w) <= have }))
+	t.fallBack(t.stepFor(func(l Level) bool {
+		n := t.needs(t.floor, l.Weight)
+		return n <= have && (n > 0 || have > 0 || !l.seen())
+	}))
 	return moved(ReasonFallbackPods, "revision %s has %d pods available, and %d %% of the traffic need %d: back to step %d/%d with %d %%",
-		t.o.Spec.Revision, have, exposed, need(t.floor, exposed), t.st.Step, t.last(), t.st.ApprovedWeight)
+		t.o.Spec.Revision, have, exposed, needed, t.st.Step, t.last(), t.st.ApprovedWeight)
 }
 
-func approvalStale(t *turn) ruling {
-	carried, known := t.carried()
-	if !known || carried >= t.st.ApprovedWeight || !t.stale() || t.stableDead() {
+// baselineLost takes the traffic from a baseline set that has lost its pods, and from the
+// canary that was compared with it.
+func (t *turn) baselineLost() ruling {
+	e, known := t.carriedExposure()
+	s := t.o.Baseline
+	if !known || e.Baseline == 0 || t.allowed().Baseline == 0 || s.Knowledge == Unknown || s.available() >= keep(need(t.whole, e.Baseline)) {
 		return silence
 	}
-	lost := t.st.ApprovedWeight
-	t.fallBack(t.stepFor(func(w int32) bool { return w <= carried }))
-	if t.rolling {
-		return moved(ReasonFallbackStale, "the workload is told %d %% and %d %% were approved more than %s ago: back to step %d/%d, whose gates must pass again",
-			carried, lost, approvalLife, t.st.Step, t.last())
-	}
-	return moved(ReasonFallbackStale, "the route carries %d %% and %d %% were approved more than %s ago: back to step %d/%d, whose gates must pass again",
-		carried, lost, approvalLife, t.st.Step, t.last())
-}
-
-// stale says whether the approved exposure is too old to be put on the route.
-func (t *turn) stale() bool {
-	return t.st.ApprovedAt == nil || t.now.Sub(t.st.ApprovedAt.Time) > approvalLife
+	t.fallBack(t.stepFor(func(l Level) bool { return l.Baseline == 0 }))
+	return moved(ReasonFallbackPods, "the baseline set has %d pods available, and %d %% of the traffic need %d: back to step %d/%d with %d %%",
+		s.available(), e.Baseline, need(t.whole, e.Baseline), t.st.Step, t.last(), t.st.ApprovedWeight)
 }
 
 func blind(t *turn) ruling {
@@ -170,6 +182,7 @@ func blind(t *turn) ruling {
 	}{
 		{"the new set", t.o.Canary.Knowledge == Unknown},
 		{"the stable set", t.o.Stable.Knowledge == Unknown && t.kind == kindCanary},
+		{"the baseline set", t.o.Baseline.Knowledge == Unknown && t.kind == kindCanary && t.baselineSize(t.level(t.st.Step)) > 0},
 		{"the route", t.o.Traffic.Knowledge == Unknown && !t.rolling},
 		{"the shared objects", t.o.Shared == Unknown},
 	} {
@@ -185,69 +198,67 @@ func blind(t *turn) ruling {
 		t.where(), strings.Join(what, ", "), look)
 }
 
-func routeAsAllowed(t *turn) ruling {
-	want := t.st.ApprovedWeight
-	if t.carries(want) {
-		return silence
-	}
-	carried, _ := t.carried()
-	t.wake(t.now.Add(look))
-	if carried < want {
-		if t.st.ApprovedAt != nil {
-			t.wake(t.st.ApprovedAt.Add(approvalLife + time.Microsecond))
-		}
-		if r := t.raiseBlocked(); !r.silent {
-			return r
-		}
-	}
-	if carried != want || t.o.Traffic.Knowledge != Present {
-		return hold(ReasonHoldRoute, "%s, on the way: the route carries %d %%", t.where(), carried)
-	}
-	return hold(ReasonHoldRoute, "%s, on the way: the gateway has not accepted the route yet", t.where())
-}
-
-// raiseBlocked says what forbids to put the approved exposure on the route where it
-// means more traffic for the canary. Nothing that is unknown lets pass.
-func (t *turn) raiseBlocked() ruling {
-	w := t.st.ApprovedWeight
-	switch {
-	case t.o.Older != "" && t.st.Phase == v1alpha1.RolloutProgressing:
-		return behindOlder(t)
-	case t.serving() && t.rolling:
-		return silence // the workload is that of both: there is nothing to lose by it
-	case t.serving():
-		// The set has served, or no other can: some pods are better than none.
-		if t.o.Canary.available() == 0 {
-			return hold(ReasonHoldPods, "%s, holding: %s pods are available", t.where(), t.pods())
-		}
-		return silence
-	case t.o.Shared == Unknown:
-		return blind(t)
-	case t.st.Paused:
-		return heldByPause(t)
-	case t.stale():
-		return hold(ReasonHoldRoute, "%s, holding: the approval is more than %s old", t.where(), approvalLife)
-	case !t.rolling && !t.o.Canary.full(need(t.whole, w)):
-		return hold(ReasonHoldPods, "%s, holding: %s pods are available and up to date, %d are needed",
-			t.where(), t.pods(), need(t.whole, w))
-	}
-	if r := t.notPromoted(); !r.silent || t.rolling {
-		return r
-	}
-	return heldByStable(t)
-}
-
-// serving says whether the canary set is the only one that can serve and is entitled to.
-func (t *turn) serving() bool {
-	return t.kind == kindInPlace || t.st.Phase == v1alpha1.RolloutSucceeded || t.st.Retiring
-}
-
 func stepBegins(t *turn) ruling {
-	if t.st.Step == 0 || t.st.StepStartedAt != nil {
+	switch {
+	case t.st.Step == 0 && t.st.ApprovedAt != nil && t.st.ExposedAt == nil:
+		t.st.ExposedAt = t.stamp() // the grace of a way back counts from it
+		return silence
+	case t.st.Step == 0, t.st.StepStartedAt != nil && t.st.ExposedAt != nil:
 		return silence
 	}
-	t.st.StepStartedAt = t.stamp()
+	if t.st.ExposedAt == nil {
+		t.st.ExposedAt = t.stamp()
+	}
+	if t.st.StepStartedAt == nil {
+		t.st.StepStartedAt = t.stamp()
+	}
 	return moved(ReasonStepBegun, "%s is on the route", t.where())
+}
+
+// next is the step after the present one: the last where a person has promoted the Rollout.
+func (t *turn) next() int32 {
+	if t.st.Promoted != nil {
+		return t.last()
+	}
+	return min(t.st.Step+1, t.last())
+}
+
+// heldByGrace gives a change of the route time to reach every proxy.
+func heldByGrace(t *turn) ruling {
+	d := t.o.Spec.Strategy.RouteGrace.Duration
+	if d <= 0 || t.st.Step == 0 || t.st.ExposedAt == nil || t.passed(t.st.ExposedAt, d) {
+		return silence
+	}
+	return hold(ReasonHoldGrace, "%s, holding: the route is given until %s to reach every proxy", t.where(), clock(t.st.ExposedAt.Add(d)))
+}
+
+// heldByScale waits for the pods that a step has asked for.
+func heldByScale(t *turn) ruling {
+	s := t.step()
+	if s == nil || s.SetScale == nil || t.skipped(t.st.Step) {
+		return silence
+	}
+	if want := t.size(t.whole, t.level(t.st.Step)); !t.o.Canary.full(want) {
+		return hold(ReasonHoldPods, "%s, holding: %s pods are available, %d are asked for; %s", t.where(), t.pods(), want, t.podsRemedy())
+	}
+	return silence
+}
+
+// heldByBaseline waits for the pods of the baseline set.
+func heldByBaseline(t *turn) ruling {
+	s := t.step()
+	if !t.rises() && (s == nil || s.SetBaseline == nil) {
+		return silence
+	}
+	want := t.baselineSize(t.level(t.next()))
+	if s != nil && s.SetBaseline != nil {
+		want = max(want, t.baselineSize(t.level(t.st.Step)))
+	}
+	if want == 0 || t.o.Baseline.full(want) {
+		return silence
+	}
+	return hold(ReasonHoldBaseline, "%s, holding: the baseline set, of fresh pods of revision %s, has %d of %d pods available",
+		t.where(), t.stableName(), t.o.Baseline.available(), want)
 }
 
 func heldByPause(t *turn) ruling {
@@ -258,15 +269,16 @@ func heldByPause(t *turn) ruling {
 }
 
 func heldByTime(t *turn) ruling {
-	if t.holdOver() {
+	d := t.wait()
+	if d == 0 || t.skipped(t.st.Step) || t.passed(t.st.StepStartedAt, d) {
 		return silence
 	}
-	d := t.steps[t.st.Step-1].Hold.Duration
 	return hold(ReasonHoldTime, "%s, holding for %s, until %s", t.where(), d, clock(t.st.StepStartedAt.Add(d)))
 }
 
 func heldByApproval(t *turn) ruling {
-	if t.approvalGiven() {
+	s := t.step()
+	if s == nil || s.Pause == nil || !s.Pause.Approval || t.skipped(t.st.Step) || t.approval(t.st.Step) != nil {
 		return silence
 	}
 	return hold(ReasonHoldApproval, "%s, holding: the step waits for an approval; give it with a RolloutCommand approve for step %d",
@@ -274,15 +286,13 @@ func heldByApproval(t *turn) ruling {
 }
 
 func heldByPods(t *turn) ruling {
-	next := min(t.st.Step+1, t.last())
-	want := need(t.whole, t.weightOf(next))
-	if t.blueGreen {
-		want = t.whole
-	}
-	if t.o.Canary.full(want) {
+	next := t.next()
+	want := t.size(t.whole, t.level(next))
+	switch {
+	case t.o.Canary.full(want), want == 0 && !t.level(next).seen(), t.split(), t.st.Step > 0 && !t.rises():
 		return silence
 	}
-	if t.blueGreen && t.st.Step == 0 {
+	if t.st.Step == 0 && !t.level(next).seen() || t.blueGreen && t.st.Step == 0 {
 		return hold(ReasonHoldPods, "revision %s comes up without traffic, holding: %s pods are available; %s",
 			t.o.Spec.Revision, t.pods(), t.podsRemedy())
 	}
@@ -291,19 +301,41 @@ func heldByPods(t *turn) ruling {
 }
 
 func heldByStable(t *turn) ruling {
+	if t.rises() {
+		return t.stableShort()
+	}
+	s, want := t.o.Stable, t.stableWant()
+	if t.kind != kindCanary || t.weightOf(t.next()) >= t.weightOf(t.st.Step) || s.full(want) {
+		return silence
+	}
+	// A step back gives the stable set more. There is no deadline to that: nobody needs it to be done.
+	return hold(ReasonHoldStable, "%s, holding: the stable revision %s has %d of %d pods available, and is about to get more of the traffic",
+		t.where(), t.stableName(), s.available(), want)
+}
+
+// rises says whether the next step exposes more, or gives up the old revision.
+func (t *turn) rises() bool {
+	return t.st.Step == t.last() || t.level(t.next()).above(t.level(t.st.Step).Exposure)
+}
+
+// stableShort holds while the old set has not the pods that an abort would need.
+func (t *turn) stableShort() ruling {
 	s := t.o.Stable
-	if t.kind != kindCanary || s.full(t.stableWhole) {
+	if t.kind != kindCanary || s.full(t.stableWant()) {
 		return silence
 	}
 	if s.Knowledge != Unknown && t.stableGivenUp() {
 		return silence
 	}
 	return hold(ReasonHoldStable, "%s, holding: the stable revision %s has %d of %d pods available, and an abort would need them; going on without them after %s",
-		t.where(), t.stableName(), s.available(), t.stableWhole, t.deadline())
+		t.where(), t.stableName(), s.available(), t.stableWant(), t.deadline())
 }
 
 func advances(t *turn) ruling {
 	k := t.st.Step
+	if k == t.last() && t.kind == kindFirst {
+		return t.succeed()
+	}
 	if k == t.last() {
 		t.st.Phase = v1alpha1.RolloutPromoting
 		if t.rolling {
@@ -311,7 +343,11 @@ func advances(t *turn) ruling {
 		}
 		return moved(ReasonPromoting, "all %d steps are passed; revision %s has all of the traffic", t.last(), t.o.Spec.Revision)
 	}
-	t.approve(k+1, t.weightOf(k+1))
+	rises := t.rises()
+	t.approve(t.next(), t.weightOf(t.next()))
+	if !rises {
+		return moved(ReasonStepReached, "%s", t.where())
+	}
 	return moved(ReasonStepApproved, "%s: every gate before it let pass", t.where())
 }
 

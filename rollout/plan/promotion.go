@@ -58,25 +58,26 @@ func mayRise(o Observation) (step, weight int32, rises bool) {
 	if t.serving() {
 		return 0, 0, false
 	}
-	carried, _ := t.carried()
+	carried, _ := t.carriedExposure()
 	switch {
-	case carried < t.st.ApprovedWeight:
+	case t.allowed().above(carried):
 		return t.st.Step, t.st.ApprovedWeight, true
-	case t.kind == kindFirst:
-		return 0, 100, t.st.ApprovedWeight < 100
+	case t.kind == kindFirst && !t.walks():
+		return 0, full, t.st.ApprovedWeight < full
 	case t.st.Step == t.last():
 		return 0, 0, false
 	}
 	// One decision may pass more than one step that raises nothing.
-	for step = t.st.Step + 1; step < t.last() && t.weightOf(step) <= t.st.ApprovedWeight; {
+	now := t.level(t.st.Step).Exposure
+	for step = t.next(); step < t.last() && !t.level(step).above(now); {
 		step++
 	}
-	return step, t.weightOf(step), t.weightOf(step) > t.st.ApprovedWeight
+	return step, t.weightOf(step), t.level(step).above(now)
 }
 
 // heldByPromotion asks the policies before the next step gives the revision more.
 func heldByPromotion(t *turn) ruling {
-	if next := min(t.st.Step+1, t.last()); t.weightOf(next) <= t.st.ApprovedWeight {
+	if t.st.Step == t.last() || !t.rises() {
 		return silence
 	}
 	return t.notPromoted()

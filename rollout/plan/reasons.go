@@ -9,6 +9,8 @@ const (
 	ReasonBegun = "TG-BEGUN"
 	// ReasonStepApproved is: every gate before a step let pass, its exposure is approved.
 	ReasonStepApproved = "TG-STEP-APPROVED"
+	// ReasonStepReached is: a step that exposes nothing more was come to.
+	ReasonStepReached = "TG-STEP-REACHED"
 	// ReasonStepBegun is: the route carries the weight of the step; its gates count from now.
 	ReasonStepBegun = "TG-STEP-BEGUN"
 	// ReasonPromoting is: every step is passed; the new revision has all of the traffic.
@@ -49,6 +51,14 @@ const (
 	ReasonHoldNoData = "TG-HOLD-NODATA"
 	// ReasonHoldInconclusive is: the last round of analysis has too little evidence.
 	ReasonHoldInconclusive = "TG-HOLD-INCONCLUSIVE"
+	// ReasonHoldGrace is: a change of the route is given time to reach every proxy.
+	ReasonHoldGrace = "TG-HOLD-GRACE"
+	// ReasonHoldJob is: the job of a step is running.
+	ReasonHoldJob = "TG-HOLD-JOB"
+	// ReasonHoldHook is: a hook is being called, or does not let pass yet.
+	ReasonHoldHook = "TG-HOLD-HOOK"
+	// ReasonHoldBaseline is: the baseline set has too few available pods.
+	ReasonHoldBaseline = "TG-HOLD-BASELINE"
 	// ReasonHoldApproval is: the step waits for a person's approval.
 	ReasonHoldApproval = "TG-HOLD-APPROVAL"
 	// ReasonHoldPolicy is: a policy about promotion does not let exposure rise now, or could
@@ -60,6 +70,10 @@ const (
 const (
 	// ReasonAnalysisFail is: the analysis found the new revision bad.
 	ReasonAnalysisFail = "TG-ANALYSIS-FAIL"
+	// ReasonJobFailed is: the job of a step failed.
+	ReasonJobFailed = "TG-JOB-FAILED"
+	// ReasonHookFailed is: a hook refused, or could not be reached.
+	ReasonHookFailed = "TG-HOOK-FAILED"
 	// ReasonAbortCommand is: a person aborted the Rollout.
 	ReasonAbortCommand = "TG-ABORT-COMMAND"
 	// ReasonAbortSuperseded is: a newer Rollout of the Release takes over.
@@ -76,6 +90,8 @@ const (
 const (
 	// ReasonCommandLate is: the command came after the point where it could matter.
 	ReasonCommandLate = "TG-COMMAND-LATE"
+	// ReasonCommandReason is: the template asks for a reason and the command has none.
+	ReasonCommandReason = "TG-COMMAND-REASON"
 	// ReasonCommandUnfit is: the command does not fit what the Rollout waits for.
 	ReasonCommandUnfit = "TG-COMMAND-UNFIT"
 )

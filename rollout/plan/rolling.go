@@ -27,7 +27,10 @@ var rollingGuards = []guard{
 	rolledOut, // the workload is as allowed, and its pods are there
 	stepBegins,
 	heldByPause,
+	heldByHooks,
 	heldByTime,
+	heldByJob,
+	heldByHook,
 	heldByAnalysis,
 	heldByApproval,
 	heldByPromotion,
@@ -63,6 +66,8 @@ var rollingPromotingGuards = []guard{
 // rollingAbortingGuards put the old revision back and clear up what only the new one
 // needed.
 var rollingAbortingGuards = []guard{
+	tellsOfRollback,
+	jobStops,
 	rolledBack,
 	returnedInPlace,
 	swept,
@@ -105,22 +110,17 @@ func (t *turn) held(weight int32) int32 {
 	return t.whole - t.share(weight)
 }
 
-// readBack makes the exposure out of what the workload is told, where there is no route.
-func (t *turn) readBack() {
-	if !t.rolling {
-		return
-	}
+// readWorkload makes the exposure out of what the workload is told, where there is no route.
+func (t *turn) readWorkload() {
 	s := t.o.Canary
 	switch s.Knowledge {
 	case Unknown:
 		t.o.Traffic = Traffic{}
-		return // what was read last stays
 	case Absent:
 		t.o.Traffic = Traffic{Knowledge: Present, Settled: true, UpToDate: true}
 	case Present:
-		t.o.Traffic = Traffic{Knowledge: Present, Settled: true, UpToDate: s.UpToDate, CanaryWeight: t.told(s)}
+		t.o.Traffic = Traffic{Knowledge: Present, Settled: true, UpToDate: s.UpToDate, Exposure: Exposure{Weight: t.told(s)}}
 	}
-	t.st.Weight = t.o.Traffic.CanaryWeight
 }
 
 // told is the weight that the workload, which is of the new revision, is told to have: the
@@ -143,9 +143,9 @@ func (t *turn) asAllowed() bool {
 	return s.Knowledge == Present && s.UpToDate && s.sized(t.whole) && s.Held == t.held(t.st.ApprovedWeight)
 }
 
-// rises says whether telling the workload what is approved means more pods of the new
+// adds says whether telling the workload what is approved means more pods of the new
 // revision.
-func (t *turn) rises() bool {
+func (t *turn) adds() bool {
 	s := t.o.Canary
 	return s.Knowledge != Present || s.Held > t.held(t.st.ApprovedWeight)
 }
@@ -175,7 +175,7 @@ func rolledOut(t *turn) ruling {
 	}
 	if !t.asAllowed() {
 		t.wake(t.now.Add(look))
-		if t.rises() {
+		if t.adds() {
 			if t.st.ApprovedAt != nil {
 				t.wake(t.st.ApprovedAt.Add(approvalLife + time.Microsecond))
 			}
@@ -266,7 +266,7 @@ func (t *turn) roll() (Action, bool) {
 	case v1alpha1.RolloutProgressing, v1alpha1.RolloutPromoting, v1alpha1.RolloutSucceeded:
 	}
 	if !t.inCharge() || t.st.ApprovedWeight == 0 || t.o.Canary.Knowledge == Unknown || t.asAllowed() ||
-		t.rises() && !t.raiseBlocked().silent {
+		t.adds() && !t.raiseBlocked().silent {
 		return Action{}, false
 	}
 	return Action{Kind: ActionEnsureSet, Role: RoleCanary, Replicas: t.whole, Held: t.held(t.st.ApprovedWeight)}, true

@@ -99,28 +99,24 @@ func rollingApprovesOnGates(f facts) string {
 	case f.over == "nothing" || was.Step == 0 || is.Step <= was.Step && !began:
 		return ""
 	}
-	steps := o.Spec.Strategy.Steps
-	step := steps[was.Step-1]
-	started := f.now
-	if was.StepStartedAt != nil {
-		started = was.StepStartedAt.Time
+	through := is.Step - 1
+	if began {
+		through = lastOf(o.Spec)
 	}
-	var given bool
-	for _, a := range is.Approvals {
-		given = given || a.Step == was.Step
-	}
-	a := was.Analysis
 	switch {
-	case is.Step > was.Step+1:
-		return "I2: a step was left out"
 	case o.Canary.Knowledge != Present, !o.Canary.UpToDate, o.Canary.Held != heldBack(f, was.ApprovedWeight),
 		f.whole > 0 && o.Canary.Available < podsFor(f.whole, was.ApprovedWeight):
 		return "I1: approved without the pods of the step before"
-	case f.now.Sub(started) < step.Hold.Duration, step.Approval && !given:
-		return "I2: approved before the hold is over or without an approval"
-	case step.Analysis && (a == nil || a.Verdict != v1alpha1.VerdictPass || a.Step != was.Step || a.Digest != o.Spec.Digest ||
-		a.TakenAt.Time.Before(started.Add(o.Spec.Strategy.Analysis.Window.Duration)) || f.now.Sub(a.TakenAt.Time) > 30*time.Second):
-		return "I2: approved without a fresh pass"
+	}
+	for step := was.Step; step <= through; step++ {
+		if w := waitsFor(f, step); w != "" {
+			return fmt.Sprintf("I2: approved though step %d waits for %s", step, w)
+		}
+	}
+	if asksForPass(f, through) {
+		if p := passMissing(f); p != "" {
+			return "I2: approved without " + p
+		}
 	}
 	return ""
 }
@@ -179,28 +175,28 @@ func rollingStands() []stand {
 	over, first, inPlace := rollingSpec, rollingFirstSpec, rollingInPlaceSpec
 	cron := func() v1alpha1.RolloutSpec {
 		s := rollingSpec()
-		s.Strategy.Steps = []v1alpha1.Step{{Weight: 100, Analysis: true}}
+		s.Strategy.Steps = []v1alpha1.Step{weigh(100), analyze()}
 		return s
 	}
 	caused := func(st *v1alpha1.RolloutStatus) {
 		st.AbortCause = &v1alpha1.Cause{Code: ReasonAnalysisFail, Message: "it failed"}
 	}
 	approved := func(st *v1alpha1.RolloutStatus) {
-		st.Approvals = []v1alpha1.Approval{{Step: 1, Actor: "bob", Command: "b"}}
+		st.Approvals = []v1alpha1.Approval{{Step: quarter, Actor: "bob", Command: "b"}}
 	}
 	return []stand{
 		{"pending", v1alpha1.RolloutPending, 0, 0, over, nil},
 		{"step 0", v1alpha1.RolloutProgressing, 0, 0, over, nil},
-		{"step 1", v1alpha1.RolloutProgressing, 1, 25, over, nil},
-		{"step 1 approved", v1alpha1.RolloutProgressing, 1, 25, over, approved},
-		{"step 2", v1alpha1.RolloutProgressing, 2, 50, over, nil},
-		{"step 3", v1alpha1.RolloutProgressing, 3, 100, over, nil},
-		{"one step", v1alpha1.RolloutProgressing, 1, 100, cron, nil},
-		{"promoting", v1alpha1.RolloutPromoting, 3, 100, over, nil},
-		{"retiring", v1alpha1.RolloutPromoting, 3, 100, over, func(st *v1alpha1.RolloutStatus) { st.Retiring = true }},
-		{"succeeded", v1alpha1.RolloutSucceeded, 3, 100, over, nil},
-		{"aborting", v1alpha1.RolloutAborting, 2, 0, over, caused},
-		{"aborted", v1alpha1.RolloutAborted, 2, 0, over, caused},
+		{"step 1", v1alpha1.RolloutProgressing, quarter, 25, over, nil},
+		{"step 1 approved", v1alpha1.RolloutProgressing, quarter, 25, over, approved},
+		{"step 2", v1alpha1.RolloutProgressing, half, 50, over, nil},
+		{"step 3", v1alpha1.RolloutProgressing, whole, 100, over, nil},
+		{"one step", v1alpha1.RolloutProgressing, 2, 100, cron, nil},
+		{"promoting", v1alpha1.RolloutPromoting, whole, 100, over, nil},
+		{"retiring", v1alpha1.RolloutPromoting, whole, 100, over, func(st *v1alpha1.RolloutStatus) { st.Retiring = true }},
+		{"succeeded", v1alpha1.RolloutSucceeded, whole, 100, over, nil},
+		{"aborting", v1alpha1.RolloutAborting, half, 0, over, caused},
+		{"aborted", v1alpha1.RolloutAborted, half, 0, over, caused},
 		{"first pending", v1alpha1.RolloutPending, 0, 0, first, nil},
 		{"first progressing", v1alpha1.RolloutProgressing, 0, 0, first, nil},
 		{"first approved", v1alpha1.RolloutProgressing, 0, 100, first, nil},
@@ -468,6 +464,7 @@ func (w *rollingWorld) act(t *testing.T, a Action) {
 		}
 	case ActionSetWeight:
 		t.Error("a route is written where there is none")
+	case ActionRunJob, ActionStopJob, ActionCallHook: // no world with these here
 	}
 }
 
@@ -592,7 +589,8 @@ var rollingWorlds = map[string]func() *rollingWorld{
 	},
 	"a DaemonSet": func() *rollingWorld {
 		s := rollingSpec()
-		s.Replicas, s.Stable.Replicas, s.Strategy.Steps = 0, 0, []v1alpha1.Step{{Weight: 100, Analysis: true, Approval: true}}
+		s.Workload = "DaemonSet"
+		s.Replicas, s.Stable.Replicas, s.Strategy.Steps = 0, 0, []v1alpha1.Step{weigh(100), analyze(), pauseForApproval()}
 		w := newRollingWorld(s)
 		w.selfSized = true
 		w.catchUp()
@@ -600,14 +598,15 @@ var rollingWorlds = map[string]func() *rollingWorld{
 	},
 	"a CronJob": func() *rollingWorld {
 		s := rollingSpec()
-		s.Replicas, s.Stable.Replicas, s.Strategy.Steps = 0, 0, []v1alpha1.Step{{Weight: 100}}
+		s.Workload = "CronJob"
+		s.Replicas, s.Stable.Replicas, s.Strategy.Steps = 0, 0, []v1alpha1.Step{weigh(100)}
 		w := newRollingWorld(s)
 		w.selfSized, w.nodes = true, 0
 		return w
 	},
 	"autoscaled": func() *rollingWorld {
 		s := rollingSpec()
-		s.Replicas, s.Stable.Replicas, s.Strategy.Steps = 2, 2, []v1alpha1.Step{{Weight: 100, Analysis: true}}
+		s.Replicas, s.Stable.Replicas, s.Strategy.Steps = 2, 2, []v1alpha1.Step{weigh(100), analyze()}
 		w := newRollingWorld(s)
 		w.autoscaled, w.load = true, 5
 		w.catchUp()

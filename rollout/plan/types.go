@@ -27,6 +27,8 @@ const (
 	RoleStable Role = "stable"
 	// RoleCanary is the set that the Rollout brings into service.
 	RoleCanary Role = "canary"
+	// RoleBaseline is a set of fresh pods of the stable revision to compare with.
+	RoleBaseline Role = "baseline"
 )
 
 // Set is what was seen of one set of objects.
@@ -62,9 +64,12 @@ type Set struct {
 // Traffic is what was read back from the route.
 type Traffic struct {
 	Knowledge Knowledge
-	// CanaryWeight is the percentage of requests for the canary, 0 to 100; the stable set
-	// has the rest. Where Spec.Stable is nil, or is the same revision, it is 0 or 100.
-	CanaryWeight int32
+	// Exposure is what the route carries. Where Spec.Stable is nil, or is the same revision, its
+	// weight is 0 or 100.
+	Exposure
+	// Split is true for a plain Service that selects the pods of both revisions: the weight then
+	// follows from their numbers, and is not read.
+	Split bool
 	// Settled is true when the gateway has accepted the route's newest generation.
 	Settled bool
 	// UpToDate is true when the route, weights aside, is as it was rendered for the phase
@@ -86,12 +91,44 @@ type Promotion struct {
 	Until time.Time
 }
 
+// JobState is what was seen of the Job of the step that a Rollout is in.
+type JobState struct {
+	// Knowledge is Absent where there is no Job of this Name.
+	Knowledge Knowledge
+	Name      string
+	// Finished is true when it has ended, Succeeded when it has ended well.
+	Finished, Succeeded bool
+	// Message says why it failed.
+	Message string
+}
+
+// Call names one try of one hook.
+type Call struct {
+	// Hook is its name, Event why it is called: empty where a step names it.
+	Hook  string
+	Event v1alpha1.HookEvent
+	// Step is the one that the Rollout is in; Falls is Status.Falls; Try counts from 1.
+	Step, Falls, Try int32
+}
+
+// Answer is what is known of a Call that was begun. Of a Call without an Answer nothing is
+// known: it was never begun, or by a manager that has died.
+type Answer struct {
+	Call
+	// Done is false while it is under way.
+	Done bool
+	// Passed is: the answer was 2xx. Final is: another try makes no sense.
+	Passed, Final bool
+	// Message says what was answered.
+	Message string
+}
+
 // Command is an unanswered RolloutCommand about this Rollout, oldest first.
 type Command struct {
 	// Name of the RolloutCommand.
 	Name   string
 	Action v1alpha1.CommandAction
-	// Step that is approved, counted from 1.
+	// Step that is approved or skipped, counted from 1.
 	Step   int32
 	Actor  string
 	Reason string
@@ -115,6 +152,8 @@ type Observation struct {
 	// Spec.Stable.Revision is Spec.Revision, Stable and Canary are the same objects.
 	Stable Set
 	Canary Set
+	// Baseline is Absent where no step asks for one.
+	Baseline Set
 	// Shared is Present when the objects outside of the sets are as they were rendered,
 	// by the same Rollout as the route, and Absent when they are not.
 	Shared Knowledge
@@ -122,6 +161,10 @@ type Observation struct {
 	// is exposed.
 	Traffic  Traffic
 	Commands []Command
+	// Job is that of the step that the Rollout is in: of the name that JobName returns.
+	Job JobState
+	// Answers are what is known of the calls of hooks.
+	Answers []Answer
 	// Promotion is asked before exposure rises, never before it falls.
 	Promotion Promotion
 }
@@ -136,9 +179,14 @@ const (
 	// that is to change the workload in place, leaving Held pods at the revision that they
 	// have.
 	ActionEnsureSet ActionKind = "EnsureSet"
-	// ActionSetWeight makes the route give Weight percent to the canary and the rest to
-	// the stable set.
+	// ActionSetWeight makes the route carry Exposure.
 	ActionSetWeight ActionKind = "SetWeight"
+	// ActionRunJob makes the Job named Job out of the object that step Step names.
+	ActionRunJob ActionKind = "RunJob"
+	// ActionStopJob deletes the Job named Job.
+	ActionStopJob ActionKind = "StopJob"
+	// ActionCallHook begins Call, unless it is under way.
+	ActionCallHook ActionKind = "CallHook"
 	// ActionMeasure takes one round of analysis and records it in Status.Analysis.
 	ActionMeasure ActionKind = "Measure"
 	// ActionRetire deletes the objects of the set of Role. With rolling the workload, which is
@@ -155,7 +203,10 @@ type Action struct {
 	Role     Role
 	Replicas int32
 	Held     int32
-	Weight   int32
+	Exposure Exposure
+	Step     int32
+	Job      string
+	Call     Call
 	Command  string
 	Outcome  v1alpha1.CommandOutcome
 	Message  string

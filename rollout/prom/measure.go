@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tidegate.io/tidegate/rollout/analysis"
+	"tidegate.io/tidegate/rollout/manifest"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -96,6 +97,15 @@ func (o *outage) seen() (analysis.Sample, bool) {
 	return *o.sample, true
 }
 
+// rival is the revision, as labels name it, that the new one is compared with: the baseline
+// set's fresh pods while they get as much of the traffic, else the stable set's.
+func rival(ro *v1alpha1.Rollout) string {
+	if manifest.Expected(ro.Spec, &ro.Status).Baseline > 0 {
+		return manifest.BaselineRevision(ro.Spec.Stable.Revision)
+	}
+	return ro.Spec.Stable.Revision
+}
+
 // measureAll asks for both numbers of every metric and arm.
 func measureAll(ctx context.Context, ro *v1alpha1.Rollout, ask func(context.Context, string) analysis.Sample) []analysis.Measurement {
 	plan := ro.Spec.Strategy.Analysis
@@ -122,7 +132,7 @@ func measureAll(ctx context.Context, ro *v1alpha1.Rollout, ask func(context.Cont
 			continue
 		}
 		out[i].Stable = &analysis.Arm{}
-		s.revision = ro.Spec.Stable.Revision
+		s.revision = rival(ro)
 		answer(&out[i].Stable.Value, metric.Query, s)
 		answer(&out[i].Stable.Samples, metric.Samples, s)
 	}

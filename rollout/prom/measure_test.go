@@ -324,3 +324,39 @@ func TestAClientIsKeptForAsLongAsItsSourceStaysAsItIs(t *testing.T) {
 		t.Errorf("a source that is gone: %v", err)
 	}
 }
+
+func TestTheComparisonIsWithTheBaselineWhileItGetsRequests(t *testing.T) {
+	t.Parallel()
+	weight := func(n int32) v1alpha1.Step { return v1alpha1.Step{SetWeight: &n} }
+	baseline := func(on bool) v1alpha1.Step { return v1alpha1.Step{SetBaseline: &on} }
+	steps := []v1alpha1.Step{weight(5), baseline(true), weight(20), baseline(false), weight(100)}
+	for name, c := range map[string]struct {
+		step  int32
+		phase v1alpha1.RolloutPhase
+		want  string
+	}{
+		"before the step the stable set is asked about":         {1, v1alpha1.RolloutProgressing, "bbbbbbbbbb"},
+		"from the step on the baseline set is":                  {2, v1alpha1.RolloutProgressing, "bbbbbbbbbb-baseline"},
+		"at the next weight it still is":                        {3, v1alpha1.RolloutProgressing, "bbbbbbbbbb-baseline"},
+		"once it is taken away the stable set is asked again":   {4, v1alpha1.RolloutProgressing, "bbbbbbbbbb"},
+		"a Rollout that is being promoted has no baseline":      {3, v1alpha1.RolloutPromoting, "bbbbbbbbbb"},
+		"an aborted one neither, whatever step it had come to":  {2, v1alpha1.RolloutAborting, "bbbbbbbbbb"},
+		"at all of the requests nothing is there to compare by": {5, v1alpha1.RolloutProgressing, "bbbbbbbbbb"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPrometheus(t, [2]string{"ratio", "0.002"}, [2]string{"count", "500"})
+			ro := rollout()
+			ro.Spec.Strategy.Type, ro.Spec.Strategy.Steps = v1alpha1.StrategyCanary, steps
+			ro.Spec.Replicas, ro.Spec.Stable.Replicas = 10, 10
+			ro.Status.Step, ro.Status.Phase = c.step, c.phase
+			if _, err := prom.NewMeasurer(prom.NewSources(cluster(t, source(p.URL)), ownNamespace)).Measure(t.Context(), ro, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			want := `ratio{ns="shop",r="cart",v="` + c.want + `"}[1m]`
+			if _, asked := p.asked()[want]; !asked {
+				t.Errorf("wanted the query %s, found %v", want, p.asked())
+			}
+		})
+	}
+}

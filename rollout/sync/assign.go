@@ -138,7 +138,10 @@ func (t *turn) keepUp(i int) {
 		return
 	}
 	if r.Assigned != nil {
-		if _, exists := t.numbers[r.Assigned.Name]; exists && r.Assigned.Generation == r.Generation {
+		// Only where its team moves a Release on does it matter for which of its generations
+		// something was assigned: elsewhere it is not worth a write for each change of a Release.
+		_, exists := t.numbers[r.Assigned.Name]
+		if exists && (!t.manual() || r.Assigned.Generation == r.Generation) {
 			return
 		}
 	}

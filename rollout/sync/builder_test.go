@@ -68,6 +68,12 @@ func moves(r *Release)  { rolling("web-2", v1alpha1.RolloutProgressing)(r) }
 func fails(r *Release)  { rolling("web-2", v1alpha1.RolloutAborted)(r) }
 func pauses(r *Release) { rolling("web-2", v1alpha1.RolloutProgressing, stopped)(r) }
 
+// broughtBack is a Release whose former revision a person has brought back.
+func broughtBack(r *Release) {
+	r.Restored, r.Stable, r.Phase = true, "web-1", v1alpha1.ReleaseAborted
+	r.Rollout = &Rollout{Name: r.Name + "-3", TemplateRevision: "web-1", Phase: v1alpha1.RolloutSucceeded}
+}
+
 // breaks does not render with web-2.
 func breaks(r *Release) {
 	r.Assigned.Name, r.Tried, r.Phase, r.Message = "web-2", "web-2", v1alpha1.ReleaseInvalid, "values.port is missing"

@@ -145,6 +145,14 @@ func TestNext(t *testing.T) {
 			o: observation(ab, synced("a", "b")), stands: "Synced 3 TG-SYNC-SYNCED",
 		},
 
+		"one in which a person has brought another revision back is no proof of the target, and is not waited for": {
+			o:      observation(ab, underWay(1, v1alpha1.SyncSyncing, "a", "b"), of("a/x", "web-2", broughtBack), of("a/v", "web-2"), of("b/y", "web-1")),
+			stands: "Soaking 1 TG-SYNC-SOAKING", waits: "a/x Broken, b/y Queued", again: time.Minute,
+		},
+		"it is given the target all the same, for the day on which its team applies it": {
+			o:      observation(immediate, underWay(1, v1alpha1.SyncSynced), of("a/x", "web-1", broughtBack)),
+			stands: "Synced 1 TG-SYNC-SYNCED", gives: "a/x web-2", waits: "a/x Queued",
+		},
 		"a failure halts the sync": {
 			o:      observation(ab, underWay(1, v1alpha1.SyncSyncing, "a", "b"), of("a/x", "web-1", fails), of("a/v", "web-1"), of("b/y", "web-1")),
 			stands: "Halted 1 TG-SYNC-HALTED", waits: "a/x Failed, a/v Queued, b/y Queued",
@@ -256,9 +264,9 @@ func TestNext(t *testing.T) {
 			})),
 			stands: "Synced 1 TG-SYNC-SYNCED", gives: "a/y nothing",
 		},
-		"a changed spec keeps its assignment, for the new generation": {
+		"a changed spec keeps its assignment, which is not written anew": {
 			o:      observation(ab, underWay(1, v1alpha1.SyncSyncing, "a", "b"), of("a/x", "web-1", moves), of("b/y", "web-1", func(r *Release) { r.Generation = 2 })),
-			stands: "Syncing 1 TG-SYNC-MOVING", gives: "b/y web-1", waits: "a/x Moving, b/y Queued", again: 2 * time.Hour,
+			stands: "Syncing 1 TG-SYNC-MOVING", waits: "a/x Moving, b/y Queued", again: 2 * time.Hour,
 		},
 		"what was assigned and is gone is replaced by what the Release has": {
 			o: observation(ab, underWay(1, v1alpha1.SyncSyncing, "a", "b"), of("a/x", "web-1", moves),
@@ -582,7 +590,8 @@ func TestACommandIsTakenOnce(t *testing.T) {
 
 func TestSinceWhenARevisionIsAssignedIsKept(t *testing.T) {
 	t.Parallel()
-	o := observation(staged(team("a")), underWay(1, v1alpha1.SyncSyncing, "a"), of("a/x", "web-1", moves, func(r *Release) { r.Generation = 2 }))
+	manual := v1alpha1.TemplateSync{Type: v1alpha1.SyncManual}
+	o := observation(manual, underWay(1, v1alpha1.SyncSynced), of("a/x", "web-2", func(r *Release) { r.Generation = 2 }))
 	d := Next(o, start.Add(time.Hour))
 	if len(d.Assign) != 1 || !d.Assign[0].Assigned.At.Equal(at(0)) || d.Assign[0].Assigned.Generation != 2 {
 		t.Errorf("it gives %+v", d.Assign)

@@ -84,6 +84,8 @@ func look(r *Release, target string, atOnce bool) (state, string) {
 // underWay is for a Release that has been given the target.
 func (r *Release) underWay(target string) (state, string) {
 	switch {
+	case r.Restored && r.Tried == target && r.Observed == r.Generation:
+		return broken, "a person has brought back another revision, and it stays there until its team applies it"
 	case r.Stable == target && r.Tried == target:
 		// What comes now is its team's own business.
 		return settled, ""
@@ -91,6 +93,13 @@ func (r *Release) underWay(target string) (state, string) {
 		return r.Rollout.state(r.Message)
 	case r.Tried != target || r.Observed != r.Generation:
 		return moving, "takes up the revision"
+	}
+	return r.taken(target)
+}
+
+// taken is for a Release that has tried the target, whose newest Rollout is of another one.
+func (r *Release) taken(target string) (state, string) {
+	switch {
 	case r.Phase == v1alpha1.ReleaseInvalid:
 		return broken, r.Message
 	case r.Has != target:

@@ -43,6 +43,9 @@ type Release struct {
 	Message string
 	// Drifted is true where the engine would render something else than was judged.
 	Drifted bool
+	// Restored is true where a person has brought back another revision, and nobody has applied
+	// the Release since: what it is rendered with is not what serves.
+	Restored bool
 	// Rollout is the newest; nil where there is none, and where it is not needed: Phase is
 	// Serving, which says that it has succeeded.
 	Rollout *Rollout

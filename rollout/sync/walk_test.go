@@ -101,7 +101,7 @@ func (w *world) checkEnd() {
 			}
 			continue
 		}
-		if s.Assigned == nil || s.Assigned.Generation != s.Generation {
+		if s.Assigned == nil || w.spec.Type == v1alpha1.SyncManual && s.Assigned.Generation != s.Generation {
 			w.fault("%s of generation %d is assigned %+v", s.Name, s.Generation, s.Assigned)
 			continue
 		}

@@ -258,7 +258,7 @@ func TestDiff(t *testing.T) {
 		was, is := rendered("aaaaaaaaaa", "", nil), rendered("bbbbbbbbbb", "", nil)
 		was.Route = nil
 		was.Shared = []*unstructured.Unstructured{{Object: map[string]any{"kind": "Ingress", "metadata": map[string]any{"name": "cart"}}}}
-		is.Strategy.Steps = []v1alpha1.Step{{Weight: 100}}
+		is.Strategy.Steps = []v1alpha1.Step{{SetWeight: new(int32(100))}}
 		got := Diff(was, is, nil)
 		if len(got) != 3 || got[0].Object+got[0].Change != "HTTPRoute cart"+"added" || got[1].Object+got[1].Change != "Ingress cart"+"removed" || got[2].Object != "rollout" {
 			t.Errorf("found %+v", got)

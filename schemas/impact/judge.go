@@ -74,11 +74,7 @@ func Ask(ctx context.Context, set *eval.Set, questions []eval.Question) (denials
 
 // Objects are all objects of a result.
 func Objects(r *render.Result) []*unstructured.Unstructured {
-	all := slices.Concat(r.Set, r.Shared)
-	if r.Route != nil {
-		all = append(all, r.Route)
-	}
-	return all
+	return r.Objects()
 }
 
 // lines are what policies said, one a line, each once.

@@ -299,18 +299,9 @@ func key(o *unstructured.Unstructured) string {
 	return o.GetAPIVersion() + " " + o.GetKind() + " " + o.GetName()
 }
 
-// all are the objects of r.
-func (r *Result) all() []*unstructured.Unstructured {
-	objects := slices.Concat(r.Set, r.Shared)
-	if r.Route != nil {
-		objects = append(objects, r.Route)
-	}
-	return objects
-}
-
 func (r *Result) byKey() map[string]*unstructured.Unstructured {
 	out := map[string]*unstructured.Unstructured{}
-	for _, o := range r.all() {
+	for _, o := range r.Objects() {
 		out[key(o)] = o
 	}
 	return out

@@ -55,7 +55,7 @@ func (t *Template) checkContract() []string {
 		lines = append(lines, at(v, "wanted objects to be a struct of Kubernetes objects, found %v", v.IncompleteKind()))
 	}
 	if v := t.root.LookupPath(rolloutPath); !v.Exists() {
-		missing(`wanted rollout, the strategy, found none; add rollout: {type: "canary", steps: [{weight: 100}]}`)
+		missing(`wanted rollout, the strategy, found none; add rollout: {type: "canary", steps: [{setWeight: 100}]}`)
 	} else if v.IncompleteKind() != cue.StructKind {
 		lines = append(lines, at(v, "wanted rollout to be a struct, found %v", v.IncompleteKind()))
 	}

@@ -262,7 +262,7 @@ func (p *prober) try(tree *values.Node, tried probed) (accepted bool, wrong *unr
 		return true, wrong
 	}
 	set := newObjectSet()
-	for _, o := range result.all() {
+	for _, o := range result.Objects() {
 		set.add(o.GetKind()+" "+o.GetName(), o)
 	}
 	for _, m := range set.lint() {

@@ -41,7 +41,7 @@ objects: {
 		spec: {parentRefs: [{name: "public"}], rules: [{backendRefs: [{name: _set, port: 80}]}]}
 	}
 }
-rollout: {type: "canary", steps: [{weight: 25}, {weight: 100}]}
+rollout: {type: "canary", steps: [{setWeight: 25}, {setWeight: 100}]}
 `
 
 // tried vets a template with variables and with what a row adds to its deployment.

@@ -11,6 +11,7 @@ import (
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"tidegate.io/tidegate/schemas/render/internal/manifest"
 	"tidegate.io/tidegate/schemas/render/internal/values"
@@ -213,7 +214,13 @@ func (e evaluated) result(c Context) (*Result, error) {
 		Shared:   manifest.Objects(read.Shared),
 	}
 	if routes := manifest.Objects(read.Routes); len(routes) > 0 { // none where the workload is changed in place
-		res.Route = routes[0]
+		res.Route, res.Router = routes[0], read.Router()
+	}
+	for i, job := range manifest.Objects(read.Jobs) {
+		if res.Jobs == nil {
+			res.Jobs = map[string]*unstructured.Unstructured{}
+		}
+		res.Jobs[read.Jobs[i].ID] = job
 	}
 	return res, nil
 }

@@ -75,7 +75,7 @@ func TestRenderRefusesWhatATemplateMakes(t *testing.T) {
 		"a Service of all revisions":         {[]string{"selector: _pods", "selector: app: \"x\""}, "objects.service (Service cart-"},
 		"a shared Service of all revisions":  {object(`objects: x: {apiVersion: "v1", kind: "Service", metadata: name: "cart", spec: {selector: "tidegate.io/release": context.name, ports: [{port: 80}]}}`), "wanted no Service that takes in the pods of every revision"},
 		"a budget of all revisions":          {object(`objects: x: {apiVersion: "policy/v1", kind: "PodDisruptionBudget", metadata: name: _set, spec: {maxUnavailable: 1, selector: matchLabels: app: "x"}}`), "objects.x (PodDisruptionBudget"},
-		"no route":                           {[]string{"objects: route:", "_a: route:"}, "wanted exactly one HTTPRoute, named \\(context.name), found 0"},
+		"no route":                           {[]string{"objects: route:", "_a: route:"}, "objects: wanted exactly one of HTTPRoute, GRPCRoute and VirtualService, named \\(context.name), or no such and a Service of that name, found none"},
 		"a route of another name":            {[]string{"metadata: name: context.name", "metadata: name: \"cart-x\""}, "wanted the route to be named like the Release, cart, or a preview of the revision"},
 		"a route without a gateway":          {[]string{`parentRefs: [{name: "public"}]`, ""}, "wanted a gateway in spec.parentRefs"},
 		"a route without rules":              {[]string{"rules: [{backendRefs: [{name: _set, port: 80}]}]", ""}, "wanted at least one rule with a backend"},
@@ -87,18 +87,18 @@ func TestRenderRefusesWhatATemplateMakes(t *testing.T) {
 		"a route that mirrors":               {[]string{"rules: [{backendRefs:", "rules: [{filters: [{type: \"RequestMirror\", requestMirror: backendRef: {name: _set, port: 80}}], backendRefs:"}, "wanted no RequestMirror filter"},
 		"a value that is left open":          {[]string{"replicas: values.replicas", "replicas: int"}, "objects.deployment.spec.replicas: incomplete value int"},
 		"another type of strategy":           {[]string{`type: "canary"`, `type: "bluegreen"`}, `rollout.type: wanted "canary", "blueGreen" or "rolling", found "bluegreen"`},
-		"a typo in the strategy":             {[]string{"weight: 10, analysis: true", "weight: 10, analyses: true"}, `rollout: wanted the fields of a strategy, found: unknown field "steps[0].analyses"`},
-		"no steps":                           {[]string{"[{weight: 10, analysis: true}, {weight: 100}]", "[]"}, "rollout.steps: wanted 1 to 50 steps, found 0"},
-		"weights that fall":                  {[]string{"{weight: 100}]", "{weight: 10}, {weight: 100}]"}, "rollout.steps[1].weight: wanted more than the 10 of the step before, found 10"},
-		"a weight of nothing":                {[]string{"weight: 10,", "weight: 0,"}, "rollout.steps[0].weight: wanted 1 to 100, found 0"},
-		"a last weight below all":            {[]string{"{weight: 100}]", "{weight: 90}]"}, "rollout.steps: wanted the last weight to be 100, found 90"},
-		"a weight in quotes":                 {[]string{"weight: 10,", "weight: \"10\","}, `rollout.steps[0].weight: wanted an integer, found "10"`},
-		"analysis of nothing":                {[]string{"analysis: {\n", "_unused: {\n"}, "rollout.steps[0].analysis: wanted rollout.analysis to say what to measure, found none"},
+		"a typo in the strategy":             {[]string{"{analyze: {}}", "{analyse: {}}"}, `rollout: wanted the fields of a strategy, found: unknown field "steps[1].analyse"`},
+		"no steps":                           {[]string{"[{setWeight: 10}, {analyze: {}}, {setWeight: 100}]", "[]"}, "rollout.steps: wanted 1 to 50 steps, found none"},
+		"a weight that changes nothing":      {[]string{"{setWeight: 100}]", "{setWeight: 10}, {setWeight: 100}]"}, "rollout.steps[2].setWeight: wanted a change of the weight, found 10, which it is already"},
+		"a weight of nothing":                {[]string{"setWeight: 10}", "setWeight: 0}"}, "rollout.steps[0].setWeight: wanted a change of the weight, found 0"},
+		"the form of steps before":           {[]string{"{setWeight: 100}]", "{weight: 100}]"}, "rollout.steps[2].weight: wanted"},
+		"a weight in quotes":                 {[]string{"setWeight: 10}", "setWeight: \"10\"}"}, `rollout.steps[0].setWeight: wanted an integer, found "10"`},
+		"analysis of nothing":                {[]string{"analysis: {\n", "_unused: {\n"}, "rollout.steps[1].analyze: wanted rollout.analysis to say what to measure, found none"},
 		"a duration in words":                {[]string{`type: "canary"`, "type: \"canary\"\n\tdrainDelay: \"a while\""}, `rollout.drainDelay: wanted a duration such as "30s" or "5m", found a while`},
-		"a duration as a number":             {[]string{"weight: 10,", "weight: 10, hold: 5,"}, "rollout.steps[0].hold: wanted a duration"},
+		"a duration as a number":             {[]string{"setWeight: 10}", "pause: duration: 5}"}, "rollout.steps[0].pause.duration: wanted a duration"},
 		"a drain delay below nothing":        {[]string{`type: "canary"`, "type: \"canary\"\n\tdrainDelay: \"-1s\""}, "rollout.drainDelay: wanted a duration of at least 0s, found -1s"},
 		"a deadline of nothing":              {[]string{`type: "canary"`, "type: \"canary\"\n\tprogressDeadline: \"0s\""}, "rollout.progressDeadline: wanted a duration above 0s"},
-		"a hold below nothing":               {[]string{"weight: 10,", "weight: 10, hold: \"-1s\","}, "rollout.steps[0].hold: wanted a duration of at least 0s"},
+		"a pause below nothing":              {[]string{"setWeight: 10}", "pause: duration: \"-1s\"}"}, "rollout.steps[0].pause.duration: wanted a duration of at least 0s"},
 		"a window of nothing":                {[]string{`source: "prometheus"`, "source: \"prometheus\"\n\t\twindow: \"0s\""}, "rollout.analysis.window: wanted a duration above 0s, found 0s"},
 		"an interval of nothing":             {[]string{`source: "prometheus"`, "source: \"prometheus\"\n\t\tinterval: \"0s\""}, "rollout.analysis.interval: wanted a duration above 0s"},
 		"no source":                          {[]string{`source: "prometheus"`, `source: ""`}, "rollout.analysis.source: wanted the name of a MetricSource"},
@@ -124,9 +124,9 @@ func TestRenderRefusesWhatATemplateMakes(t *testing.T) {
 }
 
 func TestRenderTellsAllMistakesOfATemplate(t *testing.T) {
-	tpl := compile(t, edit(t, "weight: 10,", "weight: 0,", "replicas: values.replicas", "replica: 1", "port: 80}]}]", "prot: 80}]}]"))
+	tpl := compile(t, edit(t, "setWeight: 10}", "setWeight: 0}", "replicas: values.replicas", "replica: 1", "port: 80}]}]", "prot: 80}]}]"))
 	_, err := tpl.Render([]byte(`{"image": "a"}`), cart)
-	wantSourceError(t, err, "rollout.steps[0].weight")
+	wantSourceError(t, err, "rollout.steps[0].setWeight")
 	tpl = compile(t, edit(t, "replicas: values.replicas", "replica: 1", "port: 80}]}]", "prot: 80}]}]"))
 	_, err = tpl.Render([]byte(`{"image": "a"}`), cart)
 	wantSourceError(t, err, "spec.replica")
@@ -175,7 +175,7 @@ func TestRevisionFollowsWhatRunsAndNothingElse(t *testing.T) {
 	plain, values := testdata(t, "plain.cue"), `{"image": "a", "env": {"A": "1", "B": "2"}}`
 	same("other order of keys", plain, `{"env": {"B": "2", "A": "1"}, "image": "a"}`, cart)
 	same("other replicas", plain, `{"image": "a", "replicas": 7, "env": {"A": "1", "B": "2"}}`, cart)
-	same("another strategy", edit(t, "weight: 10", "weight: 20"), values, cart)
+	same("another strategy", edit(t, "setWeight: 10", "setWeight: 20"), values, cart)
 	same("another route", edit(t, `"public"`, `"private"`), values, cart)
 	same("another comment", edit(t, "package plain", "// x\npackage plain"), values, cart)
 	same("another template's name", plain, values, Context{Name: "cart", Namespace: "shop", Template: "other"})
@@ -197,7 +197,7 @@ func TestDigestFollowsAllThatIsRendered(t *testing.T) {
 	}
 	for name, c := range map[string]struct{ source, values string }{
 		"replicas":    {plain, `{"image": "a", "replicas": 3}`},
-		"the step":    {edit(t, "weight: 10", "weight: 20"), values},
+		"the step":    {edit(t, "setWeight: 10", "setWeight: 20"), values},
 		"the gateway": {edit(t, `"public"`, `"private"`), values},
 	} {
 		if other := render(t, compile(t, c.source), c.values, cart).Digest; other == base {
@@ -294,9 +294,9 @@ func TestStrategyDefaultsAreFilledIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"type":"canary","steps":[{"weight":10,"hold":"0s","analysis":true},{"weight":100,"hold":"0s"}],` +
+	const want = `{"type":"canary","steps":[{"setWeight":10},{"analyze":{}},{"setWeight":100}],` +
 		`"analysis":{"source":"prometheus","interval":"10s","window":"1m0s","metrics":[{"name":"errors","query":"q","samples":"s","minSamples":100,"threshold":{"max":"10m"}}]},` +
-		`"drainDelay":"30s","progressDeadline":"10m0s"}`
+		`"routeGrace":"0s","drainDelay":"30s","progressDeadline":"10m0s"}`
 	if string(got) != want {
 		t.Errorf("wanted %s, found %s", want, got)
 	}

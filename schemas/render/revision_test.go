@@ -94,9 +94,9 @@ func TestATemplateThatComputesOnTheRevisionIsFound(t *testing.T) {
 			wantSourceError(t, checked, c.want)
 		})
 	}
-	tpl := compile(t, edit(t, "weight: 10,", "weight: [if context.revision < \"8\" {10}, 20][0],"))
+	tpl := compile(t, edit(t, "setWeight: 10}", "setWeight: [if context.revision < \"8\" {10}, 20][0]}"))
 	_, err := tpl.RenderTwice([]byte(`{"image": "a"}`), cart)
-	wantSourceError(t, err, "rollout.steps[0].weight: wanted")
+	wantSourceError(t, err, "rollout.steps[0].setWeight: wanted")
 }
 
 // Without it, wrong values would be the template's mistake, not the team's.

@@ -1,6 +1,9 @@
 package render
 
 import (
+	"maps"
+	"slices"
+
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"tidegate.io/tidegate/schemas/v1alpha1"
@@ -32,11 +35,29 @@ type Result struct {
 	// Exactly one of them is the workload: a Deployment, or with rolling the Deployment,
 	// StatefulSet, DaemonSet or CronJob that is named like the Release and changed in place.
 	Set []*unstructured.Unstructured
-	// Route is the HTTPRoute; its backendRefs name this revision's Service alone. Nil with
-	// rolling.
+	// Route is what spreads the requests: an HTTPRoute, a GRPCRoute or a VirtualService, whose
+	// references name this revision's Service alone, or the Service named like the Release, whose
+	// selector names this revision alone. Nil with rolling.
 	Route *unstructured.Unstructured
+	// Router is the kind of Route. Empty with rolling.
+	Router v1alpha1.Router
+	// Jobs are the Jobs that steps run, by the name of the object in the template. They are part of
+	// neither Set nor Shared.
+	Jobs map[string]*unstructured.Unstructured
 	// Shared holds the other objects.
 	Shared []*unstructured.Unstructured
+}
+
+// Objects are all objects: set, shared, the route, and the jobs by their names in the template.
+func (r *Result) Objects() []*unstructured.Unstructured {
+	all := slices.Concat(r.Set, r.Shared)
+	if r.Route != nil {
+		all = append(all, r.Route)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Jobs)) {
+		all = append(all, r.Jobs[name])
+	}
+	return all
 }
 
 // Problem is one mistake in the values of a Release.

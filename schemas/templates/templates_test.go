@@ -324,8 +324,8 @@ func TestMistakesInTheValuesOfWeb(t *testing.T) {
 		"memory":                {`{"image": "a:1", "resources": {"memory": "128MB"}}`, `values.resources.memory: wanted an amount of memory such as "256Mi" or "1Gi", found "128MB"`},
 		"a number in env":       {`{"image": "a:1", "env": {"PORT": 1}}`, `values.env.PORT: wanted a string, found 1; put it in quotes: "1"`},
 		"a host name":           {`{"image": "a:1", "hostnames": ["ok.example.com", "not a host"]}`, `values.hostnames[1]: wanted a host name such as cart.example.com, found "not a host"`},
-		"too many replicas":     {`{"image": "a:1", "replicas": 101}`, `values.replicas: wanted an integer from 1 to 100, found 101`},
-		"two mistakes":          {`{"replicas": 0}`, "values.image: wanted an image with a tag or a digest, such as registry.example.com/shop/cart:1.4.2, found nothing; set image\nvalues.replicas: wanted an integer from 1 to 100, found 0"},
+		"too many replicas":     {`{"image": "a:1", "replicas": 101}`, `values.replicas: wanted an integer from 0 to 100, found 101`},
+		"two mistakes":          {`{"replicas": -1}`, "values.image: wanted an image with a tag or a digest, such as registry.example.com/shop/cart:1.4.2, found nothing; set image\nvalues.replicas: wanted an integer from 0 to 100, found -1"},
 		"a path without slash":  {`{"image": "a:1", "healthPath": "healthz"}`, `values.healthPath: wanted a path that begins with /, such as /healthz, found "healthz"`},
 		"a gateway with spaces": {`{"image": "a:1", "gateway": {"name": "my gateway"}}`, `values.gateway.name: wanted the name of a Gateway, found "my gateway"`},
 	} {

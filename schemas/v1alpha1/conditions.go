@@ -20,6 +20,9 @@ const (
 	// AnnotationAuthor, on a Release, names who last changed its spec. The API server stamps it;
 	// one that is claimed is overwritten.
 	AnnotationAuthor = "tidegate.io/author"
+	// AnnotationCommittedAt, on a Release, is when its change was committed, as an RFC 3339 time; a
+	// pipeline sets it, for the lead time alone.
+	AnnotationCommittedAt = "tidegate.io/committed-at"
 	// AnnotationAdopted, on a Rollout, is the uid of the Release that took it over from a former
 	// Release of its name, which was deleted without it; see Rollout.AdmittedAt.
 	AnnotationAdopted = "tidegate.io/adopted-by"

@@ -73,9 +73,66 @@ type RolloutSpec struct {
 	// Workload is the kind of the object that the pods come from, such as Deployment.
 	// +optional
 	Workload string `json:"workload,omitempty"`
+	// Router is how requests are spread over the revisions. Absent with rolling.
+	// +optional
+	Router Router `json:"router,omitempty"`
+	// Known says that the revision was in service before and is returned to, so that no steps
+	// are walked; see Strategy.RollbackWindow.
+	// +optional
+	Known bool `json:"known,omitempty"`
+	// Restores is whose revision a person has brought back; absent where the Rollout is for the
+	// Release's spec.
+	// +optional
+	Restores *Restoration `json:"restores,omitempty"`
+	// Objects are what the Rollout renders to. What earlier Rollouts of the Release have made and
+	// is not among them is deleted when the Rollout has succeeded.
+	// +kubebuilder:validation:MaxItems=200
+	// +listType=atomic
+	// +optional
+	Objects []RenderedObject `json:"objects,omitempty"`
 	// Stable is what an abort returns to; absent for the first Rollout of a Release.
 	// +optional
 	Stable *StableReference `json:"stable,omitempty"`
+}
+
+// Router is how requests are spread over revisions.
+//
+// +kubebuilder:validation:Enum="";HTTPRoute;GRPCRoute;VirtualService;Service
+type Router string
+
+const (
+	// RouterHTTPRoute is weights in an HTTPRoute of the Gateway API.
+	RouterHTTPRoute Router = "HTTPRoute"
+	// RouterGRPCRoute is weights in a GRPCRoute of the Gateway API.
+	RouterGRPCRoute Router = "GRPCRoute"
+	// RouterVirtualService is weights in a VirtualService of Istio.
+	RouterVirtualService Router = "VirtualService"
+	// RouterService is a plain Service: its selector names the stable revision at a weight of 0, the
+	// new one at 100, and neither in between, where a revision's weight is its share of the pods.
+	RouterService Router = "Service"
+)
+
+// Routes says whether the router is an object with weights.
+func (r Router) Routes() bool {
+	return r == "" || r == RouterHTTPRoute || r == RouterGRPCRoute || r == RouterVirtualService
+}
+
+// Restoration names whose revision was brought back, and by whom.
+type Restoration struct {
+	// Rollout is the name of the Rollout whose inputs are pinned anew.
+	Rollout string `json:"rollout"`
+	// Command is the name of the RolloutCommand.
+	Command string `json:"command"`
+	// Actor is the user name of who asked for it.
+	// +optional
+	Actor string `json:"actor,omitempty"`
+}
+
+// RenderedObject names an object in the namespace of its Release.
+type RenderedObject struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Name       string `json:"name"`
 }
 
 // StableReference names what served when a Rollout began.
@@ -135,7 +192,12 @@ type RolloutStatus struct {
 	// ApprovedAt is when the gates allowed ApprovedWeight.
 	// +optional
 	ApprovedAt *metav1.MicroTime `json:"approvedAt,omitempty"`
-	// StepStartedAt is when the route was first seen to carry the step's weight.
+	// ExposedAt is when the route was first seen to carry what is approved; evidence counts
+	// from it.
+	// +optional
+	ExposedAt *metav1.MicroTime `json:"exposedAt,omitempty"`
+	// StepStartedAt is when the step began: the route was first seen to carry what it, or a step
+	// before it, has set.
 	// +optional
 	StepStartedAt *metav1.MicroTime `json:"stepStartedAt,omitempty"`
 	// WaitingSince is when the Rollout began to wait for available pods; the progress
@@ -168,6 +230,31 @@ type RolloutStatus struct {
 	// +listType=atomic
 	// +optional
 	Approvals []Approval `json:"approvals,omitempty"`
+	// Skips are the skip-step commands that count, one for each step.
+	// +kubebuilder:validation:MaxItems=50
+	// +listType=atomic
+	// +optional
+	Skips []Approval `json:"skips,omitempty"`
+	// Promoted is the promote command that let the Rollout pass over the steps that were left.
+	// +optional
+	Promoted *Approval `json:"promoted,omitempty"`
+	// Retried is the retry command that asks for another Rollout like this one, which was
+	// aborted.
+	// +optional
+	Retried *Approval `json:"retried,omitempty"`
+	// Restored is the last roll-back command that asks for this Rollout's revision to be brought
+	// back.
+	// +optional
+	Restored *Approval `json:"restored,omitempty"`
+	// Checks are the jobs and hooks that were begun, one for each step or event.
+	// +kubebuilder:validation:MaxItems=200
+	// +listType=atomic
+	// +optional
+	Checks []Check `json:"checks,omitempty"`
+	// Falls counts how often the Rollout went back to a lower step. What a step has run is run anew
+	// after it.
+	// +optional
+	Falls int32 `json:"falls,omitempty"`
 	// Paused is true while a pause command stands.
 	// +optional
 	Paused bool `json:"paused,omitempty"`
@@ -187,11 +274,52 @@ type RolloutStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// Approval records that a person let one step pass its approval gate.
-type Approval struct {
-	// Step that was approved, counted from 1.
+// CheckOutcome is what became of a job or a hook.
+//
+// +kubebuilder:validation:Enum=Pending;Passed;Failed
+type CheckOutcome string
+
+const (
+	// CheckPending is: it was begun, or will be tried again.
+	CheckPending CheckOutcome = "Pending"
+	// CheckPassed is: it lets pass.
+	CheckPassed CheckOutcome = "Passed"
+	// CheckFailed is: it does not let pass.
+	CheckFailed CheckOutcome = "Failed"
+)
+
+// Check is one job, or one hook at one event.
+type Check struct {
+	// Step in which it was begun, counted from 1; 0 before the first.
+	// +optional
 	Step int32 `json:"step"`
-	// Actor is the user name of who approved.
+	// Hook is the name of the hook; empty for a job.
+	// +optional
+	Hook string `json:"hook,omitempty"`
+	// Event is why the hook is called; empty where a step names it.
+	// +optional
+	Event HookEvent `json:"event,omitempty"`
+	// Job is the name of the Job; empty for a hook.
+	// +optional
+	Job     string       `json:"job,omitempty"`
+	Outcome CheckOutcome `json:"outcome"`
+	// Tries is how often it was tried.
+	// +optional
+	Tries int32 `json:"tries,omitempty"`
+	// At is when it was tried last, or has ended.
+	At metav1.MicroTime `json:"at"`
+	// Message says what was answered.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Message string `json:"message,omitempty"`
+}
+
+// Approval records a decision of a person that counts.
+type Approval struct {
+	// Step that was approved or skipped, counted from 1; 0 where it is about no step.
+	// +optional
+	Step int32 `json:"step"`
+	// Actor is the user name of who decided.
 	Actor string `json:"actor,omitempty"`
 	// Command is the name of the RolloutCommand.
 	Command string `json:"command"`
@@ -283,7 +411,7 @@ type RolloutCommand struct {
 
 // CommandAction is what a person decides.
 //
-// +kubebuilder:validation:Enum=approve;pause;resume;abort
+// +kubebuilder:validation:Enum=approve;pause;resume;abort;skip-step;promote;retry;roll-back
 type CommandAction string
 
 const (
@@ -295,17 +423,25 @@ const (
 	CommandResume CommandAction = "resume"
 	// CommandAbort returns all traffic to the stable revision.
 	CommandAbort CommandAction = "abort"
+	// CommandSkipStep passes over what the step named waits for.
+	CommandSkipStep CommandAction = "skip-step"
+	// CommandPromote passes over all steps that are left.
+	CommandPromote CommandAction = "promote"
+	// CommandRetry makes another Rollout like this one, which was aborted.
+	CommandRetry CommandAction = "retry"
+	// CommandRollBack brings back the revision of this Rollout, which has succeeded before.
+	CommandRollBack CommandAction = "roll-back"
 )
 
 // RolloutCommandSpec is the decision.
 //
-// +kubebuilder:validation:XValidation:rule="self.action != 'approve' || has(self.step)",message="approve needs the step that is approved, counted from 1"
+// +kubebuilder:validation:XValidation:rule="!(self.action in ['approve', 'skip-step']) || has(self.step)",message="approve and skip-step need the step that is meant, counted from 1"
 type RolloutCommandSpec struct {
 	// Rollout is the name of the Rollout in the same namespace.
 	// +kubebuilder:validation:MinLength=1
 	Rollout string        `json:"rollout"`
 	Action  CommandAction `json:"action"`
-	// Step is the step that is approved, counted from 1.
+	// Step is the step that is approved or skipped, counted from 1.
 	// +kubebuilder:validation:Minimum=1
 	// +optional
 	Step int32 `json:"step,omitempty"`

@@ -76,6 +76,8 @@ type reply struct {
 	Set    []map[string]any `json:"set,omitempty"`
 	Route  map[string]any   `json:"route,omitempty"`
 	Shared []map[string]any `json:"shared,omitempty"`
+	// Jobs are by their names in the template.
+	Jobs map[string]map[string]any `json:"jobs,omitempty"`
 
 	Comparison *render.Comparison `json:"comparison,omitempty"`
 	Checked    *Checked           `json:"checked,omitempty"`
@@ -104,7 +106,13 @@ func (r *reply) setResult(whole *render.Result) {
 	if rest.Route != nil {
 		r.Route = rest.Route.Object
 	}
-	rest.Set, rest.Route, rest.Shared = nil, nil, nil
+	for name, job := range rest.Jobs {
+		if r.Jobs == nil {
+			r.Jobs = map[string]map[string]any{}
+		}
+		r.Jobs[name] = job.Object
+	}
+	rest.Set, rest.Route, rest.Shared, rest.Jobs = nil, nil, nil, nil
 	r.Result = &rest
 }
 
@@ -114,6 +122,12 @@ func (r *reply) result() *render.Result {
 	whole.Set, whole.Shared = objects(r.Set), objects(r.Shared)
 	if r.Route != nil {
 		whole.Route = &unstructured.Unstructured{Object: r.Route}
+	}
+	for name, job := range r.Jobs {
+		if whole.Jobs == nil {
+			whole.Jobs = map[string]*unstructured.Unstructured{}
+		}
+		whole.Jobs[name] = &unstructured.Unstructured{Object: job}
 	}
 	return &whole
 }

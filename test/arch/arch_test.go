@@ -149,11 +149,13 @@ func TestCommandsAreTheTopSeesTests(t *testing.T) {
 func TestPureIsPureSeesThroughOthers(t *testing.T) {
 	only(t, PureIsPure(graph(
 		"~/rollout/plan: ~/schemas/v1alpha1 time", "~/schemas/v1alpha1: k8s.io/apimachinery/pkg/runtime", "k8s.io/apimachinery/pkg/runtime: net/http os",
+		"~/rollout/notify/rules: net/url",
 		"~/rollout/apply: sigs.k8s.io/controller-runtime/pkg/client",
 	)))
 	only(t, PureIsPure(graph("~/rollout/plan: ~/schemas/v1alpha1", "~/schemas/v1alpha1: k8s.io/client-go/kubernetes/scheme")),
 		"rollout/plan is pure but rests on a client: "+Module+"/schemas/v1alpha1 -> k8s.io/client-go/kubernetes/scheme")
 	only(t, PureIsPure(graph("~/schemas/render/internal/values: sigs.k8s.io/controller-runtime")), "schemas/render/internal/values is pure but rests on a client")
+	only(t, PureIsPure(graph("~/rollout/notify/rules: net/url net")), "rollout/notify/rules is pure but imports net")
 	only(t, PureIsPure(graph("~/policies/eval: net/http", "~/rollout/analysis: math/rand/v2", "~/schemas/render: os/exec")),
 		"policies/eval is pure but imports net/http", "rollout/analysis is pure but imports math/rand/v2", "schemas/render is pure but imports os/exec")
 }
@@ -167,6 +169,8 @@ func TestEnginesStayHomeSeesTheFile(t *testing.T) {
 		"webhook/hook.go":          {Data: []byte(`package webhook; import p "github.com/prometheus/client_golang/prometheus"`)},
 		"webhook/hook_test.go":     {Data: []byte(`package webhook; import "cuelang.org/go/cue"`)},
 		"rollout/prom/prom.go":     {Data: []byte(`package prom; import "github.com/prometheus/common/model"`)},
+		"rollout/notify/send/w.go": {Data: []byte(`package send; import ("github.com/cloudevents/sdk-go/v2/event"; "github.com/nicholas-fedor/shoutrrr/pkg/router")`)},
+		"rollout/notify/n.go":      {Data: []byte(`package notify; import ("github.com/cloudevents/sdk-go/v2/event"; "github.com/nicholas-fedor/shoutrrr/pkg/router")`)},
 		"rollout/plan/plan.go":     {Data: []byte(`package plan; import ("cuelang.org/go/cue"; "github.com/open-policy-agent/opa/v1/ast")`)},
 		"test/demo/demo.go":        {Data: []byte(`package demo; import "github.com/prometheus/common/model"`)},
 	})
@@ -174,6 +178,8 @@ func TestEnginesStayHomeSeesTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	only(t, EnginesStayHome(files),
+		"rollout/notify/n.go imports github.com/cloudevents/sdk-go/v2/event: CloudEvents is imported in rollout/notify/send and rollout/hook alone",
+		"rollout/notify/n.go imports github.com/nicholas-fedor/shoutrrr/pkg/router: the sender library is imported in rollout/notify/send alone",
 		"rollout/plan/plan.go imports cuelang.org/go/cue: CUE is imported in schemas/render and policies/eval/cuepolicy alone",
 		"rollout/plan/plan.go imports github.com/open-policy-agent/opa/v1/ast: OPA is imported in policies/eval alone",
 		"webhook/hook.go imports github.com/prometheus/client_golang/prometheus: Prometheus is imported in rollout/prom and metrics.go alone")

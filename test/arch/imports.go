@@ -12,8 +12,8 @@ var layers = [][]string{
 	{"schemas/v1alpha1", "schemas/templates", "schemas/cue"},
 	{"schemas/follow", "schemas/secret", "schemas/exempt", "schemas/lean"},
 	{"schemas/render", "policies/eval", "rollout/plan", "rollout/analysis", "rollout/sync"},
-	{"schemas/impact", "schemas/source", "schemas/worker", "policies/library", "policies/audit", "rollout/manifest"},
-	{"rollout/observe", "rollout/prom"},
+	{"schemas/impact", "schemas/source", "schemas/worker", "policies/library", "policies/audit", "rollout/manifest", "rollout/simulate", "rollout/fence", "rollout/outbound"},
+	{"rollout/observe", "rollout/prom", "rollout/notify", "rollout/hook"},
 	{"rollout/apply"},
 	{"webhook", "rollout/controller"},
 	{"cmd"},
@@ -23,7 +23,11 @@ var layers = [][]string{
 // pure are the packages that compute: no client, no clock, no process, no network.
 var pure = []string{
 	"schemas/follow", "schemas/secret", "schemas/exempt", "schemas/render", "schemas/impact", "policies/eval", "policies/eval/cuepolicy", "policies/eval/sandbox", "policies/eval/gatekeeper", "policies/audit", "rollout/plan", "rollout/analysis", "rollout/sync",
+	"rollout/notify/news", "rollout/notify/rules", "rollout/simulate",
 }
+
+// harmless is what of the outside only computes.
+var harmless = []string{"net/url"}
 
 // impure is what pure packages may not rest on, through whatever they import.
 var impure = []string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime"}
@@ -45,6 +49,8 @@ var engines = []struct {
 }{
 	{name: "CUE", paths: []string{"cuelang.org/go"}, homes: []string{"schemas/render", "policies/eval/cuepolicy"}},
 	{name: "OPA", paths: []string{"github.com/open-policy-agent/opa"}, homes: []string{"policies/eval"}},
+	{name: "CloudEvents", paths: []string{"github.com/cloudevents/sdk-go"}, homes: []string{"rollout/notify/send", "rollout/hook"}},
+	{name: "the sender library", paths: []string{"github.com/nicholas-fedor/shoutrrr"}, homes: []string{"rollout/notify/send"}},
 	{name: "Prometheus", paths: []string{"github.com/prometheus"}, homes: []string{"rollout/prom"}, files: []string{"metrics.go"}},
 }
 
@@ -135,7 +141,7 @@ func PureIsPure(g Graph) []string {
 			found = append(found, fmt.Sprintf("%s is pure but rests on a client: %s", p, strings.Join(via, " -> ")))
 		}
 		for _, path := range g.get(p).Imports {
-			if matchesAny(path, outside) {
+			if matchesAny(path, outside) && !slices.Contains(harmless, path) {
 				found = append(found, fmt.Sprintf("%s is pure but imports %s", p, path))
 			}
 		}

@@ -759,7 +759,7 @@ func (w *gateWorld) ownKinds(t *testing.T) {
 			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name},
 			Spec: v1alpha1.RolloutSpec{
 				Release: "cart", Number: 1, Revision: "0a1b2c3d4e", TemplateRevision: "web-1", Digest: "sha256:x",
-				Strategy: v1alpha1.Strategy{Type: v1alpha1.StrategyCanary, Steps: []v1alpha1.Step{{Weight: 100}}},
+				Strategy: v1alpha1.Strategy{Type: v1alpha1.StrategyCanary, Steps: []v1alpha1.Step{{SetWeight: new(int32(100))}}},
 			},
 		}
 	}

@@ -340,7 +340,7 @@ func mistakesAreNotStored(t *testing.T) {
 		"what only fails with values":           {"path: values.healthPath", "path: values.healthPath & =~\"^/api\"", "objects.deployment"},
 		"a port that no container has":          {"to: \"http\"}}", "to: \"htpp\"}}", "htpp"},
 		"a field that Kubernetes does not have": {"spec: template: _pod", "spec: {template: _pod, replica: 3}", "replica"},
-		"a step back":                           {"weights: [5, 25, 50]", "weights: [50, 25, 5]", "rollout.steps[1].weight: wanted more than"},
+		"a step that changes nothing":           {"weights: [5, 25, 50]", "weights: [5, 5, 50]", "rollout.steps[2].setWeight: wanted a change of the weight"},
 		"a test of its own that does not pass":  {"#Context: kit.#Context", "#Context: kit.#Context\ntests: \"mine\": {values: image: \"a:1\", expect: objects: deployment: spec: replicas: 3}", "mine"},
 		"a variable whose name is misspelt":     {"containerPort: *8080", "containerprot: *8080", "containerPort"},
 	} {
@@ -429,7 +429,7 @@ objects: {
 
 rollout: {
 	type: "canary"
-	steps: [{weight: 10, analysis: true}, {weight: 100}]
+	steps: [{setWeight: 10}, {analyze: {}}, {setWeight: 100}]
 	analysis: {
 		source: "prometheus"
 		metrics: [{

@@ -21,7 +21,7 @@ import (
 // then all of the traffic.
 const gatedRollout = `rollout: {
 	type: "canary"
-	steps: [{weight: 20, approval: true}, {weight: 100}]
+	steps: [{setWeight: 20}, {pause: approval: true}, {setWeight: 100}]
 	drainDelay: "1s"
 }
 `
@@ -176,7 +176,7 @@ func (p promotionPlay) approve(user string, groups ...string) {
 	cmd := exec.CommandContext(p.Context(), kubectl, "create", "-f", "-")
 	cmd.Env = stage.Env(path)
 	cmd.Stdin = strings.NewReader(fmt.Sprintf(
-		`{"apiVersion": "tidegate.io/v1alpha1", "kind": "RolloutCommand", "metadata": {"name": %q, "namespace": "shop"}, "spec": {"rollout": %q, "action": "approve", "step": 1}}`,
+		`{"apiVersion": "tidegate.io/v1alpha1", "kind": "RolloutCommand", "metadata": {"name": %q, "namespace": "shop"}, "spec": {"rollout": %q, "action": "approve", "step": 2}}`,
 		name, p.current().Name))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		p.Fatalf("%s approves: %v\n%s", user, err, out)

@@ -113,9 +113,9 @@ func badVerdictAborts(t *testing.T, w *world) {
 	w.apply("v1", 2)
 	w.awaitPhase(v1alpha1.ReleaseServing)
 	before := w.deployment("v1")
-	// From the second step on the canary is bad.
+	// From the second weight on the canary is bad.
 	w.measurer.judge(func(_ string, step int32) v1alpha1.Verdict {
-		if step >= 2 {
+		if step >= 3 {
 			return v1alpha1.VerdictFail
 		}
 		return v1alpha1.VerdictPass
@@ -307,7 +307,7 @@ func unknownAnalysisHolds(t *testing.T, w *world) {
 	w.measurer.judge(func(string, int32) v1alpha1.Verdict { return v1alpha1.VerdictUnknown })
 	w.apply("v2", 2)
 	w.await("five rounds are taken", func() bool { return w.measurer.rounds(w.revision("v2")) >= 5 })
-	if r := w.rollout(2); r.Status.Phase != v1alpha1.RolloutProgressing || r.Status.Step != 1 || w.weight("v2") != 5 {
+	if r := w.rollout(2); r.Status.Phase != v1alpha1.RolloutProgressing || r.Status.Step != 2 || w.weight("v2") != 5 {
 		t.Errorf("the Rollout is %s in step %d with %d %%", r.Status.Phase, r.Status.Step, w.weight("v2"))
 	}
 	w.measurer.judge(func(string, int32) v1alpha1.Verdict { return v1alpha1.VerdictPass })
@@ -441,13 +441,23 @@ type world struct {
 	// renders takes the place of renderer where it is set; promotion may be nil.
 	renders   controller.Renderer
 	promotion controller.Promotion
-	wire      *wire
-	stop      func()
+	// hooks, where it is set, makes what calls hooks, anew for each manager.
+	hooks func(manager.Manager) controller.Hooks
+	wire  *wire
+	stop  func()
 }
 
 var worlds atomic.Int32
 
 func newWorld(t *testing.T, admin *rest.Config) *world {
+	t.Helper()
+	w := ungatedWorld(t, admin)
+	go w.gateway(t.Context())
+	return w
+}
+
+// ungatedWorld is one whose routes nobody accepts yet.
+func ungatedWorld(t *testing.T, admin *rest.Config) *world {
 	t.Helper()
 	scheme := testScheme(t)
 	admin = rest.CopyConfig(admin)
@@ -474,7 +484,6 @@ func newWorld(t *testing.T, admin *rest.Config) *world {
 			Template: w.template, Number: 1, Digest: digest, Engine: "v0", Files: files,
 		},
 	})
-	go w.gateway(t.Context())
 	t.Cleanup(func() {
 		w.kill()
 		if t.Failed() {
@@ -531,6 +540,9 @@ func (w *world) run(line *wire) {
 	opts := controller.Options{Renderer: w.renderer, Measurer: w.measurer, Promotion: w.promotion, SkipNameValidation: true}
 	if w.renders != nil {
 		opts.Renderer = w.renders
+	}
+	if w.hooks != nil {
+		opts.Hooks = w.hooks(mgr)
 	}
 	if err := controller.Setup(w.t.Context(), mgr, opts); err != nil {
 		w.t.Fatal(err)
@@ -1060,7 +1072,10 @@ func (r *scriptedRenderer) Render(_ context.Context, _ *v1alpha1.TemplateRevisio
 		},
 	}
 	for _, weight := range []int32{5, 25, 50, 100} {
-		strategy.Steps = append(strategy.Steps, v1alpha1.Step{Weight: weight, Analysis: weight < 100})
+		strategy.Steps = append(strategy.Steps, v1alpha1.Step{SetWeight: &weight})
+		if weight < 100 {
+			strategy.Steps = append(strategy.Steps, v1alpha1.Step{Analyze: &v1alpha1.Analyze{}})
+		}
 	}
 	return &render.Result{
 		Revision: revision, Digest: "sha256:" + hex.EncodeToString(digest[:]), Replicas: v.Replicas, Strategy: strategy,

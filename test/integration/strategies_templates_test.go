@@ -33,8 +33,7 @@ _given: {STRATEGY}
 rollout: {
 	type: "blueGreen", progressDeadline: "5s"
 	if len(_given) == 0 {
-		preview: {approval: true, hold: "200ms"}
-		steps: [{weight: 100, analysis: true}]
+		steps: [{pause: duration: "200ms"}, {pause: approval: true}, {setWeight: 100}, {analyze: {}}]
 		analysis: _analysis
 		drainDelay: "500ms", scaleDownDelay: "3s"
 	}
@@ -61,7 +60,7 @@ objects: {
 }
 `
 	autoscaledTemplate = templateHead + `
-rollout: {type: "canary", progressDeadline: "20s", drainDelay: "200ms", steps: [{weight: 50}, {weight: 100}]}
+rollout: {type: "canary", progressDeadline: "20s", drainDelay: "200ms", steps: [{setWeight: 50}, {setWeight: 100}]}
 objects: {
 	deployment: {
 		apiVersion: "apps/v1", kind: "Deployment", metadata: name: _id
@@ -85,7 +84,7 @@ objects: {
 }
 `
 	workerTemplate = templateHead + `
-rollout: {type: "rolling", progressDeadline: "6s", steps: [{weight: 100, analysis: true}], analysis: _analysis}
+rollout: {type: "rolling", progressDeadline: "6s", steps: [{setWeight: 100}, {analyze: {}}], analysis: _analysis}
 objects: {
 	config: _config
 	worker: {
@@ -99,7 +98,7 @@ objects: {
 }
 `
 	statefulTemplate = templateHead + `
-rollout: {type: "rolling", progressDeadline: "8s", steps: [{weight: 20, approval: true}, {weight: 100}]}
+rollout: {type: "rolling", progressDeadline: "8s", steps: [{setWeight: 20}, {pause: approval: true}, {setWeight: 100}]}
 objects: {
 	config: _config
 	headless: {apiVersion: "v1", kind: "Service", metadata: name: context.name, spec: {clusterIP: "None", selector: _all, ports: [{port: 80}]}}

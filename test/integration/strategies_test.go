@@ -65,7 +65,7 @@ func blueGreenSwitches(t *testing.T, w *staged) {
 	w.apply("v2", 3)
 	w.awaitReason(2, plan.ReasonHoldApproval)
 	r := w.rollout(2)
-	if r.Status.Step != 1 || w.weightOf("v2") != 0 || w.deploymentOf("v2").Status.AvailableReplicas != 3 {
+	if r.Status.Step != 2 || w.weightOf("v2") != 0 || w.deploymentOf("v2").Status.AvailableReplicas != 3 {
 		t.Errorf("before the switch: step %d, weight %d, %d pods", r.Status.Step, w.weightOf("v2"), w.deploymentOf("v2").Status.AvailableReplicas)
 	}
 	preview := &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{Name: w.setOf("v2"), Namespace: w.namespace}}
@@ -73,7 +73,7 @@ func blueGreenSwitches(t *testing.T, w *staged) {
 	if got := preview.Spec.Rules[0].BackendRefs[0].Name; string(got) != w.setOf("v2") {
 		t.Errorf("the preview shows %s", got)
 	}
-	w.command(2, v1alpha1.CommandApprove, 1)
+	w.command(2, v1alpha1.CommandApprove, 2)
 	w.awaitReason(2, plan.ReasonDraining)
 	if d := w.deploymentOf("v1"); w.weightOf("v2") != 100 || d.Status.AvailableReplicas != 2 {
 		t.Errorf("after the switch: weight %d, the old set has %d pods", w.weightOf("v2"), d.Status.AvailableReplicas)
@@ -93,7 +93,7 @@ func blueGreenReturns(t *testing.T, w *staged) {
 	seen := w.watchRoute("v2")
 	w.apply("v2", 2)
 	w.awaitReason(2, plan.ReasonHoldApproval)
-	w.command(2, v1alpha1.CommandApprove, 1)
+	w.command(2, v1alpha1.CommandApprove, 2)
 	// The gates pass; the fault shows only while the old set is kept warm.
 	w.awaitReason(2, plan.ReasonDraining)
 	w.measurer.judge(func(string, int32) v1alpha1.Verdict { return v1alpha1.VerdictFail })
@@ -270,7 +270,7 @@ func statefulWalks(t *testing.T, w *staged) {
 	if got := w.podsOf("v2"); got != 1 {
 		t.Errorf("%d pods are of v2, want 1", got)
 	}
-	w.command(2, v1alpha1.CommandApprove, 1)
+	w.command(2, v1alpha1.CommandApprove, 2)
 	w.awaitPhase(v1alpha1.ReleaseServing)
 	if got := w.podsOf("v2"); got != 5 {
 		t.Errorf("%d pods are of v2, want all 5", got)
@@ -526,11 +526,11 @@ func (s *staged) awaitReason(rollout int, reason string) {
 	})
 }
 
-func (s *staged) command(rollout int, action v1alpha1.CommandAction, step int32) {
-	s.t.Helper()
-	s.create(&v1alpha1.RolloutCommand{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "c-", Namespace: s.namespace},
-		Spec:       v1alpha1.RolloutCommandSpec{Rollout: s.rollout(rollout).Name, Action: action, Step: step},
+func (w *world) command(rollout int, action v1alpha1.CommandAction, step int32) {
+	w.t.Helper()
+	w.create(&v1alpha1.RolloutCommand{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "c-", Namespace: w.namespace},
+		Spec:       v1alpha1.RolloutCommandSpec{Rollout: w.rollout(rollout).Name, Action: action, Step: step},
 	})
 }
 

@@ -405,6 +405,6 @@ objects: {
 rollout: {
 	type:       "canary"
 	drainDelay: "1s"
-	steps: [{weight: 50}, {weight: 100}]
+	steps: [{setWeight: 50}, {setWeight: 100}]
 }
 `

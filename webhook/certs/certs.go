@@ -192,7 +192,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) (*Certs, error) 
 	for _, name := range o.Webhooks {
 		cr.Webhooks = append(cr.Webhooks, rotator.WebhookInfo{Name: name, Type: rotator.Validating})
 	}
-	if err := rotator.AddRotator(mgr, cr); err != nil {
+	if err := rotator.AddRotator(quiet{mgr}, cr); err != nil {
 		return nil, fmt.Errorf("adding the rotation of the webhook certificate: %w", err)
 	}
 	c := newCerts(mgr.GetLogger().WithName("certs"), key, injected, o.Clock)

@@ -96,7 +96,7 @@ func template(t testing.TB) []client.Object {
 			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "cart-1"},
 			Spec: v1alpha1.RolloutSpec{
 				Release: "cart", Number: 1, Revision: result.Revision, Digest: result.Digest, TemplateRevision: "web-1", Values: &runtime.RawExtension{Raw: values},
-				Strategy: v1alpha1.Strategy{Steps: []v1alpha1.Step{{Weight: 50, Approval: true}, {Weight: 100}}},
+				Strategy: v1alpha1.Strategy{Steps: []v1alpha1.Step{{Pause: &v1alpha1.Pause{Approval: true}}, {SetWeight: new(int32(100))}}},
 			},
 			Status: v1alpha1.RolloutStatus{Phase: v1alpha1.RolloutProgressing},
 		},

@@ -47,12 +47,36 @@ func (c *comparison) ofKind(path, name string, want, got map[string]any) bool {
 		return v != "None" // headless is another Service
 	case c.kind == "Service" && name == "targetPort":
 		return reflect.DeepEqual(v, plain(want["port"]))
+	case c.kind == "Job" && ofJob(path+"."+name, v):
+		return true
 	case c.kind == "HorizontalPodAutoscaler" && strings.HasPrefix(path+"."+name, "spec.behavior"):
 		return true
 	case c.kind == "HorizontalPodAutoscaler" && path == "spec" && name == "metrics":
 		return true // the share of the processor, where nothing is said
 	}
 	return slices.ContainsFunc(defaultsOf[c.kind][name], func(d any) bool { return reflect.DeepEqual(d, normal(v)) })
+}
+
+// jobLabels are those by which the API server ties pods to their Job.
+var jobLabels = []string{"batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "controller-uid", "job-name"}
+
+// ofJob says whether the API server put a field of a Job there: what ties it to its pods.
+func ofJob(path string, v any) bool {
+	const labels = "spec.template.metadata.labels"
+	fields, _ := v.(map[string]any)
+	switch path {
+	case "spec.selector":
+		return true
+	case "spec.template.metadata", labels:
+		for name, inner := range fields {
+			if inner != nil && !ofJob(path+"."+name, inner) {
+				return false
+			}
+		}
+		return true
+	}
+	label, ok := strings.CutPrefix(path, labels+".")
+	return ok && slices.Contains(jobLabels, label)
 }
 
 // normal is a value with all numbers in one type.

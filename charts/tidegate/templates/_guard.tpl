@@ -216,7 +216,7 @@ spec:
         variables.kind == "mutatingwebhookconfigurations" ? variables.rewrites :
         variables.kind == "customresourcedefinitions" ? variables.name.endsWith(".tidegate.io") || variables.routes :
         variables.kind == "apiservices" ? variables.name.endsWith(".tidegate.io") || variables.automatic :
-        variables.kind == "clusterroles" ? variables.name in ["tidegate-manager", "tidegate-view", "tidegate-catalog-view", "tidegate-edit", "tidegate-approve", "tidegate-template-operate", "tidegate-bypass", "tidegate-bypass-approve", "tidegate-platform", "tidegate-gatekeeper"] || variables.grants :
+        variables.kind == "clusterroles" ? variables.name in ["tidegate-manager", "tidegate-view", "tidegate-catalog-view", "tidegate-edit", "tidegate-approve", "tidegate-promote", "tidegate-template-operate", "tidegate-bypass", "tidegate-bypass-approve", "tidegate-platform", "tidegate-gatekeeper"] || variables.grants :
         variables.kind in ["clusterrolebindings", "rolebindings"] ? variables.name in ["tidegate-manager", "tidegate-gatekeeper"] || variables.roleRef in ["tidegate-manager", "tidegate-gatekeeper"] :
         variables.kind == "namespaces" ? variables.name == {{ .Release.Namespace | quote }} && (request.operation == "DELETE" || variables.sub == "finalize" ||
         (has(object.metadata.labels) ? object.metadata.labels : {}) != (has(oldObject.metadata.labels) ? oldObject.metadata.labels : {})) :
@@ -366,7 +366,7 @@ spec:
         variables.what == "secrets" ? variables.name == "tidegate-webhook-cert" || variables.secretType == "helm.sh/release.v1" ||
         (variables.secretType == "kubernetes.io/service-account-token" && [object, oldObject].exists(o, o != null && has(o.metadata.annotations) &&
         "kubernetes.io/service-account.name" in o.metadata.annotations && o.metadata.annotations["kubernetes.io/service-account.name"] == "tidegate-manager")) :
-        variables.what == "configmaps" ? variables.name == "tidegate-standing" :
+        variables.what == "configmaps" ? variables.name in ["tidegate-notifications", "tidegate-standing"] :
         variables.what in ["leases", "serviceaccounts", "serviceaccounts/token"] ? variables.name == "tidegate-manager" :
         variables.what in ["endpoints", "services", "services/proxy"] ? variables.name == "tidegate-webhook" :
         variables.what == "endpointslices" ? [object, oldObject].exists(o, o != null && has(o.metadata.labels) &&

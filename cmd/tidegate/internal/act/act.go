@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tidegate.io/tidegate/cmd/tidegate/internal/gather"
+	"tidegate.io/tidegate/rollout/plan"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -26,8 +27,11 @@ const interval = 250 * time.Millisecond
 type Decision struct {
 	Release string
 	Action  v1alpha1.CommandAction
-	// Step that is approved; 0 is the one that the Rollout stands in.
-	Step   int32
+	// Step that is approved or skipped; 0 is the one that the Rollout stands in.
+	Step int32
+	// To is the number, name or revision of the Rollout that roll-back returns to; empty for
+	// what served before.
+	To     string
 	Reason string
 }
 
@@ -54,11 +58,11 @@ func Create(ctx context.Context, c client.Client, namespace string, d Decision) 
 	if _, err := reader.Release(ctx, d.Release); err != nil {
 		return nil, err
 	}
-	rollout, err := reader.NewestRollout(ctx, d.Release)
+	rollouts, err := reader.Rollouts(ctx, d.Release)
 	if err != nil {
 		return nil, err
 	}
-	command, err := Compose(rollout, d)
+	command, err := Compose(rollouts, d)
 	if err != nil {
 		return nil, err
 	}
@@ -72,24 +76,35 @@ func Create(ctx context.Context, c client.Client, namespace string, d Decision) 
 	return command, nil
 }
 
-// Compose makes the command without sending it. Only what can never fit is refused
-// here.
-func Compose(rollout *v1alpha1.Rollout, d Decision) (*v1alpha1.RolloutCommand, error) {
-	if rollout == nil {
+// Compose makes the command without sending it, given the Rollouts of the Release, the
+// newest first. Only what can never fit is refused here.
+func Compose(rollouts []v1alpha1.Rollout, d Decision) (*v1alpha1.RolloutCommand, error) {
+	if len(rollouts) == 0 {
 		return nil, misfit("Release %q has no Rollout yet, so there is nothing to %s; look at it with: tidegate status %s", d.Release, d.Action, d.Release)
 	}
-	if rollout.Status.Phase.Terminal() {
-		return nil, misfit("Rollout %s has ended (%s), so there is nothing to %s; a change of the Release begins the next one", rollout.Name, rollout.Status.Phase, d.Action)
-	}
-	if d.Action == v1alpha1.CommandApprove {
-		step, err := approvable(rollout, d.Step)
-		if err != nil {
+	rollout := &rollouts[0]
+	phase := rollout.Status.Phase
+	switch d.Action {
+	case v1alpha1.CommandRetry:
+		if phase != v1alpha1.RolloutAborted {
+			return nil, misfit("Rollout %s is %s, and only one that was aborted is tried again; look at it with: tidegate status %s", rollout.Name, orPending(phase), d.Release)
+		}
+	case v1alpha1.CommandRollBack:
+		var err error
+		if rollout, err = returnTo(rollouts, d); err != nil {
 			return nil, err
 		}
-		d.Step = step
-	} else if d.Step != 0 {
-		return nil, misfit("only approve takes a step")
+	case v1alpha1.CommandApprove, v1alpha1.CommandPause, v1alpha1.CommandResume, v1alpha1.CommandAbort,
+		v1alpha1.CommandSkipStep, v1alpha1.CommandPromote:
+		if phase.Terminal() {
+			return nil, misfit("Rollout %s has ended (%s), so there is nothing to %s; a change of the Release begins the next one", rollout.Name, phase, d.Action)
+		}
 	}
+	step, err := stepOf(rollout, d)
+	if err != nil {
+		return nil, err
+	}
+	d.Step = step
 	return &v1alpha1.RolloutCommand{
 		ObjectMeta: metav1.ObjectMeta{
 			GenerateName: rollout.Name + "-" + string(d.Action) + "-",
@@ -102,14 +117,89 @@ func Compose(rollout *v1alpha1.Rollout, d Decision) (*v1alpha1.RolloutCommand, e
 	}, nil
 }
 
+func orPending(p v1alpha1.RolloutPhase) v1alpha1.RolloutPhase {
+	if p == "" {
+		return v1alpha1.RolloutPending
+	}
+	return p
+}
+
+// stepOf returns the step that a decision is about, 0 where it is about none.
+func stepOf(rollout *v1alpha1.Rollout, d Decision) (int32, error) {
+	switch {
+	case d.Action == v1alpha1.CommandApprove:
+		return approvable(rollout, d.Step)
+	case d.Action == v1alpha1.CommandSkipStep && d.Step == 0:
+		if rollout.Status.Step == 0 {
+			return 0, misfit("Rollout %s has not come to a step yet; look at it with: tidegate status %s", rollout.Name, d.Release)
+		}
+		return rollout.Status.Step, nil
+	case d.Action == v1alpha1.CommandSkipStep:
+		if n := len(plan.Walked(rollout.Spec)); d.Step < 1 || int(d.Step) > n {
+			return 0, misfit("wanted a step from 1 to %d of Rollout %s, found %d", n, rollout.Name, d.Step)
+		}
+		return d.Step, nil
+	case d.Step != 0:
+		return 0, misfit("only approve and skip take a step")
+	}
+	return 0, nil
+}
+
+// returnTo returns the Rollout whose revision is to be brought back: the one asked for or,
+// where none was, the newest that has been in service with another revision than the one
+// that is now, or that is on its way.
+func returnTo(rollouts []v1alpha1.Rollout, d Decision) (*v1alpha1.Rollout, error) {
+	view := tidyNames(rollouts)
+	var now string
+	for i := range rollouts {
+		r := &rollouts[i]
+		good := r.Status.Phase == v1alpha1.RolloutSucceeded
+		switch {
+		case d.To != "" && (d.To == r.Name || d.To == fmt.Sprint(r.Spec.Number) || d.To == r.Spec.Revision):
+			switch {
+			case !good:
+				return nil, misfit("Rollout %s has never been in service (%s), so its revision cannot be brought back; those that can are %s", r.Name, orPending(r.Status.Phase), view)
+			case i == 0:
+				return nil, misfit("Rollout %s is the newest, and its revision serves; those to return to are %s", r.Name, view)
+			}
+			return r, nil
+		case d.To != "" || !good:
+		case now == "" && rollouts[0].Status.Phase == v1alpha1.RolloutSucceeded:
+			now = r.Spec.Revision
+		case r.Spec.Revision != now:
+			return r, nil
+		}
+	}
+	if d.To != "" {
+		return nil, misfit("wanted the number, name or revision of a rollout of Release %s, found %q; those to return to are %s", d.Release, d.To, view)
+	}
+	return nil, misfit("Release %s has no other revision that was in service; see what there was with: tidegate history %s", d.Release, d.Release)
+}
+
+// tidyNames lists the Rollouts that can be returned to.
+func tidyNames(rollouts []v1alpha1.Rollout) string {
+	var out []string
+	for i := range rollouts {
+		if r := &rollouts[i]; i > 0 && r.Status.Phase == v1alpha1.RolloutSucceeded {
+			out = append(out, fmt.Sprintf("%d (%s)", r.Spec.Number, r.Spec.Revision))
+		}
+	}
+	if len(out) == 0 {
+		return "none"
+	}
+	return strings.Join(out, ", ")
+}
+
 // approvable returns the step to approve: the one asked for or, where none was, the one
 // that the Rollout stands in.
 func approvable(rollout *v1alpha1.Rollout, step int32) (int32, error) {
-	steps := rollout.Spec.Strategy.Steps
+	steps := plan.Walked(rollout.Spec)
+	levels := plan.Levels(steps)
+	asks := func(step int32) bool { return steps[step-1].Pause != nil && steps[step-1].Pause.Approval }
 	var asking []string
-	for i, s := range steps {
-		if s.Approval {
-			asking = append(asking, fmt.Sprintf("%d (%d %%)", i+1, s.Weight))
+	for i := range steps {
+		if asks(int32(i) + 1) {
+			asking = append(asking, fmt.Sprintf("%d (at %d %%)", i+1, levels[i+1].Weight))
 		}
 	}
 	if len(asking) == 0 {
@@ -117,7 +207,7 @@ func approvable(rollout *v1alpha1.Rollout, step int32) (int32, error) {
 	}
 	if step == 0 {
 		step = rollout.Status.Step
-		if step < 1 || int(step) > len(steps) || !steps[step-1].Approval {
+		if step < 1 || int(step) > len(steps) || !asks(step) {
 			return 0, misfit("Rollout %s stands in step %d, which asks for no approval; those that do are %s: name one with --step", rollout.Name, step, strings.Join(asking, ", "))
 		}
 		return step, nil
@@ -125,7 +215,7 @@ func approvable(rollout *v1alpha1.Rollout, step int32) (int32, error) {
 	if step < 1 || int(step) > len(steps) {
 		return 0, misfit("wanted a step from 1 to %d of Rollout %s, found %d", len(steps), rollout.Name, step)
 	}
-	if !steps[step-1].Approval {
+	if !asks(step) {
 		return 0, misfit("step %d of Rollout %s asks for no approval; those that do are %s", step, rollout.Name, strings.Join(asking, ", "))
 	}
 	return step, nil

@@ -78,6 +78,39 @@ tidegate resume cart`)
 	return cmd
 }
 
+func (c *cli) skip() *cobra.Command {
+	cmd, o := c.decide(v1alpha1.CommandSkipStep, "Pass over what a step of a rollout waits for",
+		"Pass over what a step of a rollout waits for: a pause, an analysis, a job or a hook. Without\n--step it is the step that the rollout stands in. Pods, the route and the policies about\npromotion are waited for all the same.", `
+tidegate skip cart --reason "smoke test is broken, 4711"`)
+	cmd.Use = "skip RELEASE"
+	cmd.Flags().Int32Var(&o.decision.Step, "step", 0, "The step to skip, counted from 1")
+	return cmd
+}
+
+func (c *cli) promote() *cobra.Command {
+	cmd, _ := c.decide(v1alpha1.CommandPromote, "Pass over all steps of a rollout that are left",
+		"Pass over all steps of a rollout that are left, analysis included, and bring its revision\ninto service. Pods, the route and the policies about promotion are waited for all the same.", `
+tidegate promote cart --reason "fix for the outage, 4711"`)
+	return cmd
+}
+
+func (c *cli) retry() *cobra.Command {
+	cmd, _ := c.decide(v1alpha1.CommandRetry, "Try an aborted rollout again",
+		"Try again what the newest rollout was about, which was aborted: a new rollout of the same\nrevision, from the first step.", `
+tidegate retry cart --reason "the database is back"`)
+	return cmd
+}
+
+func (c *cli) undo() *cobra.Command {
+	cmd, o := c.decide(v1alpha1.CommandRollBack, "Bring back a revision that was in service before",
+		"Bring back a revision that was in service before, exactly as it was judged then: template,\nvalues, ConfigMaps. Without --to it is the one before. It is a rollout like others; where\nthe template has a rollbackWindow and the revision is in it, no steps are walked.\n\nThe spec of the release is not changed. It stays undone until somebody applies the release\nwith a change.", `
+tidegate undo cart --reason "checkout is slow"
+tidegate undo cart --to 7`)
+	cmd.Use = "undo RELEASE"
+	cmd.Flags().StringVar(&o.decision.To, "to", "", "The number, name or revision of the rollout to return to; see: "+c.Name+" history RELEASE")
+	return cmd
+}
+
 func (o *actOptions) run(ctx context.Context) error {
 	if err := o.validate(); err != nil {
 		return err

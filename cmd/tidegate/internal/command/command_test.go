@@ -122,11 +122,13 @@ func newRollout(namespace, release string, number int64, phase v1alpha1.RolloutP
 	o.Namespace, o.Name = namespace, release+"-"+string(rune('0'+number))
 	o.CreationTimestamp = metav1.NewTime(noon.Add(-time.Hour))
 	o.Spec = v1alpha1.RolloutSpec{
-		Release: release, Number: number, Revision: "3f2a91c04d", TemplateRevision: "web-1",
-		Stable:   &v1alpha1.StableReference{Revision: "9c0e55d1aa", Replicas: 4},
-		Strategy: v1alpha1.Strategy{Steps: []v1alpha1.Step{{Weight: 5}, {Weight: 25, Approval: true}, {Weight: 100}}},
+		Release: release, Number: number, Revision: "3f2a91c04d", Replicas: 4, TemplateRevision: "web-1",
+		Stable: &v1alpha1.StableReference{Revision: "9c0e55d1aa", Replicas: 4},
+		Strategy: v1alpha1.Strategy{Steps: []v1alpha1.Step{
+			{SetWeight: new(int32(5))}, {SetWeight: new(int32(25))}, {Pause: &v1alpha1.Pause{Approval: true}}, {SetWeight: new(int32(100))},
+		}},
 	}
-	o.Status = v1alpha1.RolloutStatus{Phase: phase, Step: 2, Weight: 25, ApprovedWeight: 25, Reason: "TG-HOLD-APPROVAL", Message: "step 2 waits for an approval."}
+	o.Status = v1alpha1.RolloutStatus{Phase: phase, Step: 3, Weight: 25, ApprovedWeight: 25, Reason: "TG-HOLD-APPROVAL", Message: "step 3 waits for an approval."}
 	return o
 }
 
@@ -170,8 +172,8 @@ shop        checkout   web        3f2a91c04d   Serving       2/3    25       err
 `},
 		"wide tables show messages whole and more columns": {[]string{"get", "rollouts", "-n", "shop", "-o", "wide"}, `
 NAME     RELEASE   REVISION     PHASE         STEP   WEIGHT   VERDICT   MESSAGE                         APPROVED   REASON             TEMPLATE REVISION   AGE
-cart-1   cart      3f2a91c04d   Succeeded     2/3    25                 step 2 waits for an approval.   25         TG-HOLD-APPROVAL   web-1               60m
-cart-2   cart      3f2a91c04d   Progressing   2/3    25                 step 2 waits for an approval.   25         TG-HOLD-APPROVAL   web-1               60m
+cart-1   cart      3f2a91c04d   Succeeded     3/4    25                 step 3 waits for an approval.   25         TG-HOLD-APPROVAL   web-1               60m
+cart-2   cart      3f2a91c04d   Progressing   3/4    25                 step 3 waits for an approval.   25         TG-HOLD-APPROVAL   web-1               60m
 `},
 		"names choose": {[]string{"get", "releases", "cart", "-n", "shop", "-o", "name"}, `
 release.tidegate.io/cart
@@ -246,9 +248,9 @@ func TestWrongInputsSayWhatWasWanted(t *testing.T) {
 		"an abort without a reason":    {[]string{"abort", "cart", "-n", "shop"}, ExitError, []string{"reason"}},
 		"an abort with a blank reason": {[]string{"abort", "cart", "-n", "shop", "--reason", " "}, ExitError, []string{"wanted a reason in --reason, found none"}},
 		"step 0":                       {[]string{"approve", "cart", "-n", "shop", "--step", "0"}, ExitError, []string{"wanted a step from 1 up in --step, found 0"}},
-		"a step beyond the last":       {[]string{"approve", "cart", "-n", "shop", "--step", "9"}, ExitRefused, []string{"wanted a step from 1 to 3 of Rollout cart-2, found 9"}},
+		"a step beyond the last":       {[]string{"approve", "cart", "-n", "shop", "--step", "9"}, ExitRefused, []string{"wanted a step from 1 to 4 of Rollout cart-2, found 9"}},
 		"a step without approval": {[]string{"approve", "cart", "-n", "shop", "--step", "1"}, ExitRefused, []string{
-			"step 1 of Rollout cart-2 asks for no approval; those that do are 2 (25 %)",
+			"step 1 of Rollout cart-2 asks for no approval; those that do are 3 (at 25 %)",
 		}},
 		"a release without a rollout": {[]string{"pause", "checkout", "-n", "shop"}, ExitRefused, []string{
 			`Release "checkout" has no Rollout yet, so there is nothing to pause`,
@@ -274,7 +276,7 @@ func TestStatusShowsTheTree(t *testing.T) {
 		"shop/cart  Progressing  template web-1  revision 3f2a91c04d\n",
 		"|- rollout cart-2  Progressing  TG-HOLD-APPROVAL\n",
 		"|  |- weight: 25 % on the route, 25 % approved\n",
-		"|     |- > 2   25 %  approval\n",
+		"|     |- > 3  pause until approved\n",
 		"   |- 9c0e55d1aa  stable  4 of 4 available  75 % of requests\n",
 		"   `- 3f2a91c04d  canary  1 of 1 available  25 % of requests\n")
 	if strings.Contains(w.out.String(), "0000000000") {
@@ -478,8 +480,8 @@ func TestDecisionsBecomeCommandsForTheNewestRollout(t *testing.T) {
 		args []string
 		want v1alpha1.RolloutCommandSpec
 	}{
-		"approve takes the current step": {[]string{"approve", "cart"}, v1alpha1.RolloutCommandSpec{Rollout: "cart-2", Action: "approve", Step: 2}},
-		"or the one that is named":       {[]string{"approve", "cart", "--step", "2", "--reason", "fine"}, v1alpha1.RolloutCommandSpec{Rollout: "cart-2", Action: "approve", Step: 2, Reason: "fine"}},
+		"approve takes the current step": {[]string{"approve", "cart"}, v1alpha1.RolloutCommandSpec{Rollout: "cart-2", Action: "approve", Step: 3}},
+		"or the one that is named":       {[]string{"approve", "cart", "--step", "3", "--reason", "fine"}, v1alpha1.RolloutCommandSpec{Rollout: "cart-2", Action: "approve", Step: 3, Reason: "fine"}},
 		"abort":                          {[]string{"abort", "cart", "--reason", "it burns"}, v1alpha1.RolloutCommandSpec{Rollout: "cart-2", Action: "abort", Reason: "it burns"}},
 		"pause":                          {[]string{"pause", "cart"}, v1alpha1.RolloutCommandSpec{Rollout: "cart-2", Action: "pause"}},
 		"resume":                         {[]string{"resume", "cart"}, v1alpha1.RolloutCommandSpec{Rollout: "cart-2", Action: "resume"}},
@@ -517,10 +519,10 @@ func TestWhatBecomesOfADecision(t *testing.T) {
 		out   string
 		err   string
 	}{
-		"refused by the manager":           {answer(1, v1alpha1.OutcomeRefused, "the step has passed."), nil, ExitRefused, "approve of step 2 of cart-2: Refused: the step has passed.\n", "Error: approve of step 2 of cart-2 was refused: the step has passed.\n"},
+		"refused by the manager":           {answer(1, v1alpha1.OutcomeRefused, "the step has passed."), nil, ExitRefused, "approve of step 3 of cart-2: Refused: the step has passed.\n", "Error: approve of step 3 of cart-2 was refused: the step has passed.\n"},
 		"refused by the webhook, verbatim": {denied, nil, ExitRefused, "", `Error: rolloutcommands.tidegate.io is forbidden: bob may not approve; ask for the role tidegate-approve`},
 		"not created":                      {down, nil, ExitError, "", "webhook is away"},
-		"no answer":                        {never, nil, ExitTimeout, "", "Error: no answer to approve of step 2 of cart-2 after 10s; the command stands: look at it with: kubectl get rolloutcommand -n shop cart-2-approve-"},
+		"no answer":                        {never, nil, ExitTimeout, "", "Error: no answer to approve of step 3 of cart-2 after 10s; the command stands: look at it with: kubectl get rolloutcommand -n shop cart-2-approve-"},
 		"not waited for":                   {never, []string{"--wait", "0s"}, ExitOK, "", "Created RolloutCommand"},
 		"printed as YAML":                  {answer(1, v1alpha1.OutcomeApplied, "noted."), []string{"-o", "yaml"}, ExitOK, "kind: RolloutCommand\n", "Created RolloutCommand"},
 		"printed as a name":                {answer(1, v1alpha1.OutcomeApplied, "noted."), []string{"-o", "name"}, ExitOK, "rolloutcommand.tidegate.io/cart-2-approve-", "Created RolloutCommand"},

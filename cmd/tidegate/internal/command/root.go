@@ -132,7 +132,7 @@ func Run(ctx context.Context, env Env, args []string) int {
 		return ExitOK
 	}
 	code := ExitError
-	if linter(command) {
+	if linter(command) || simulates(command) {
 		code = ExitRenderFailed
 	}
 	var own *exitError
@@ -182,7 +182,7 @@ renders Releases without a cluster.
 
 Exit codes: 0 ok; 1 wrong usage or an error; 2 the Release failed, its values are
 invalid, or Tidegate refused; 3 it did not end in time; 130 interrupted.
-` + "`render`, `check`, `audit`, and `template` where it checks files, have their own: 0 good, 1 mistakes found,\n2 could not run."
+` + "`render`, `check`, `audit`, `simulate`, and `template` where it checks files, have their own: 0 good, 1 mistakes found,\n2 could not run."
 
 func (c *cli) root() *cobra.Command {
 	root := group(&cobra.Command{
@@ -209,7 +209,7 @@ func (c *cli) root() *cobra.Command {
 	hideRareFlags(flags)
 	flags.Var(&c.color, "color", "When to colour the output")
 	cobra.CheckErr(root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions(term.ColorModes(), cobra.ShellCompDirectiveNoFileComp)))
-	root.AddCommand(c.get(), c.status(), c.approve(), c.abort(), c.pause(), c.resume(), c.render(), c.template(), c.release(), c.policy(), c.breakGlass(), c.check(), c.audit(), c.doctor(), c.gate(), c.version())
+	root.AddCommand(c.get(), c.status(), c.approve(), c.abort(), c.pause(), c.resume(), c.skip(), c.promote(), c.retry(), c.undo(), c.history(), c.render(), c.template(), c.release(), c.policy(), c.breakGlass(), c.check(), c.audit(), c.doctor(), c.gate(), c.notifications(), c.simulate(), c.version())
 	return root
 }
 
@@ -228,6 +228,9 @@ func (c *cli) bounded(cmd *cobra.Command) error {
 
 // evaluates says whether a command computes what a template says.
 func evaluates(cmd *cobra.Command) bool {
+	if simulates(cmd) {
+		return cmd.Flags().Changed("template")
+	}
 	return cmd.Name() == "create" || cmd.Name() == "replay" || linter(cmd) && !underPolicy(cmd) && !cmd.HasSubCommands()
 }
 

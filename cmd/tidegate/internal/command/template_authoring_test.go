@@ -399,7 +399,7 @@ func TestABundleIsAManifestOfTheSameDigest(t *testing.T) {
 }
 
 func TestExplainSaysWhatVariablesAre(t *testing.T) {
-	dir := start(t, map[string][2]string{"variables.cue": {"replicas: *2 | int & >=1 & <=100", "replicas: *2 | int & >=1 & <=100 @immutable()"}})
+	dir := start(t, map[string][2]string{"variables.cue": {"replicas: *2 | int & >=0 & <=100", "replicas: *2 | int & >=0 & <=100 @immutable()"}})
 	w := newWorld(t, interceptor.Funcs{})
 	w.wantCode(w.run(t.Context(), "template", "explain", dir), ExitOK)
 	wantPart(t, "out", w.out.String(), "VARIABLE ", "values.image ", " required ", "values.gateway.name ", `"public"`, "values.env.<name> ", "How many pods serve when no rollout is under way\n")
@@ -408,7 +408,7 @@ func TestExplainSaysWhatVariablesAre(t *testing.T) {
 
   How many pods serve when no rollout is under way.
 
-  wanted:   an integer from 1 to 100
+  wanted:   an integer from 0 to 100
   default:  2
   marks:    immutable
   example:  2

@@ -2,6 +2,7 @@
 package gather
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"tidegate.io/tidegate/cmd/tidegate/internal/history"
 	"tidegate.io/tidegate/cmd/tidegate/internal/tree"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
@@ -120,20 +122,42 @@ func Near(name string, names []string) []string {
 	return near
 }
 
-// NewestRollout returns the Rollout of the Release with the highest number, or nil.
-func (r Reader) NewestRollout(ctx context.Context, release string) (*v1alpha1.Rollout, error) {
+// Rollouts returns the Rollouts of the Release, the newest first.
+func (r Reader) Rollouts(ctx context.Context, release string) ([]v1alpha1.Rollout, error) {
 	var list v1alpha1.RolloutList
 	if err := r.Client.List(ctx, &list, client.InNamespace(r.Namespace)); err != nil {
 		return nil, fmt.Errorf("listing the Rollouts of namespace %s: %w", r.Namespace, err)
 	}
-	var newest *v1alpha1.Rollout
-	for i := range list.Items {
-		o := &list.Items[i]
-		if o.Spec.Release == release && (newest == nil || o.Spec.Number > newest.Spec.Number) {
-			newest = o
-		}
+	of := slices.DeleteFunc(list.Items, func(o v1alpha1.Rollout) bool { return o.Spec.Release != release })
+	slices.SortFunc(of, func(a, b v1alpha1.Rollout) int { return cmp.Compare(b.Spec.Number, a.Spec.Number) })
+	return of, nil
+}
+
+// NewestRollout returns the Rollout of the Release with the highest number, or nil.
+func (r Reader) NewestRollout(ctx context.Context, release string) (*v1alpha1.Rollout, error) {
+	all, err := r.Rollouts(ctx, release)
+	if err != nil || len(all) == 0 {
+		return nil, err
 	}
-	return newest, nil
+	return &all[0], nil
+}
+
+// History reads what became of a Release so far. Commands that the user may not read are
+// left out.
+func (r Reader) History(ctx context.Context, release string) (history.View, error) {
+	o, err := r.Release(ctx, release)
+	if err != nil {
+		return history.View{}, err
+	}
+	rollouts, err := r.Rollouts(ctx, release)
+	if err != nil {
+		return history.View{}, err
+	}
+	var commands v1alpha1.RolloutCommandList
+	if err := r.Client.List(ctx, &commands, client.InNamespace(r.Namespace)); err != nil && !apierrors.IsForbidden(err) {
+		return history.View{}, fmt.Errorf("listing the commands of namespace %s: %w", r.Namespace, err)
+	}
+	return history.Of(o, rollouts, commands.Items), nil
 }
 
 // View reads all that is shown of a Release. What the user may not read is left out and

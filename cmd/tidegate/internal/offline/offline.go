@@ -342,7 +342,9 @@ func Findings(err error) []string {
 func Summary(r *render.Result) string {
 	steps := make([]string, 0, len(r.Strategy.Steps))
 	for _, s := range r.Strategy.Steps {
-		steps = append(steps, fmt.Sprint(s.Weight))
+		if s.SetWeight != nil {
+			steps = append(steps, fmt.Sprint(*s.SetWeight))
+		}
 	}
 	return fmt.Sprintf("revision %s: %d objects, %d replicas, %s %s %%", r.Revision, len(objects(r)), r.Replicas, r.Strategy.Type, strings.Join(steps, " -> "))
 }
@@ -376,10 +378,7 @@ func Write(w io.Writer, r *render.Result, format string) error {
 }
 
 func objects(r *render.Result) []*unstructured.Unstructured {
-	all := slices.Concat(r.Shared, r.Set)
-	if r.Route != nil {
-		all = append(all, r.Route)
-	}
+	all := r.Objects()
 	slices.SortFunc(all, func(a, b *unstructured.Unstructured) int {
 		return slices.Compare(
 			[]string{a.GetAPIVersion(), a.GetKind(), a.GetName()},

@@ -134,7 +134,7 @@ objects: {
 		spec: {parentRefs: [{name: "public"}], rules: [{backendRefs: [{name: _set, port: 80}]}]}
 	}
 }
-rollout: {type: "canary", steps: [{weight: 100}]}
+rollout: {type: "canary", steps: [{setWeight: 100}]}
 `
 
 func TestHostileValuesHaveTheSameVerdictAsJSONAndAsYAML(t *testing.T) {

@@ -194,13 +194,7 @@ func stepsNode(r *Rollout, o Options) node {
 	n := node{text: "steps"}
 	for _, s := range r.Steps {
 		symbol, color := stepSymbol(s.State, o.Style)
-		text := fmt.Sprintf("%s %d  %3d %%", o.Style.Paint(color, symbol), s.Number, s.Weight)
-		if s.Weight == 0 {
-			text += "  preview"
-		}
-		if g := gatesText(s); g != "" {
-			text += "  " + g
-		}
+		text := fmt.Sprintf("%s %d  %s", o.Style.Paint(color, symbol), s.Number, s.Text)
 		if s.StartedAt != nil {
 			text += "  " + sinceText(s, o.Now)
 		}
@@ -222,25 +216,11 @@ func stepSymbol(s StepState, style term.Style) (string, term.Color) {
 	}
 }
 
-func gatesText(s Step) string {
-	var gates []string
-	if s.Hold != "" {
-		gates = append(gates, "hold "+span(s.hold))
-	}
-	if s.Analysis {
-		gates = append(gates, "analysis")
-	}
-	if s.Approval {
-		gates = append(gates, "approval")
-	}
-	return strings.Join(gates, ", ")
-}
-
 func sinceText(s Step, now time.Time) string {
 	since := now.Sub(*s.StartedAt)
 	text := "for " + span(since)
-	if left := s.hold - since; left > 0 {
-		text += ", " + span(left) + " to hold"
+	if left := s.pause - since; left > 0 {
+		text += ", " + span(left) + " to go"
 	}
 	return text
 }

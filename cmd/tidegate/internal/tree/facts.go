@@ -54,7 +54,7 @@ func rolloutFacts(o *Rollout, said string) []Fact {
 	facts = append(facts, Fact{"weight", fmt.Sprintf("rollout %s: weight: %s", o.Name, weightText(o))})
 	for _, s := range o.Steps {
 		if s.State == StepCurrent || s.State == StepFailed {
-			facts = append(facts, Fact{"step", join(fmt.Sprintf("rollout %s: step %d of %d", o.Name, s.Number, len(o.Steps)), fmt.Sprintf("%s, %d %%", s.State, s.Weight), gatesText(s))})
+			facts = append(facts, Fact{"step", join(fmt.Sprintf("rollout %s: step %d of %d", o.Name, s.Number, len(o.Steps)), fmt.Sprintf("%s, %s", s.State, s.Text))})
 		}
 	}
 	if a := o.Analysis; a != nil {

@@ -59,10 +59,15 @@ func rollout(change func(*v1alpha1.Rollout)) *v1alpha1.Rollout {
 		Strategy: v1alpha1.Strategy{
 			Type: v1alpha1.StrategyCanary,
 			Steps: []v1alpha1.Step{
-				{Weight: 5, Hold: metav1.Duration{Duration: 10 * time.Second}, Analysis: true},
-				{Weight: 25, Hold: metav1.Duration{Duration: 90 * time.Second}, Analysis: true},
-				{Weight: 50, Approval: true},
-				{Weight: 100},
+				{SetWeight: new(int32(5))},
+				{Pause: &v1alpha1.Pause{Duration: &metav1.Duration{Duration: 10 * time.Second}}},
+				{Analyze: &v1alpha1.Analyze{}},
+				{SetWeight: new(int32(25))},
+				{Pause: &v1alpha1.Pause{Duration: &metav1.Duration{Duration: 90 * time.Second}}},
+				{Analyze: &v1alpha1.Analyze{}},
+				{SetWeight: new(int32(50))},
+				{Pause: &v1alpha1.Pause{Approval: true}},
+				{SetWeight: new(int32(100))},
 			},
 			Analysis: &v1alpha1.Analysis{Metrics: []v1alpha1.Metric{
 				{Name: "error-ratio", Unit: "%"}, {Name: "p99", Unit: "ms"},
@@ -72,9 +77,9 @@ func rollout(change func(*v1alpha1.Rollout)) *v1alpha1.Rollout {
 	o.Status = v1alpha1.RolloutStatus{
 		Phase: v1alpha1.RolloutProgressing, Reason: "TG-HOLD-ANALYSIS",
 		Message: "the step holds until the analysis passes.",
-		Step:    2, Weight: 25, ApprovedWeight: 25, StepStartedAt: ago(30 * time.Second),
+		Step:    6, Weight: 25, ApprovedWeight: 25, StepStartedAt: ago(30 * time.Second),
 		Analysis: &v1alpha1.AnalysisRound{
-			Verdict: v1alpha1.VerdictInconclusive, TakenAt: *ago(4 * time.Second), Step: 2,
+			Verdict: v1alpha1.VerdictInconclusive, TakenAt: *ago(4 * time.Second), Step: 6,
 			Message: "p99 has too few samples.",
 			Findings: []v1alpha1.Finding{
 				{Metric: "error-ratio", Judge: "threshold", Verdict: v1alpha1.VerdictPass, Canary: "0.00123", Stable: "0.001", CanarySamples: "1240.4", StableSamples: "3711", Limit: "0.01"},
@@ -109,7 +114,7 @@ func scenes() map[string]View {
 				r.Status.Message = "revision 3f2a91c04d has all of the traffic."
 			}),
 			rollout(func(o *v1alpha1.Rollout) {
-				o.Status = v1alpha1.RolloutStatus{Phase: v1alpha1.RolloutSucceeded, Step: 4, Weight: 100, ApprovedWeight: 100, Reason: "TG-SUCCEEDED"}
+				o.Status = v1alpha1.RolloutStatus{Phase: v1alpha1.RolloutSucceeded, Step: 9, Weight: 100, ApprovedWeight: 100, Reason: "TG-SUCCEEDED"}
 			}),
 			[]appsv1.Deployment{deployment(newRevision, 4, 4)}),
 		"aborted": Build(

@@ -10,6 +10,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 
+	"tidegate.io/tidegate/rollout/plan"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -98,17 +99,17 @@ const (
 	StepSkipped StepState = "skipped"
 )
 
-// Step is one level of exposure.
+// Step sets one thing or waits for one thing.
 type Step struct {
-	Number   int32     `json:"number"`
-	Weight   int32     `json:"weight"`
-	State    StepState `json:"state"`
-	Hold     string    `json:"hold,omitempty"`
-	Analysis bool      `json:"analysis,omitempty"`
-	Approval bool      `json:"approval,omitempty"`
-	// StartedAt is when the route was first seen to carry the weight of the current step.
+	Number int32 `json:"number"`
+	// Text says in a few words what it sets or waits for.
+	Text string `json:"text"`
+	// Weight is the one that holds after it.
+	Weight int32     `json:"weight"`
+	State  StepState `json:"state"`
+	// StartedAt is when the current step began.
 	StartedAt *time.Time `json:"startedAt,omitempty"`
-	hold      time.Duration
+	pause     time.Duration
 }
 
 // Role says what part a set has.
@@ -212,16 +213,12 @@ func buildRollout(o *v1alpha1.Rollout) *Rollout {
 	if r.InPlace {
 		return r
 	}
-	for i, s := range o.Spec.Strategy.Steps {
-		step := Step{
-			Number:   int32(i) + 1,
-			Weight:   s.Weight,
-			Analysis: s.Analysis,
-			Approval: s.Approval,
-			hold:     s.Hold.Duration,
-		}
-		if step.hold > 0 {
-			step.Hold = step.hold.String()
+	steps := plan.Walked(o.Spec)
+	levels := plan.Levels(steps)
+	for i, s := range steps {
+		step := Step{Number: int32(i) + 1, Text: s.Text(), Weight: levels[i+1].Weight}
+		if s.Pause != nil && s.Pause.Duration != nil {
+			step.pause = s.Pause.Duration.Duration
 		}
 		step.State = stepState(step.Number, o.Status)
 		if step.State == StepCurrent && o.Status.StepStartedAt != nil {

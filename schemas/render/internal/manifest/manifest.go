@@ -7,7 +7,6 @@
 package manifest
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -66,9 +65,9 @@ func (o *Object) String() string {
 // Rendered is all that one template made of one Release.
 type Rendered struct {
 	// Set are the objects that travel with the revision: its own, and the workload that is
-	// changed in place, if there is one. Routes are the HTTPRoutes that carry the traffic,
-	// Shared all others. Each is sorted by apiVersion, kind and name.
-	Set, Routes, Shared []*Object
+	// changed in place, if there is one. Routes are what carries the traffic, Jobs what steps
+	// run, Shared all others. Each is sorted by apiVersion, kind and name.
+	Set, Routes, Shared, Jobs []*Object
 	// Replicas is the size of the workload; Finish fills it in. It is 0 for a workload
 	// that has no size of its own, and the least size of an autoscaled one.
 	Replicas int32
@@ -107,8 +106,14 @@ const (
 	kindStatefulSet = "StatefulSet"
 	kindDaemonSet   = "DaemonSet"
 	kindCronJob     = "CronJob"
-	kindRoute       = "HTTPRoute"
+	kindJob         = "Job"
+	kindService     = "Service"
 	kindAutoscaler  = "HorizontalPodAutoscaler"
+	kindKEDA        = "ScaledObject"
+
+	kindRoute          = "HTTPRoute"
+	kindGRPCRoute      = "GRPCRoute"
+	kindVirtualService = "VirtualService"
 )
 
 // kinds are the kinds that a template may render, by apiVersion and kind.
@@ -126,7 +131,14 @@ var kinds = map[string]place{
 	"networking.k8s.io/v1 NetworkPolicy":     {shared: true, decode: strictly[networkingv1.NetworkPolicy]},
 	"external-secrets.io/v1 ExternalSecret":  {shared: true, decode: strictly[externalSecret]},
 	// Named like the Release it carries the traffic, else it shows the set to testers.
-	"gateway.networking.k8s.io/v1 HTTPRoute": {set: true, decode: strictly[gatewayv1.HTTPRoute]},
+	"gateway.networking.k8s.io/v1 HTTPRoute":     {set: true, decode: strictly[gatewayv1.HTTPRoute]},
+	"gateway.networking.k8s.io/v1 GRPCRoute":     {set: true, decode: strictly[gatewayv1.GRPCRoute]},
+	"networking.istio.io/v1 VirtualService":      {set: true, decode: strictly[virtualService]},
+	"networking.istio.io/v1beta1 VirtualService": {set: true, decode: strictly[virtualService]},
+
+	"keda.sh/v1alpha1 ScaledObject": {set: true, besideInPlace: true, decode: strictly[scaledObject]},
+	// Run by a step alone.
+	"batch/v1 Job": {set: true, travels: true, decode: strictly[batchv1.Job]},
 }
 
 // Read reads the JSON of a template's objects by their ids, forces the namespace, and
@@ -162,11 +174,8 @@ func Read(data []byte, release Release) (*Rendered, []string) {
 		seen[key] = id
 		r.sort(o)
 	}
-	for _, list := range [][]*Object{r.Set, r.Routes, r.Shared} {
-		slices.SortFunc(list, func(a, b *Object) int {
-			return cmp.Or(cmp.Compare(a.APIVersion, b.APIVersion), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
-		})
-	}
+	r.plainRouter()
+	r.order()
 	return r, r.lines
 }
 
@@ -225,8 +234,10 @@ func (r *Rendered) sort(o *Object) {
 	switch {
 	case p.workload:
 		r.sortWorkload(o, p, own)
-	case o.Kind == kindRoute:
+	case routers[o.Kind] != "":
 		r.sortRoute(o, own)
+	case o.Kind == kindJob:
+		r.sortJob(o)
 	case own && p.set && (p.travels || !r.inPlace):
 		r.Set = append(r.Set, o)
 	case !own && (p.shared || r.inPlace && p.besideInPlace):
@@ -256,7 +267,7 @@ func (r *Rendered) sortWorkload(o *Object, p place, own bool) {
 func (r *Rendered) sortRoute(o *Object, own bool) {
 	switch {
 	case r.inPlace:
-		r.failf(o, "wanted no HTTPRoute beside a workload that is changed in place, since there are no weights to move, found one; a Service is enough, or use the strategy canary or blueGreen")
+		r.failf(o, "wanted no %s beside a workload that is changed in place, since there are no weights to move, found one; a Service is enough, or use the strategy canary or blueGreen", o.Kind)
 	case o.Name == r.release.Name:
 		r.Routes = append(r.Routes, o)
 	case own:
@@ -266,7 +277,7 @@ func (r *Rendered) sortRoute(o *Object, own bool) {
 	}
 }
 
-// Write returns the canonical JSON of all objects: set, routes, shared. It comes before
+// Write returns the canonical JSON of all objects: set, routes, shared, jobs. It comes before
 // Finish, which reads that and adds to the objects.
 func (r *Rendered) Write() ([]canon.Written, error) {
 	all := r.objects()
@@ -282,7 +293,7 @@ func (r *Rendered) Write() ([]canon.Written, error) {
 }
 
 func (r *Rendered) objects() []*Object {
-	return slices.Concat(r.Set, r.Routes, r.Shared)
+	return slices.Concat(r.Set, r.Routes, r.Shared, r.Jobs)
 }
 
 // sizes are the fields of a kind that say how many pods there are.
@@ -290,6 +301,7 @@ var sizes = map[string][]string{
 	kindDeployment:  {"replicas"},
 	kindStatefulSet: {"replicas"},
 	kindAutoscaler:  {"minReplicas", "maxReplicas"},
+	kindKEDA:        {"minReplicaCount", "maxReplicaCount"},
 }
 
 // Identity is what the revision is the digest of: the set, the number of pods aside,

@@ -49,10 +49,10 @@ budget: {apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: cart
 	externalSecret = `
 secret: {apiVersion: external-secrets.io/v1, kind: ExternalSecret, metadata: {name: cart}, spec: {refreshInterval: 1h, secretStoreRef: {name: vault, kind: ClusterSecretStore}, target: {name: cart-db}, data: [{secretKey: password, remoteRef: {key: shop/cart, property: password}}]}}`
 
-	canary    = `{type: canary, steps: [{weight: 10}, {weight: 100}]}`
+	canary    = `{type: canary, steps: [{setWeight: 10}, {setWeight: 100}]}`
 	blueGreen = `{type: blueGreen}`
 	rolling   = `{type: rolling}`
-	partition = `{type: rolling, steps: [{weight: 20}, {weight: 100}]}`
+	partition = `{type: rolling, steps: [{setWeight: 20}, {setWeight: 100}]}`
 )
 
 func toJSON(t *testing.T, text string) []byte {
@@ -123,7 +123,7 @@ func TestObjectsThatCannotBeRolledOut(t *testing.T) {
 			set + "\nsecret: {apiVersion: v1, kind: Secret, metadata: {name: cart}, stringData: {a: b}}", canary,
 			"objects.secret (Secret cart): wanted no Secret, since whoever may read the Release would read it, found one; refer to a secret that is made elsewhere",
 		},
-		"a Job is not among the kinds": {set + "\njob: {apiVersion: batch/v1, kind: Job, metadata: {name: cart}}", canary, "wanted one of apps/v1 DaemonSet, apps/v1 Deployment"},
+		"a Job that no revision owns": {set + "\njob: {apiVersion: batch/v1, kind: Job, metadata: {name: cart}}", canary, `wanted a name that ends in the revision, as in \(context.name)-\(context.revision), found cart`},
 		"a set's Deployment with rolling": {
 			setDeployment, rolling,
 			"objects: wanted exactly one Deployment, StatefulSet, DaemonSet or CronJob, named \\(context.name), since rollout.type is rolling, found Deployment cart-ab12cd34ef",
@@ -152,7 +152,7 @@ func TestObjectsThatCannotBeRolledOut(t *testing.T) {
 			`wanted spec.selector.matchLabels to have "tidegate.io/revision": context.revision`,
 		},
 		"a budget in place that misses the pods": {deployment + strings.Replace(budget, "tidegate.io/release: cart", "tidegate.io/release: cart, app: x", 1), rolling, "wanted spec.selector to match the labels of the workload's pods"},
-		"steps for a Deployment in place":        {deployment, partition, "rollout.steps[0].weight: wanted 100, since a Deployment cannot be held at a share of its pods, found 20; only a StatefulSet can"},
+		"steps for a Deployment in place":        {deployment, partition, "rollout.steps[0].setWeight: wanted 100, since a Deployment cannot be held at a share of its pods, found 20; only a StatefulSet can"},
 		"a StatefulSet that sets the partition itself": {
 			strings.Replace(statefulSet, "serviceName", "updateStrategy: {rollingUpdate: {partition: 2}}, serviceName", 1), rolling,
 			"wanted no spec.updateStrategy.rollingUpdate.partition, since the steps of the rollout set it, found 2",
@@ -170,7 +170,7 @@ func TestObjectsThatCannotBeRolledOut(t *testing.T) {
 		"an autoscaler of something else":                       {strings.Replace(set, "replicas: 3, ", "", 1) + strings.Replace(setAutoscaler, "Deployment, name: cart-ab12cd34ef", "Deployment, name: cart", 1), canary, "wanted spec.scaleTargetRef to be the Deployment cart-ab12cd34ef of apps/v1, found Deployment cart"},
 		"an autoscaler of a StatefulSet that is held at a share": {
 			strings.Replace(statefulSet, "replicas: 3, ", "", 1) + strings.ReplaceAll(strings.Replace(setAutoscaler, "Deployment", "StatefulSet", 1), "cart-ab12cd34ef", "cart"), partition,
-			"rollout.steps[0].weight: wanted 100 beside an autoscaler",
+			"rollout.steps[0].setWeight: wanted 100 beside an autoscaler",
 		},
 		"an autoscaler of a CronJob": {
 			cronJob + strings.ReplaceAll(setAutoscaler, "cart-ab12cd34ef", "cart"), rolling,
@@ -195,21 +195,32 @@ func TestObjectsThatCannotBeRolledOut(t *testing.T) {
 
 func TestStrategiesAreCompiled(t *testing.T) {
 	t.Parallel()
-	const analysis = `analysis: {source: main, metrics: [{name: errors, query: "1", samples: "1", threshold: {max: "0.01"}}]}`
 	for name, c := range map[string]struct{ rollout, want string }{
 		"blueGreen alone is one switch and ten minutes of warmth": {
-			blueGreen, `{"type":"blueGreen","steps":[{"weight":100,"hold":"0s"}],"drainDelay":"30s","scaleDownDelay":"10m0s","progressDeadline":"10m0s"}`,
+			blueGreen, `{"type":"blueGreen","steps":[{"setWeight":100}],"routeGrace":"0s","drainDelay":"30s","scaleDownDelay":"10m0s","progressDeadline":"10m0s"}`,
 		},
-		"a preview is a first step without traffic": {
-			`{type: blueGreen, preview: {approval: true, hold: 1m}, scaleDownDelay: 1h}`,
-			`{"type":"blueGreen","steps":[{"weight":0,"hold":"1m0s","approval":true},{"weight":100,"hold":"0s"}],"drainDelay":"30s","scaleDownDelay":"1h0m0s","progressDeadline":"10m0s"}`,
+		"the switch comes after the steps where none of them says when": {
+			`{type: blueGreen, preview: {replicas: 1}, steps: [{pause: {duration: 1m}}, {pause: {approval: true}}], scaleDownDelay: 1h}`,
+			`{"type":"blueGreen","steps":[{"pause":{"duration":"1m0s"}},{"pause":{"approval":true}},{"setWeight":100}],"preview":{"replicas":1},"routeGrace":"0s","drainDelay":"30s","scaleDownDelay":"1h0m0s","progressDeadline":"10m0s"}`,
 		},
 		"rolling alone is one step and nothing drains": {
-			rolling, `{"type":"rolling","steps":[{"weight":100,"hold":"0s"}],"drainDelay":"0s","progressDeadline":"10m0s"}`,
+			rolling, `{"type":"rolling","steps":[{"setWeight":100}],"routeGrace":"0s","drainDelay":"0s","progressDeadline":"10m0s"}`,
 		},
 		"rolling with gates": {
-			`{type: rolling, steps: [{weight: 20, approval: true}, {weight: 100, hold: 30s}]}`,
-			`{"type":"rolling","steps":[{"weight":20,"hold":"0s","approval":true},{"weight":100,"hold":"30s"}],"drainDelay":"0s","progressDeadline":"10m0s"}`,
+			`{type: rolling, steps: [{setWeight: 20}, {pause: {approval: true}}, {setWeight: 100}, {pause: {duration: 30s}}]}`,
+			`{"type":"rolling","steps":[{"setWeight":20},{"pause":{"approval":true}},{"setWeight":100},{"pause":{"duration":"30s"}}],"routeGrace":"0s","drainDelay":"0s","progressDeadline":"10m0s"}`,
+		},
+		"the last of the traffic comes after a fall to nothing": {
+			`{type: canary, steps: [{setWeight: 10}, {setWeight: 0}]}`,
+			`{"type":"canary","steps":[{"setWeight":10},{"setWeight":0},{"setWeight":100}],"routeGrace":"0s","drainDelay":"30s","progressDeadline":"10m0s"}`,
+		},
+		"a hook is tried four times and aborts": {
+			`{type: blueGreen, hooks: [{name: gate, url: "https://ci.example.com/gate", "on": [promote]}]}`,
+			`{"type":"blueGreen","steps":[{"setWeight":100}],"hooks":[{"name":"gate","url":"https://ci.example.com/gate","on":["promote"],"timeout":"10s","retries":3,"interval":"10s","onFailure":"abort"}],"routeGrace":"0s","drainDelay":"30s","scaleDownDelay":"10m0s","progressDeadline":"10m0s"}`,
+		},
+		"what a hook says is kept": {
+			`{type: blueGreen, hooks: [{name: gate, url: "http://ci/gate", timeout: 1s, retries: 0, interval: 2s, onFailure: hold}]}`,
+			`{"type":"blueGreen","steps":[{"setWeight":100}],"hooks":[{"name":"gate","url":"http://ci/gate","timeout":"1s","retries":0,"interval":"2s","onFailure":"hold"}],"routeGrace":"0s","drainDelay":"30s","scaleDownDelay":"10m0s","progressDeadline":"10m0s"}`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -220,33 +231,6 @@ func TestStrategiesAreCompiled(t *testing.T) {
 			}
 			if got, _ := json.Marshal(s); string(got) != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
-			}
-		})
-	}
-	for name, c := range map[string]struct{ rollout, want string }{
-		"an unknown strategy":                              {`{type: recreate, steps: [{weight: 100}]}`, `rollout.type: wanted "canary", "blueGreen" or "rolling", found "recreate"`},
-		"a canary without steps":                           {`{type: canary}`, "rollout.steps: wanted 1 to 50 steps, found 0"},
-		"a canary with a preview":                          {`{type: canary, preview: {}, steps: [{weight: 100}]}`, "rollout.preview: wanted none with canary"},
-		"a canary with a warm old set":                     {`{type: canary, scaleDownDelay: 1m, steps: [{weight: 100}]}`, "rollout.scaleDownDelay: wanted none with canary, found one; canary has drainDelay"},
-		"a canary with a step of nothing":                  {`{type: canary, steps: [{weight: 0}, {weight: 100}]}`, "rollout.steps[0].weight: wanted 1 to 100, found 0"},
-		"a blueGreen with shares":                          {`{type: blueGreen, steps: [{weight: 10}, {weight: 100}]}`, "rollout.steps: wanted one step of weight 100 with blueGreen"},
-		"a blueGreen that is warm for less than it drains": {`{type: blueGreen, scaleDownDelay: 5s}`, "rollout.scaleDownDelay: wanted at least the drainDelay of 30s, found 5s"},
-		"a blueGreen whose delay is no duration":           {`{type: blueGreen, scaleDownDelay: soon}`, `rollout.scaleDownDelay: wanted a duration such as "30s" or "5m", found soon`},
-		"a blueGreen that compares with what has no requests": {
-			`{type: blueGreen, steps: [{weight: 100, analysis: true}], ` + strings.Replace(analysis, "threshold: {max: \"0.01\"}", "ratio: {max: \"1.5\"}", 1) + `}`,
-			"rollout.analysis.metrics[0].ratio: wanted none with blueGreen, since after the switch no request reaches the old set to compare with, found one; use threshold",
-		},
-		"a rolling that compares with what is gone": {
-			`{type: rolling, steps: [{weight: 100, analysis: true}], ` + strings.Replace(analysis, "threshold: {max: \"0.01\"}", "ratio: {max: \"1.5\"}", 1) + `}`,
-			"rollout.analysis.metrics[0].ratio: wanted none with rolling",
-		},
-		"a rolling that drains": {`{type: rolling, drainDelay: 5s}`, "rollout.drainDelay: wanted none with rolling"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			_, _, lines := manifest.Strategy(toJSON(t, c.rollout))
-			if got := strings.Join(lines, "\n"); !strings.Contains(got, c.want) {
-				t.Errorf("got:\n%s\nwant: %s", got, c.want)
 			}
 		})
 	}

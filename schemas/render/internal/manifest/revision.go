@@ -15,7 +15,12 @@ func (r *Rendered) Revise(revision string) {
 		o.Name = strings.ReplaceAll(o.Name, old, revision)
 		o.Content, _ = Replace(o.Content, old, revision).(map[string]any)
 	}
-	for _, list := range [][]*Object{r.Set, r.Routes, r.Shared} {
+	r.order()
+}
+
+// order sorts each list by apiVersion, kind and name.
+func (r *Rendered) order() {
+	for _, list := range [][]*Object{r.Set, r.Routes, r.Shared, r.Jobs} {
 		slices.SortFunc(list, func(a, b *Object) int {
 			return cmp.Or(cmp.Compare(a.APIVersion, b.APIVersion), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
 		})

@@ -26,11 +26,25 @@ const (
 	defaultWindow           = 60 * time.Second
 	defaultMinSamples       = 100
 
+	defaultHookTimeout  = 10 * time.Second
+	defaultHookInterval = 10 * time.Second
+	defaultHookRetries  = 3
+
 	maxSteps      = 50
 	maxMetrics    = 20
 	maxQuery      = 4096
 	maxMetricName = 40
+	maxHistory    = 100
+	maxHooks      = 10
+	maxRetries    = 20
+	maxHookURL    = 2048
+	maxMatches    = 8
+	maxCookies    = 4
+	maxMatchValue = 1024
+	maxMessage    = 1024
+	maxWord       = 63
 	fullExposure  = 100
+	halfExposure  = 50
 )
 
 var metricName = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)
@@ -44,6 +58,9 @@ func Strategy(data []byte) (s v1alpha1.Strategy, said any, lines []string) {
 	}
 	c := &checker{}
 	content, _ := said.(map[string]any)
+	if lines = former(content); len(lines) > 0 {
+		return s, said, lines
+	}
 	c.periods("rollout", content)
 	if len(c.lines) > 0 {
 		return s, said, c.lines
@@ -60,7 +77,7 @@ func Strategy(data []byte) (s v1alpha1.Strategy, said any, lines []string) {
 	}
 	fill(&s, content)
 	c.strategy(s, content)
-	compile(&s)
+	complete(&s)
 	return s, said, c.lines
 }
 
@@ -82,7 +99,7 @@ func (c *checker) periods(path string, v any) {
 		for _, key := range slices.Sorted(maps.Keys(v)) {
 			field := path + "." + key
 			switch text, ok := v[key].(string); {
-			case slices.Contains([]string{"hold", "drainDelay", "scaleDownDelay", "progressDeadline", "interval", "window"}, key):
+			case slices.Contains([]string{"duration", "routeGrace", "timeout", "drainDelay", "scaleDownDelay", "progressDeadline", "interval", "window"}, key):
 				if _, err := time.ParseDuration(text); err != nil || !ok {
 					c.failf(field, `wanted a duration such as "30s" or "5m", found %v`, v[key])
 				}
@@ -110,9 +127,19 @@ func fill(s *v1alpha1.Strategy, raw map[string]any) {
 	if s.Type == v1alpha1.StrategyBlueGreen && s.ScaleDownDelay == nil {
 		s.ScaleDownDelay = &metav1.Duration{Duration: defaultScaleDownDelay}
 	}
-	if s.Type == v1alpha1.StrategyBlueGreen || s.Type == v1alpha1.StrategyRolling {
-		if _, set := raw["steps"]; !set {
-			s.Steps = []v1alpha1.Step{{Weight: fullExposure}}
+	if s.Steps == nil {
+		s.Steps = []v1alpha1.Step{}
+	}
+	hooks, _ := raw["hooks"].([]any)
+	for i := range s.Hooks {
+		hook, _ := hooks[i].(map[string]any)
+		duration(&s.Hooks[i].Timeout, hook, "timeout", defaultHookTimeout)
+		duration(&s.Hooks[i].Interval, hook, "interval", defaultHookInterval)
+		if s.Hooks[i].Retries == nil {
+			s.Hooks[i].Retries = new(int32(defaultHookRetries))
+		}
+		if s.Hooks[i].OnFailure == "" {
+			s.Hooks[i].OnFailure = v1alpha1.HookAborts
 		}
 	}
 	duration(&s.ProgressDeadline, raw, "progressDeadline", defaultProgressDeadline)
@@ -133,14 +160,17 @@ func fill(s *v1alpha1.Strategy, raw map[string]any) {
 	}
 }
 
-// compile makes of what an author writes what a Rollout carries: the preview is a step.
-func compile(s *v1alpha1.Strategy) {
-	if s.Preview == nil {
-		return
+// complete adds the last of the traffic where no step says when it comes.
+func complete(s *v1alpha1.Strategy) {
+	weight := int32(0)
+	for _, step := range s.Steps {
+		if step.SetWeight != nil {
+			weight = *step.SetWeight
+		}
 	}
-	first := v1alpha1.Step{Hold: s.Preview.Hold, Approval: s.Preview.Approval}
-	s.Steps = append([]v1alpha1.Step{first}, s.Steps...)
-	s.Preview = nil
+	if weight != fullExposure {
+		s.Steps = append(s.Steps, v1alpha1.Step{SetWeight: new(int32(fullExposure))})
+	}
 }
 
 func (c *checker) strategy(s v1alpha1.Strategy, raw map[string]any) {
@@ -148,11 +178,12 @@ func (c *checker) strategy(s v1alpha1.Strategy, raw map[string]any) {
 	if !slices.Contains(known, s.Type) {
 		c.failf("rollout.type", "wanted %q, %q or %q, found %q", known[0], known[1], known[2], s.Type)
 	}
-	c.typed(s)
-	if _, set := raw["drainDelay"]; set && s.Type == v1alpha1.StrategyRolling {
-		c.failf("rollout.drainDelay", "wanted none with rolling, since pods are replaced in place and no old set is kept, found one")
-	}
+	c.typed(s, raw)
+	c.hooks(s)
 	c.steps(s)
+	if s.RouteGrace.Duration < 0 {
+		c.failf("rollout.routeGrace", "wanted a duration of at least 0s, found %v", s.RouteGrace.Duration)
+	}
 	if s.DrainDelay.Duration < 0 {
 		c.failf("rollout.drainDelay", "wanted a duration of at least 0s, found %v", s.DrainDelay.Duration)
 	}
@@ -164,58 +195,52 @@ func (c *checker) strategy(s v1alpha1.Strategy, raw map[string]any) {
 	}
 }
 
-func (c *checker) steps(s v1alpha1.Strategy) {
-	if n := len(s.Steps); n == 0 || n > maxSteps {
-		c.failf("rollout.steps", "wanted 1 to %d steps, found %d", maxSteps, n)
-		return
-	}
-	before := int32(0)
-	for i, step := range s.Steps {
-		path := fmt.Sprintf("rollout.steps[%d]", i)
-		switch {
-		case step.Weight < 1 || step.Weight > fullExposure:
-			c.failf(path+".weight", "wanted 1 to %d, found %d", fullExposure, step.Weight)
-		case step.Weight <= before:
-			c.failf(path+".weight", "wanted more than the %d of the step before, found %d", before, step.Weight)
-		}
-		before = step.Weight
-		if step.Hold.Duration < 0 {
-			c.failf(path+".hold", "wanted a duration of at least 0s, found %v", step.Hold.Duration)
-		}
-		if step.Analysis && s.Analysis == nil {
-			c.failf(path+".analysis", "wanted rollout.analysis to say what to measure, found none")
-		}
-	}
-	if before != fullExposure {
-		c.failf("rollout.steps", "wanted the last weight to be %d, found %d", fullExposure, before)
-	}
-}
-
 // typed checks what belongs to one type of strategy alone.
-func (c *checker) typed(s v1alpha1.Strategy) {
-	if n := len(s.Steps); s.Type == v1alpha1.StrategyRolling && n > 0 && s.Steps[n-1].Analysis {
-		c.ratios(s, "at the end no pod of the old revision is left")
-	}
-	if s.Type != v1alpha1.StrategyBlueGreen {
-		if s.Preview != nil {
-			c.failf("rollout.preview", "wanted none with %s, since only blueGreen makes the new set whole before it gets traffic, found one", s.Type)
+func (c *checker) typed(s v1alpha1.Strategy, raw map[string]any) {
+	only := func(field string, types ...v1alpha1.StrategyType) {
+		if _, set := raw[field]; set && !slices.Contains(types, s.Type) {
+			c.failf("rollout."+field, "wanted none with %s, found one; it belongs to %s", s.Type, wordsOf(types))
 		}
-		if s.ScaleDownDelay != nil {
-			c.failf("rollout.scaleDownDelay", "wanted none with %s, found one; canary has drainDelay, rolling keeps no old set", s.Type)
-		}
-		return
 	}
-	if len(s.Steps) > 1 {
-		c.failf("rollout.steps", "wanted one step of weight %d with blueGreen, since there is one switch, found %d; for several use canary", fullExposure, len(s.Steps))
-	}
-	if p := s.Preview; p != nil && p.Hold.Duration < 0 {
-		c.failf("rollout.preview.hold", "wanted a duration of at least 0s, found %v", p.Hold.Duration)
-	}
+	only("preview", v1alpha1.StrategyBlueGreen)
+	only("scaleDownDelay", v1alpha1.StrategyBlueGreen)
+	only("drainDelay", v1alpha1.StrategyCanary, v1alpha1.StrategyBlueGreen)
+	only("routeGrace", v1alpha1.StrategyCanary, v1alpha1.StrategyBlueGreen)
+	only("walkFirstInstall", v1alpha1.StrategyCanary, v1alpha1.StrategyBlueGreen)
+	only("dynamicStableScale", v1alpha1.StrategyCanary)
 	if d := s.ScaleDownDelay; d != nil && d.Duration < s.DrainDelay.Duration {
 		c.failf("rollout.scaleDownDelay", "wanted at least the drainDelay of %v, found %v", s.DrainDelay.Duration, d.Duration)
 	}
-	if len(s.Steps) == 1 && s.Steps[0].Analysis {
-		c.ratios(s, "after the switch no request reaches the old set")
+	if p := s.Preview; p != nil && p.Replicas != nil && *p.Replicas < 1 {
+		c.failf("rollout.preview.replicas", "wanted at least 1, found %d", *p.Replicas)
+	}
+	c.bounds(s)
+}
+
+func wordsOf[T ~string](all []T) string {
+	words := make([]string, len(all))
+	for i, one := range all {
+		words[i] = string(one)
+	}
+	return strings.Join(words, " and ")
+}
+
+// bounds checks numbers that any type of strategy may have.
+func (c *checker) bounds(s v1alpha1.Strategy) {
+	if w := s.RollbackWindow; w != nil && (w.Revisions < 1 || w.Revisions > maxHistory) {
+		c.failf("rollout.rollbackWindow.revisions", "wanted 1 to %d, found %d", maxHistory, w.Revisions)
+	}
+	if n := s.HistoryLimit; n != nil && (*n < 0 || *n > maxHistory) {
+		c.failf("rollout.historyLimit", "wanted 0 to %d, found %d", maxHistory, *n)
+	}
+	known := []v1alpha1.CommandAction{
+		v1alpha1.CommandApprove, v1alpha1.CommandPause, v1alpha1.CommandResume, v1alpha1.CommandAbort,
+		v1alpha1.CommandSkipStep, v1alpha1.CommandPromote, v1alpha1.CommandRetry, v1alpha1.CommandRollBack,
+	}
+	for i, action := range s.RequireReason {
+		if !slices.Contains(known, action) || slices.Contains(s.RequireReason[:i], action) {
+			c.failf(fmt.Sprintf("rollout.requireReason[%d]", i), "wanted one of %s, each once, found %q", strings.ReplaceAll(wordsOf(known), " and ", ", "), action)
+		}
 	}
 }
 

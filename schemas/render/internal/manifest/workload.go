@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -57,16 +58,16 @@ func (r *Rendered) workload(strategy v1alpha1.Strategy) *workload {
 
 // shares refuses steps at which a workload in place cannot be held.
 func (r *Rendered) shares(w *workload, strategy v1alpha1.Strategy) {
-	autoscaled := slices.ContainsFunc(r.Shared, func(o *Object) bool { return o.Kind == kindAutoscaler })
+	autoscaled := slices.ContainsFunc(r.Shared, func(o *Object) bool { return o.Kind == kindAutoscaler || o.Kind == kindKEDA })
 	for i, step := range strategy.Steps {
 		switch {
-		case !r.inPlace || step.Weight == fullExposure:
+		case !r.inPlace || step.SetWeight == nil || *step.SetWeight == fullExposure:
 		case w.object.Kind != kindStatefulSet:
-			r.lines = append(r.lines, fmt.Sprintf("rollout.steps[%d].weight: wanted %d, since a %s cannot be held at a share of its pods, found %d; only a StatefulSet can",
-				i, fullExposure, w.object.Kind, step.Weight))
+			r.lines = append(r.lines, fmt.Sprintf("rollout.steps[%d].setWeight: wanted %d, since a %s cannot be held at a share of its pods, found %d; only a StatefulSet can",
+				i, fullExposure, w.object.Kind, *step.SetWeight))
 		case autoscaled:
-			r.lines = append(r.lines, fmt.Sprintf("rollout.steps[%d].weight: wanted %d beside an autoscaler, since every pod that it adds would be of the new revision, found %d",
-				i, fullExposure, step.Weight))
+			r.lines = append(r.lines, fmt.Sprintf("rollout.steps[%d].setWeight: wanted %d beside an autoscaler, since every pod that it adds would be of the new revision, found %d",
+				i, fullExposure, *step.SetWeight))
 		}
 	}
 }
@@ -114,7 +115,7 @@ func (r *Rendered) read(o *Object) *workload {
 		w.pods[key] = text(given, key)
 	}
 	if o.Kind != kindCronJob {
-		r.selects(o, "spec.selector", selector, w.pods)
+		r.selects(o, selector, w.pods)
 	}
 	return w
 }
@@ -133,7 +134,7 @@ func (r *Rendered) stateful(o *Object, s *appsv1.StatefulSet) {
 		r.failf(o, "wanted spec.podManagementPolicy Parallel, since with OrderedReady a pod that never becomes ready would block the return to the old revision, found %q; updates still go pod by pod",
 			s.Spec.PodManagementPolicy)
 	}
-	governing := func(o *Object) bool { return o.Kind == "Service" && o.Name == s.Spec.ServiceName }
+	governing := func(o *Object) bool { return o.Kind == kindService && o.Name == s.Spec.ServiceName }
 	if s.Spec.ServiceName != "" && !slices.ContainsFunc(r.Shared, governing) {
 		r.failf(o, "wanted spec.serviceName to name one of the objects, a Service with clusterIP None, found %s", s.Spec.ServiceName)
 	}
@@ -166,7 +167,8 @@ func (r *Rendered) pod(o *Object, path string, pod corev1.PodSpec) {
 
 // selects checks that selector takes pods in: those of no other revision where each is a
 // set, and those of every revision where they share a workload.
-func (r *Rendered) selects(o *Object, path string, selector *metav1.LabelSelector, pods labels.Set) {
+func (r *Rendered) selects(o *Object, selector *metav1.LabelSelector, pods labels.Set) {
+	const path = "spec.selector"
 	revision, named := "", false
 	if selector != nil {
 		revision, named = selector.MatchLabels[v1alpha1.LabelRevision]
@@ -208,12 +210,12 @@ func (r *Rendered) services(w *workload) map[string]*corev1.Service {
 		}
 		switch {
 		case slices.Contains(r.Set, o), r.inPlace && len(s.Spec.Selector) > 0:
-			r.selects(o, "spec.selector", &metav1.LabelSelector{MatchLabels: s.Spec.Selector}, w.pods)
+			r.selects(o, &metav1.LabelSelector{MatchLabels: s.Spec.Selector}, w.pods)
 			if len(s.Spec.Ports) == 0 && s.Spec.ClusterIP != corev1.ClusterIPNone {
 				r.failf(o, "wanted at least one port in spec.ports, found none")
 			}
 		case !r.inPlace && len(s.Spec.Selector) > 0 && labels.SelectorFromSet(s.Spec.Selector).Matches(w.pods):
-			r.failf(o, "wanted no Service that takes in the pods of every revision, since it would bring requests to a revision past the weights of the route, found one; name it \\(context.name)-\\(context.revision) and select on %s", v1alpha1.LabelRevision)
+			r.failf(o, "wanted no Service that takes in the pods of every revision, since it would bring requests to a revision past the weights of the route, found one; leave its selector out where it is the parent of a route, or name it \\(context.name)-\\(context.revision) and select on %s", v1alpha1.LabelRevision)
 		}
 	}
 	return own
@@ -225,8 +227,38 @@ func (r *Rendered) budgets(w *workload) {
 		if !ok {
 			continue
 		}
-		r.selects(o, "spec.selector", b.Spec.Selector, w.pods)
+		r.selects(o, b.Spec.Selector, w.pods)
 	}
+}
+
+// scaler is an autoscaler, of whichever kind.
+type scaler struct {
+	least, most int32
+	// The fields of the two numbers.
+	leastField, mostField string
+	// target is the workload that it scales.
+	target autoscalingv2.CrossVersionObjectReference
+	idles  bool
+}
+
+// scalerOf reads an autoscaler; ok is false where o is none.
+func scalerOf(o *Object) (s scaler, ok bool) {
+	or := func(p *int32, otherwise int32) int32 {
+		if p == nil {
+			return otherwise
+		}
+		return *p
+	}
+	switch t := o.typed.(type) {
+	case *autoscalingv2.HorizontalPodAutoscaler:
+		return scaler{or(t.Spec.MinReplicas, 1), t.Spec.MaxReplicas, "minReplicas", "maxReplicas", t.Spec.ScaleTargetRef, false}, true
+	case *scaledObject:
+		to := t.Spec.ScaleTargetRef
+		return scaler{or(t.Spec.MinReplicaCount, 0), or(t.Spec.MaxReplicaCount, kedaMaxReplicas), "minReplicaCount", "maxReplicaCount", autoscalingv2.CrossVersionObjectReference{
+			APIVersion: cmp.Or(to.APIVersion, kedaAPIVersion), Kind: cmp.Or(to.Kind, kindDeployment), Name: to.Name,
+		}, t.Spec.IdleReplicaCount != nil}, true
+	}
+	return s, false
 }
 
 // autoscalers checks that an autoscaler sizes the workload and nothing else does. The
@@ -234,30 +266,28 @@ func (r *Rendered) budgets(w *workload) {
 func (r *Rendered) autoscalers(w *workload) {
 	var first *Object
 	for _, o := range slices.Concat(r.Set, r.Shared) {
-		a, ok := o.typed.(*autoscalingv2.HorizontalPodAutoscaler)
+		a, ok := scalerOf(o)
 		if !ok {
 			continue
 		}
 		if first != nil {
-			r.failf(o, "wanted one HorizontalPodAutoscaler, found objects.%s too", first.ID)
+			r.failf(o, "wanted one HorizontalPodAutoscaler or ScaledObject, found objects.%s too", first.ID)
 			continue
 		}
 		first = o
-		least := int32(1)
-		if a.Spec.MinReplicas != nil {
-			least = *a.Spec.MinReplicas
-		}
-		target := a.Spec.ScaleTargetRef
+		target := a.target
 		switch {
 		case w.object.Kind != kindDeployment && w.object.Kind != kindStatefulSet:
 			r.failf(o, "wanted no autoscaler, since a %s has no number of pods, found one", w.object.Kind)
 		case target.APIVersion != w.object.APIVersion || target.Kind != w.object.Kind || target.Name != w.object.Name:
 			r.failf(o, "wanted spec.scaleTargetRef to be the %s %s of %s, found %s %s of %q", w.object.Kind, w.object.Name, w.object.APIVersion, target.Kind, target.Name, target.APIVersion)
 		case w.replicas != nil:
-			r.failf(w.object, "wanted no spec.replicas beside objects.%s, since the autoscaler sets them, found %d; its minReplicas are the least", o.ID, *w.replicas)
-		case least < 1 || a.Spec.MaxReplicas < least:
-			r.failf(o, "wanted spec.minReplicas of at least 1 and spec.maxReplicas of at least that, found %d and %d", least, a.Spec.MaxReplicas)
+			r.failf(w.object, "wanted no spec.replicas beside objects.%s, since the autoscaler sets them, found %d; its %s are the least", o.ID, *w.replicas, a.leastField)
+		case a.least < 1 || a.most < a.least:
+			r.failf(o, "wanted spec.%s of at least 1 and spec.%s of at least that, found %d and %d", a.leastField, a.mostField, a.least, a.most)
+		case a.idles:
+			r.failf(o, "wanted no spec.idleReplicaCount, since a revision with requests needs pods, found one")
 		}
-		r.Replicas = least
+		r.Replicas = a.least
 	}
 }

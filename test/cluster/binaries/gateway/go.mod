@@ -7,6 +7,7 @@ go 1.26.0
 require (
 	github.com/rs/zerolog v1.34.0
 	github.com/traefik/traefik/v3 v3.7.13
+	k8s.io/client-go v0.37.2
 )
 
 require (
@@ -104,7 +105,6 @@ require (
 	k8s.io/api v0.37.2 // indirect
 	k8s.io/apiextensions-apiserver v0.36.1 // indirect
 	k8s.io/apimachinery v0.37.2 // indirect
-	k8s.io/client-go v0.37.2 // indirect
 	k8s.io/klog/v2 v2.140.0 // indirect
 	k8s.io/kube-openapi v0.0.0-20260721132016-d427ff9ee9ad // indirect
 	k8s.io/utils v0.0.0-20260626114624-be93311217bd // indirect

@@ -86,8 +86,12 @@ func run(ctx context.Context, o options) error {
 	zerolog.SetGlobalLevel(o.logLevel)
 	log.Logger = zerolog.New(os.Stderr).With().Timestamp().Logger()
 
+	// Outlives ctx: routes stay up to date while the last requests end.
+	watchCtx, stopWatch := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWatch()
+	pool := safe.NewPool(watchCtx)
 	st := &stats{}
-	pl, err := newPlane(newTransport(), st)
+	pl, err := newPlane(newTransport(), st, pool)
 	if err != nil {
 		return err
 	}
@@ -97,10 +101,6 @@ func run(ctx context.Context, o options) error {
 	}
 	defer listener.Close() //nolint:errcheck // Serve closes it first.
 
-	// Outlives ctx: routes stay up to date while the last requests end.
-	watchCtx, stopWatch := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopWatch()
-	pool := safe.NewPool(watchCtx)
 	if err := watch(watchCtx, o, listener.Addr(), pl, pool); err != nil {
 		return err
 	}
@@ -133,7 +133,11 @@ func serve(ctx context.Context, listener net.Listener, h http.Handler, drain tim
 // watch runs the provider and applies each configuration that it makes.
 func watch(ctx context.Context, o options, address net.Addr, pl *plane, pool *safe.Pool) error {
 	// The provider takes its cluster from the environment alone.
-	for name, value := range map[string]string{"KUBECONFIG": o.kubeconfig, "KUBERNETES_SERVICE_HOST": "", "KUBERNETES_SERVICE_PORT": ""} {
+	kubeconfig, err := throughProxy(ctx, o.kubeconfig)
+	if err != nil {
+		return err
+	}
+	for name, value := range map[string]string{"KUBECONFIG": kubeconfig, "KUBERNETES_SERVICE_HOST": "", "KUBERNETES_SERVICE_PORT": ""} {
 		if err := os.Setenv(name, value); err != nil {
 			return fmt.Errorf("setting %s: %w", name, err)
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/traefik/traefik/v3/pkg/middlewares/requestdecorator"
 	muxer "github.com/traefik/traefik/v3/pkg/muxer/http"
 	"github.com/traefik/traefik/v3/pkg/provider/kubernetes/gateway"
+	"github.com/traefik/traefik/v3/pkg/safe"
 	"github.com/traefik/traefik/v3/pkg/server/service/loadbalancer/wrr"
 )
 
@@ -32,6 +33,7 @@ type plane struct {
 	decorator *requestdecorator.RequestDecorator
 	base      http.RoundTripper
 	stats     *stats
+	copies    *safe.Pool // Where requests are copied to mirrors.
 	current   atomic.Pointer[muxer.Muxer]
 
 	// Touched by apply alone, which one goroutine calls.
@@ -45,7 +47,7 @@ type balancer struct {
 	handler   http.Handler
 }
 
-func newPlane(base http.RoundTripper, s *stats) (*plane, error) {
+func newPlane(base http.RoundTripper, s *stats, copies *safe.Pool) (*plane, error) {
 	parser, err := muxer.NewSyntaxParser()
 	if err != nil {
 		return nil, fmt.Errorf("making the parser of routing rules: %w", err)
@@ -55,6 +57,7 @@ func newPlane(base http.RoundTripper, s *stats) (*plane, error) {
 		decorator: requestdecorator.New(nil),
 		base:      base,
 		stats:     s,
+		copies:    copies,
 	}, nil
 }
 
@@ -155,7 +158,9 @@ func (b *builder) weighted(ctx context.Context, name string, conf *dynamic.Weigh
 			return nil, err
 		}
 		handlers[i] = handler
-		total += weight(s)
+		if _, mirrors := copied(s); !mirrors {
+			total += weight(s)
+		}
 	}
 	if total == 0 {
 		return b.status(http.StatusServiceUnavailable, "no backend has a weight above 0"), nil
@@ -171,10 +176,16 @@ func (b *builder) weighted(ctx context.Context, name string, conf *dynamic.Weigh
 	}
 	schedule := wrr.New(nil, false)
 	for i, s := range conf.Services {
-		schedule.Add(s.Name, handlers[i], s.Weight, false)
+		if _, mirrors := copied(s); !mirrors {
+			schedule.Add(s.Name, handlers[i], s.Weight, false)
+		}
 	}
-	b.balancers[name] = balancer{signature: signature, handler: schedule}
-	return schedule, nil
+	handler, err := b.mirrored(ctx, schedule, conf.Services)
+	if err != nil {
+		return nil, err
+	}
+	b.balancers[name] = balancer{signature: signature, handler: handler}
+	return handler, nil
 }
 
 // child is one entry of a weighted set: a backend, or a fixed status for a reference that does
@@ -277,6 +288,9 @@ func (b *builder) describe(router *dynamic.Router) routeStats {
 	}
 	for _, s := range service.Weighted.Services {
 		entry := backendStats{Name: s.Name, Weight: weight(s)}
+		if percent, mirrors := copied(s); mirrors {
+			entry.Weight, entry.Mirror = 0, percent
+		}
 		if be := b.backends[s.Name]; be != nil {
 			for _, e := range *be.endpoints.Load() {
 				entry.Endpoints = append(entry.Endpoints, e.Host)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/traefik/traefik/v3/pkg/config/dynamic"
+	"github.com/traefik/traefik/v3/pkg/safe"
 )
 
 // pod is a real server on a loopback address that a pod address 10.254.0.n stands for.
@@ -90,7 +91,7 @@ func testPlane(t *testing.T) *plane {
 	t.Helper()
 	transport := newTransport()
 	t.Cleanup(transport.CloseIdleConnections)
-	p, err := newPlane(transport, &stats{})
+	p, err := newPlane(transport, &stats{}, safe.NewPool(t.Context()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,6 +34,7 @@ type routeStats struct {
 type backendStats struct {
 	Name      string   `json:"name"`
 	Weight    int      `json:"weight"`
+	Mirror    int      `json:"mirror"` // Percentage that is copied.
 	Endpoints []string `json:"endpoints"`
 }
 
