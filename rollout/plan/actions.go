@@ -93,7 +93,8 @@ func (t *turn) canary() (Action, bool) {
 	case v1alpha1.RolloutProgressing, v1alpha1.RolloutPromoting, v1alpha1.RolloutSucceeded:
 	}
 	s, want := t.o.Canary, t.canaryWant()
-	right := s.Knowledge == Unknown || s.Knowledge == Present && s.UpToDate && s.sized(want)
+	right := s.Knowledge == Unknown || s.Knowledge == Present && s.UpToDate && s.sized(want) ||
+		s.Knowledge == Absent && want == 0 && t.whole > 0 // it is made when its first pods are wanted
 	if s.Knowledge == Present && s.Autoscaled {
 		want = max(want, s.Desired) // never below what the load asks for
 	}

@@ -299,7 +299,9 @@ func (t *turn) clocks() {
 	st := &t.st
 	open := st.Phase == v1alpha1.RolloutProgressing || st.Phase == v1alpha1.RolloutPromoting && !st.Retiring
 	if !t.rolling || st.ApprovedWeight > 0 { // else nothing is asked for, and nothing has come
-		st.WaitingSince = t.shortSince(st.WaitingSince, open && !st.Paused, t.o.Canary, t.canaryWant())
+		want := t.canaryWant()
+		asked := want > 0 || t.whole == 0 || t.o.Canary.Knowledge != Absent
+		st.WaitingSince = t.shortSince(st.WaitingSince, open && !st.Paused && asked, t.o.Canary, want)
 	}
 	// With rolling the old revision is to have its pods only when it is returned to.
 	st.StableShortSince = t.shortSince(st.StableShortSince,
