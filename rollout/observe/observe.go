@@ -1,10 +1,10 @@
 // Package observe reads from the cluster the facts that a rollout decision rests on.
 //
-// Everything is read live, from the API server and not from a cache: a decision to raise
-// exposure must not rest on a world that an own write, or another manager's, has already
-// changed. A cache with read-your-writes would cover the own writes alone. Rollouts are
-// few that move at any moment, and those that ended are looked at only when something of
-// theirs changed, so this costs some ten reads for each step forward and none at rest.
+// A decision to raise exposure must not rest on a world that an own write has already
+// changed, so the reader that is given is one that is never older than the manager's own
+// writes (package fence). What another manager writes is not covered by it: the writes that
+// would cost requests are conditional on the versions that were observed, and a Rollout
+// that has ended asks the API server for newer ones before it puts anything right.
 //
 // What cannot be read is Unknown, on which nothing is raised; it is never taken for
 // absent. Only the commands and the other Rollouts of the Release have no Unknown: when
@@ -70,7 +70,7 @@ type World struct {
 
 // Reader reads worlds.
 type Reader struct {
-	// Live reads from the API server, not from a cache.
+	// Live is never older than what this process has written.
 	Live client.Reader
 }
 
