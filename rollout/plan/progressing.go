@@ -166,12 +166,13 @@ func podsLost(t *turn) ruling {
 func (t *turn) baselineLost() ruling {
 	e, known := t.carriedExposure()
 	s := t.o.Baseline
-	if !known || e.Baseline == 0 || t.allowed().Baseline == 0 || s.Knowledge == Unknown || s.available() >= keep(need(t.whole, e.Baseline)) {
+	exposed := min(e.Baseline, t.allowed().Baseline) // more than that is taken away at once
+	if !known || exposed == 0 || s.Knowledge == Unknown || s.available() >= keep(need(t.whole, exposed)) {
 		return silence
 	}
 	t.fallBack(t.stepFor(func(l Level) bool { return l.Baseline == 0 }))
 	return moved(ReasonFallbackPods, "the baseline set has %d pods available, and %d %% of the traffic need %d: back to step %d/%d with %d %%",
-		s.available(), e.Baseline, need(t.whole, e.Baseline), t.st.Step, t.last(), t.st.ApprovedWeight)
+		s.available(), exposed, need(t.whole, exposed), t.st.Step, t.last(), t.st.ApprovedWeight)
 }
 
 func blind(t *turn) ruling {

@@ -335,7 +335,7 @@ func theBrokenStandAside(t *testing.T) {
 func mistakesAreNotStored(t *testing.T) {
 	o := newOffice(t)
 	for what, c := range map[string]struct{ was, is, want string }{
-		"a default outside of its bounds":       {"*2 | int & >=1 & <=100", "*200 | int & >=1 & <=100", "values.replicas: wanted a default that is"},
+		"a default outside of its bounds":       {"*2 | int & >=0 & <=100", "*200 | int & >=0 & <=100", "values.replicas: wanted a default that is"},
 		"a reference to nothing":                {"path: values.healthPath", "path: values.helthPath", "helthPath"},
 		"what only fails with values":           {"path: values.healthPath", "path: values.healthPath & =~\"^/api\"", "objects.deployment"},
 		"a port that no container has":          {"to: \"http\"}}", "to: \"htpp\"}}", "htpp"},
@@ -355,8 +355,8 @@ func mistakesAreNotStored(t *testing.T) {
 
 func valuesAreJudgedAtOnce(t *testing.T) {
 	o := newOffice(t)
-	o.wantRefused(o.apply(`{"replicas": 0, "image": "shop/cart"}`, ofWeb), "TG-VALUES-INVALID",
-		"\n  values.image: wanted an image with a tag", "\n  values.replicas: wanted an integer from 1 to 100, found 0")
+	o.wantRefused(o.apply(`{"replicas": -1, "image": "shop/cart"}`, ofWeb), "TG-VALUES-INVALID",
+		"\n  values.image: wanted an image with a tag", "\n  values.replicas: wanted an integer from 0 to 100, found -1")
 }
 
 func unknownNamesAreRefused(t *testing.T) {
@@ -488,8 +488,8 @@ func everyRuleIsChecked(t *testing.T) {
 func typesAreKept(t *testing.T) {
 	o := newOffice(t)
 	for values, want := range map[string]string{
-		`{"image": "a:1", "replicas": "3"}`:               `values.replicas: wanted an integer from 1 to 100, found "3"`,
-		`{"image": "a:1", "replicas": 2.5}`:               `values.replicas: wanted an integer from 1 to 100, found 2.5`,
+		`{"image": "a:1", "replicas": "3"}`:               `values.replicas: wanted an integer from 0 to 100, found "3"`,
+		`{"image": "a:1", "replicas": 2.5}`:               `values.replicas: wanted an integer from 0 to 100, found 2.5`,
 		`{"image": "a:1", "env": {"DEBUG": true}}`:        `values.env.DEBUG: wanted a string, found true`,
 		`{"image": "a:1", "hostnames": "shop.example"}`:   `values.hostnames: wanted a list`,
 		`{"image": "a:1", "gateway": "[object Object]"}`:  `values.gateway: wanted`,
@@ -788,7 +788,7 @@ func formsComeWithIt(t *testing.T) {
 		t.Errorf("a form would ask for %q", schema.Required)
 	}
 	replicas := schema.Properties["replicas"]
-	if replicas.Title != "Replicas" || replicas.Default != 2.0 || replicas.Minimum == nil || *replicas.Minimum != 1 || replicas.Maximum == nil || *replicas.Maximum != 100 {
+	if replicas.Title != "Replicas" || replicas.Default != 2.0 || replicas.Minimum == nil || *replicas.Minimum != 0 || replicas.Maximum == nil || *replicas.Maximum != 100 {
 		t.Errorf("a form would show %+v", replicas)
 	}
 	variables, err := template.Variables()

@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -120,9 +121,12 @@ func (w *traffic) repairsAtOnce() {
 		"testers for all":  func(r *gatewayv1.HTTPRoute) { r.Spec.Rules[0].Matches = nil },
 		"another hostname": func(r *gatewayv1.HTTPRoute) { r.Spec.Hostnames = []gatewayv1.Hostname{"other.example"} },
 	} {
-		route := w.route()
-		edit(route)
-		if err := w.client.Update(w.t.Context(), route); err != nil {
+		err := retry.RetryOnConflict(retry.DefaultRetry, func() error { // the gateway writes its status
+			route := w.route()
+			edit(route)
+			return w.client.Update(w.t.Context(), route)
+		})
+		if err != nil {
 			w.t.Fatal(err)
 		}
 		edited := time.Now()
