@@ -43,13 +43,12 @@ long: ## Unit tests that unit leaves out: bombs that fill memory and processor, 
 
 .PHONY: exhaustive
 exhaustive: ## All states of the planner, and random walks of its world with faults.
-	go test -count=1 -v -run 'EveryObservation|RandomWalks' ./rollout/plan
+	go test -count=1 -v -timeout 25m -run 'EveryObservation|RandomWalks' ./rollout/plan
 
 .PHONY: integration
 integration: binaries ## Tests against local clusters.
 	cd test/cluster/binaries/gateway && go test .
 	go test -count=1 -timeout 45m -p 1 $(CLUSTER_PACKAGES)
-	go test -count=1 -parallel 16 -timeout 30m ./test/fault
 
 .PHONY: fault
 fault: binaries ## Disturb the rollout engine at each of its requests, in every way; see docs/fault-tests.md.
