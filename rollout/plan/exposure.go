@@ -299,9 +299,7 @@ func (t *turn) clocks() {
 	st := &t.st
 	open := st.Phase == v1alpha1.RolloutProgressing || st.Phase == v1alpha1.RolloutPromoting && !st.Retiring
 	if !t.rolling || st.ApprovedWeight > 0 { // else nothing is asked for, and nothing has come
-		want := t.canaryWant()
-		asked := want > 0 || t.whole == 0 || t.o.Canary.Knowledge != Absent
-		st.WaitingSince = t.shortSince(st.WaitingSince, open && !st.Paused && asked, t.o.Canary, want)
+		st.WaitingSince = t.shortSince(st.WaitingSince, open && !st.Paused && t.canaryAsked(), t.o.Canary, t.canaryWant())
 	}
 	// With rolling the old revision is to have its pods only when it is returned to.
 	st.StableShortSince = t.shortSince(st.StableShortSince,
@@ -313,6 +311,11 @@ func (t *turn) clocks() {
 	if carried, known := t.carried(); known && carried < 100 && st.Phase == v1alpha1.RolloutPromoting {
 		st.DrainStartedAt = nil
 	}
+}
+
+// canaryAsked says whether the canary set is there, or is to be.
+func (t *turn) canaryAsked() bool {
+	return t.canaryWant() > 0 || t.whole == 0 || t.o.Canary.Knowledge != Absent
 }
 
 // shortSince is since when a set that matters has fallen short of want. A set that is
