@@ -135,15 +135,22 @@ func (p *opinion) backTo(fits func(e Exposure) bool) {
 	st.Falls++
 }
 
+// withoutBaseline goes back to before there was a baseline set where that has lost its pods.
+func (p *opinion) withoutBaseline(f facts) facts {
+	carried := min(f.carried.Baseline, f.was.Baseline)
+	most := podsFor(f.whole, carried)
+	if carried == 0 || f.o.Baseline.Knowledge == Unknown || alive(f.o.Baseline) >= max(1, most-most/4) {
+		return f
+	}
+	p.backTo(func(e Exposure) bool { return e.Baseline == 0 })
+	return p.facts()
+}
+
 // fall goes back where pods are lost, or where what was approved has not come about in a minute.
 func (p *opinion) fall() {
 	f := p.facts()
 	if f.over == "another" && f.known && !f.split && f.o.Canary.Knowledge != Unknown && !f.stableDead {
-		most := podsFor(f.whole, f.carried.Baseline)
-		if f.was.Baseline > 0 && f.carried.Baseline > 0 && f.o.Baseline.Knowledge != Unknown && alive(f.o.Baseline) < max(1, most-most/4) {
-			p.backTo(func(e Exposure) bool { return e.Baseline == 0 })
-			f = p.facts()
-		}
+		f = p.withoutBaseline(f)
 		have := alive(f.o.Canary)
 		need := podsToShow(f.o.Spec, f.floor, Exposure{Weight: min(f.weight, f.was.Weight)})
 		if f.carried.seen() && f.was.seen() && f.floor > 0 {
@@ -153,6 +160,7 @@ func (p *opinion) fall() {
 			p.backTo(func(e Exposure) bool {
 				return podsToShow(f.o.Spec, f.floor, Exposure{Weight: e.Weight}) <= have && (have > 0 || !e.seen())
 			})
+			p.withoutBaseline(p.facts()) // the lower step may have one
 		}
 	}
 	f = p.facts()
@@ -253,6 +261,7 @@ func (p *opinion) waits(f facts) bool {
 func (p *opinion) lacks(f facts, next int32) bool {
 	o, here, step := p.o, p.st.Step, exposureAfter(p.o.Spec, next)
 	rises := here == lastOf(o.Spec) || shows(step, f.was)
+	owed := max(f.stableOwed(), min(1, f.stableWhole)) // one stays, from which the others come back
 	want := sizeAfter(o.Spec, f.whole, next)
 	fresh := wantsBaseline(o.Spec, f.whole, next)
 	sets := here > 0 && walkedSteps(o.Spec)[here-1].SetBaseline != nil
@@ -264,7 +273,7 @@ func (p *opinion) lacks(f facts, next int32) bool {
 	case rises && here > 0 && asksForPass(f, here) && passMissing(f) != "":
 	case (rises || here == 0) && !f.split && (want > 0 || step.seen()) && !full(o.Canary, want):
 	case (rises || sets) && f.over == "another" && fresh > 0 && !full(o.Baseline, fresh):
-	case f.over == "another" && rises && !full(o.Stable, f.stableOwed()) && (o.Stable.Knowledge == Unknown || !f.overdueStable()):
+	case f.over == "another" && rises && !full(o.Stable, owed) && (o.Stable.Knowledge == Unknown || !f.overdueStable()):
 	case f.over == "another" && step.Weight < f.was.Weight && !full(o.Stable, f.stableOwed()):
 	default:
 		return false

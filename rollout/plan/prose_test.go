@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -183,12 +184,13 @@ func waitsFor(f facts, step int32) string {
 		}
 		return ""
 	}
-	if passedOver(st, step) {
-		return ""
+	if (step == 0 || step > o.Status.Step) && passedOver(st, step) {
+		return "" // and no route ever carried it
 	}
 	if step == 0 {
 		return hooks(v1alpha1.HookBegin)
 	}
+	// Nobody passes over the time that proxies take to carry it.
 	s := steps[step-1]
 	exposed := f.now
 	if was := o.Status.ExposedAt; was != nil && step >= o.Status.Step {
@@ -196,6 +198,9 @@ func waitsFor(f facts, step int32) string {
 	}
 	if f.now.Sub(exposed) < o.Spec.Strategy.RouteGrace.Duration {
 		return "the grace of the route"
+	}
+	if passedOver(st, step) {
+		return ""
 	}
 	if s.SetWeight != nil {
 		if h := hooks(v1alpha1.HookStepEvent); h != "" {
@@ -225,7 +230,7 @@ func waitsFor(f facts, step int32) string {
 		}
 	case s.Job != nil:
 		for _, c := range st.Checks {
-			if c.Step == step && c.Job != "" && c.Outcome == v1alpha1.CheckPassed {
+			if c.Job == jobOf(f, step) && c.Outcome == v1alpha1.CheckPassed {
 				return ""
 			}
 		}
@@ -238,6 +243,12 @@ func waitsFor(f facts, step int32) string {
 		return passMissing(f)
 	}
 	return ""
+}
+
+// jobOf is the name of the Job of a step: another one each time that the step is come to.
+func jobOf(f facts, step int32) string {
+	spec := f.o.Spec
+	return fmt.Sprintf("%s-%d-s%d-%d", spec.Release, spec.Number, step, f.d.Status.Falls+1)
 }
 
 // letsPass says whether a hook has answered well, or what it says does not count.

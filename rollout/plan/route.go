@@ -141,6 +141,9 @@ func (t *turn) weight() (Action, bool) {
 		return Action{Kind: ActionSetWeight, Exposure: want}, !t.o.Traffic.UpToDate // the pods carry it
 	case carried.above(want): // I4: at once, whatever else holds
 		return t.lower(carried, want)
+	case t.split() && want.Weight == full && carried == want:
+		// No other pod is left behind the Service. That makes it no less of a rise to settle on these.
+		return Action{Kind: ActionSetWeight, Exposure: want}, t.raiseBlocked().silent
 	case want.above(carried) && t.raiseBlocked().silent:
 		return Action{Kind: ActionSetWeight, Exposure: want}, true
 	case t.o.Traffic.Knowledge == Present:
