@@ -42,7 +42,7 @@ type World interface {
 	ManagerReady(ctx context.Context) bool
 	ManagerMemory() (int64, error)
 	StopManager(ctx context.Context) error
-	Guards(ctx context.Context) (world.Guards, error)
+	RestingGuards(ctx context.Context) (world.Guards, error)
 	Restore(ctx context.Context, was world.Guards) ([]string, error)
 }
 
@@ -117,7 +117,7 @@ func Play(ctx context.Context, w World, attempts []*attempt.Attempt, o Options) 
 		}
 	})
 	if len(alone) > 0 {
-		was, err := w.Guards(ctx)
+		was, err := w.RestingGuards(ctx)
 		if err != nil {
 			return nil, err
 		}

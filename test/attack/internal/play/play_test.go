@@ -117,10 +117,10 @@ func (f *fake) Metric(context.Context, string, map[string]string) (float64, erro
 	f.metric++
 	return f.metric, nil
 }
-func (f *fake) ManagerReady(context.Context) bool            { return true }
-func (f *fake) ManagerMemory() (int64, error)                { return 100 << 20, nil }
-func (f *fake) StopManager(context.Context) error            { f.tell("stop"); return nil }
-func (f *fake) Guards(context.Context) (world.Guards, error) { return world.Guards{}, nil }
+func (f *fake) ManagerReady(context.Context) bool                   { return true }
+func (f *fake) ManagerMemory() (int64, error)                       { return 100 << 20, nil }
+func (f *fake) StopManager(context.Context) error                   { f.tell("stop"); return nil }
+func (f *fake) RestingGuards(context.Context) (world.Guards, error) { return world.Guards{}, nil }
 func (f *fake) Restore(context.Context, world.Guards) ([]string, error) {
 	return f.guards, nil
 }

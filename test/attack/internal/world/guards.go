@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
+
+	"tidegate.io/tidegate/webhook/gates"
 )
 
 // Guards are what keeps the managed flow standing, and what Tidegate's power rests on, as
@@ -75,8 +77,38 @@ var guarding = []struct {
 	{resource: schema.GroupVersionResource{Group: "tidegate.io", Version: "v1alpha1", Resource: "releasetemplates"}, all: true},
 }
 
-// Guards takes them down as they are.
-func (w *World) Guards(ctx context.Context) (Guards, error) {
+// resting is how long the guards must not change until they are taken to be as Tidegate wants
+// them: longer than it gives API servers to take up a namespace that somebody made just before.
+const resting = 2 * gates.DefaultSettle
+
+// restless is how long they may go on changing.
+const restless = 2 * time.Minute
+
+// RestingGuards waits until the guards have been the same for a while, and takes them down.
+func (w *World) RestingGuards(ctx context.Context) (Guards, error) {
+	ctx, cancel := context.WithTimeout(ctx, restless)
+	defer cancel()
+	was, err := w.guards(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for since := time.Now(); time.Since(since) < resting; {
+		if err := pause(ctx, look); err != nil {
+			return nil, err
+		}
+		now, err := w.guards(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if len(was.Differences(now)) > 0 {
+			was, since = now, time.Now()
+		}
+	}
+	return was, nil
+}
+
+// guards takes them down as they are.
+func (w *World) guards(ctx context.Context) (Guards, error) {
 	out := Guards{}
 	for _, g := range guarding {
 		list, err := w.guarded(g.resource, g.namespace).List(ctx, metav1.ListOptions{})
@@ -156,19 +188,29 @@ func (w *World) Restore(ctx context.Context, was Guards) (differences []string, 
 func (w *World) healed(ctx context.Context, was Guards) (now Guards, left []string, err error) {
 	deadline := time.Now().Add(healing)
 	for {
-		if now, err = w.Guards(ctx); err != nil {
+		if now, err = w.guards(ctx); err != nil {
 			return nil, nil, err
 		}
 		if left = was.Differences(now); len(left) == 0 || time.Now().After(deadline) {
 			return now, left, nil
 		}
-		timer := time.NewTimer(300 * time.Millisecond)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, nil, ctx.Err()
-		case <-timer.C:
+		if err := pause(ctx, look); err != nil {
+			return nil, nil, err
 		}
+	}
+}
+
+// look is the time between two looks at the guards.
+const look = 300 * time.Millisecond
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("looking at Tidegate's guards: %w", ctx.Err())
+	case <-timer.C:
+		return nil
 	}
 }
 
