@@ -49,6 +49,7 @@ exhaustive: ## All states of the planner, and random walks of its world with fau
 integration: binaries ## Tests against local clusters.
 	cd test/cluster/binaries/gateway && go test .
 	go test -count=1 -timeout 45m -p 1 $(CLUSTER_PACKAGES)
+	go test -count=1 -parallel 16 -timeout 30m ./test/fault
 
 .PHONY: fault
 fault: binaries ## Disturb the rollout engine at each of its requests, in every way; see docs/fault-tests.md.

@@ -26,7 +26,7 @@ var ofPods = []string{"apps/daemonsets", "apps/deployments", "apps/statefulsets"
 // their configuration.
 var besidePods = []string{
 	"/configmaps", "/services", "autoscaling/horizontalpodautoscalers", "policy/poddisruptionbudgets",
-	"gateway.networking.k8s.io/grpcroutes", "gateway.networking.k8s.io/httproutes",
+	"gateway.networking.k8s.io/grpcroutes", "gateway.networking.k8s.io/httproutes", "networking.istio.io/virtualservices",
 }
 
 // errNoRollout is: no Rollout is known that the object could be of.
@@ -68,11 +68,31 @@ func (h *gate) asRendered(ctx context.Context, r admission.Request, governing []
 	case owner == "" || unchanged(r, *object):
 		return answer{}
 	}
-	wants, err := h.wanted(ctx, r, release, *object)
+	a, err := h.held(ctx, r, release, *object, governing)
 	if err != nil {
 		return fail(fmt.Errorf("comparing %s %q with what was rendered: %w", r.Resource.Resource, r.Name, err))
 	}
-	return h.beyondMutators(r, release, wants, *object, governing)
+	return a
+}
+
+// held compares an object with what the Release's templates render and, where it is none of that,
+// with what the steps of its Rollouts make of it. A Job is as its step has it anyway.
+func (h *gate) held(ctx context.Context, r admission.Request, release string, object map[string]any, governing []*v1alpha1.Gate) (answer, error) {
+	wants, err := h.wanted(ctx, r, release, object)
+	var a answer
+	if err == nil {
+		if a = h.beyondMutators(r, release, wants, object, governing); !a.refuses() {
+			return a, nil
+		}
+	}
+	if r.Resource.Group+"/"+r.Resource.Resource == ofSteps {
+		return a, err
+	}
+	forms, failure := h.formsOfSteps(ctx, r, release)
+	if failure != nil || len(forms) == 0 {
+		return a, errors.Join(err, failure)
+	}
+	return h.beyondMutators(r, release, slices.Concat(wants, forms), object, governing), nil
 }
 
 // beyondMutators asks each Gate by itself: what one declares, another over the same namespace
@@ -102,7 +122,7 @@ func (h *gate) beyondMutators(r admission.Request, release string, wants []map[s
 		}
 	}
 	if stray := strayBackends(wants, object); stray != "" {
-		return h.mutated(r, release, governing[0], []string{fmt.Sprintf("spec.rules: no revision of the Release leads to %q", stray)})
+		return h.mutated(r, release, governing[0], []string{fmt.Sprintf("%s: no revision of the Release leads to %q", rendered.Rules(object), stray)})
 	}
 	return answer{}
 }

@@ -61,14 +61,17 @@ func approving(rollout *v1alpha1.Rollout) []v1alpha1.Approval {
 	return out
 }
 
-// author is who last changed the Release, as the API server stamped it, or who has brought a
-// revision back; empty where the Rollout is of an earlier change, about which nobody knows any
-// more.
+// author is who made the change that is rolled out, as the Rollout pins it, or who has brought a
+// revision back. One that pins nobody was made before that was done: then it is who last changed the
+// Release, as the API server stamped it, and nobody knows where it was changed since.
 func author(release *v1alpha1.Release, rollout *v1alpha1.Rollout) string {
 	if r := rollout.Spec.Restores; r != nil {
 		return r.Actor
 	}
-	if release.Generation != rollout.AdmittedAt() {
+	if pinned := rollout.Annotations[v1alpha1.AnnotationAuthor]; pinned != "" {
+		return pinned
+	}
+	if release.Generation != rollout.AdmittedAt() || len(rollout.Spec.Resized) > 0 {
 		return ""
 	}
 	return release.Annotations[v1alpha1.AnnotationAuthor]

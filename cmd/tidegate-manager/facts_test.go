@@ -56,6 +56,18 @@ func restore(o []client.Object, actor string, known bool) []client.Object {
 	return o
 }
 
+// pins makes the Rollout one of somebody's change.
+func pins(o []client.Object, author string) []client.Object {
+	o[1].(*v1alpha1.Rollout).Annotations = map[string]string{v1alpha1.AnnotationAuthor: author}
+	return o
+}
+
+// resized gives the Rollout a size that the Release asked for later.
+func resized(o []client.Object) []client.Object {
+	o[1].(*v1alpha1.Rollout).Spec.Resized = []v1alpha1.FormerSize{{ReleaseGeneration: 3, Replicas: 2}}
+	return o
+}
+
 func changedBy(o []client.Object, author string) []client.Object {
 	release := o[2].(*v1alpha1.Release)
 	release.Generation, release.Annotations = 4, map[string]string{v1alpha1.AnnotationAuthor: author}
@@ -100,37 +112,41 @@ func TestShippedPoliciesHoldAndGoOn(t *testing.T) {
 		// message is a part of what holds; empty where it goes on.
 		message string
 	}{
-		"no approval":                                      {source: sre, world: promoted(), message: "wanted the approval of 1 of sre, found none"},
-		"an approval of another group":                     {source: sre, world: approve(promoted(), "c", "bob", "dev"), message: "found none"},
-		"an approval of the group":                         {source: sre, world: approve(promoted(), "c", "bob", "dev", "sre")},
-		"an approval whose command is of another":          {source: sre, world: forged(approve(promoted(), "c", "bob", "sre")), message: "found none"},
-		"the author's own approval":                        {source: two, world: changedBy(approve(promoted(), "c", "alice"), "alice"), message: `somebody other than "alice"`},
-		"a second person's approval":                       {source: two, world: changedBy(approve(promoted(), "c", "bob"), "alice")},
-		"the author's own promotion":                       {source: two, world: changedBy(decide(promoted(), v1alpha1.CommandPromote, "alice"), "alice"), message: `somebody other than "alice"`},
-		"a second person's promotion":                      {source: two, world: changedBy(decide(promoted(), v1alpha1.CommandPromote, "bob"), "alice")},
-		"the author's own skip of an approval":             {source: two, world: changedBy(decide(promoted(), v1alpha1.CommandSkipStep, "alice"), "alice"), message: `somebody other than "alice"`},
-		"a second person's skip of an approval":            {source: two, world: changedBy(decide(promoted(), v1alpha1.CommandSkipStep, "bob"), "alice")},
-		"a second person's skip of something else":         {source: two, world: changedBy(without(decide(promoted(), v1alpha1.CommandSkipStep, "bob")), "alice"), message: `somebody other than "alice"`},
-		"a promotion by one of the group":                  {source: sre, world: decide(promoted(), v1alpha1.CommandPromote, "bob", "sre")},
-		"a promotion by one of another group":              {source: sre, world: decide(promoted(), v1alpha1.CommandPromote, "bob", "dev"), message: "found none"},
-		"a roll-back by the author of the change":          {source: two, world: restore(changedBy(approve(promoted(), "c", "alice"), "alice"), "bob", false)},
-		"a roll-back that only who asked for it approved":  {source: two, world: restore(changedBy(approve(promoted(), "c", "bob"), "alice"), "bob", false), message: `somebody other than "bob"`},
-		"a roll-back within the window is never held":      {source: two, world: restore(changedBy(promoted(), "alice"), "bob", true)},
-		"an author that nobody knows":                      {source: two, world: approve(promoted(), "c", "bob"), message: "found that nobody does"},
-		"an author of a later change":                      {source: two, world: later(changedBy(approve(promoted(), "c", "bob"), "alice")), message: "found that nobody does"},
-		"one Rollout too many":                             {source: most, world: begun(promoted(), noon.Add(-3*time.Hour)), message: "the next may begin at 2026-11-25T13:00:00Z"},
-		"one Rollout before the window":                    {source: most, world: begun(promoted(), noon.Add(-5*time.Hour))},
-		"nothing in the environment before":                {source: soak, world: promoted(), message: "found that there is none"},
-		"the same there, but not for long":                 {source: soak, world: staged(promoted(), `{"image": "a:2"}`, noon.Add(-time.Hour)), message: "in service since 2026-11-25T11:00:00Z"},
-		"another there, for long":                          {source: soak, world: staged(promoted(), `{"image": "a:1"}`, noon.Add(-3*time.Hour)), message: "found another values.image"},
-		"a long number that differs at its end":            {source: shippedPolicy("soak-after", `{"soak": "2h", "before": {"shop": "stage"}, "same": ["image", "id"]}`), world: numbered(staged(promoted(), `{"image": "a:2", "id": 9007199254740993}`, noon.Add(-3*time.Hour))), message: "found another values.id"},
-		"all there and here, but for a value":              {source: shippedPolicy("soak-after", `{"soak": "2h", "before": {"shop": "stage"}}`), world: staged(promoted(), `{"image": "a:2", "replicas": 1}`, noon.Add(-3*time.Hour)), message: "found another values.replicas"},
-		"the same there, for long":                         {source: soak, world: staged(promoted(), `{"image": "a:2"}`, noon.Add(-3*time.Hour))},
-		"no measurement":                                   {source: budget, world: promoted(), message: "found no number"},
-		"no measurement, and why":                          {source: budget, world: promoted(), why: map[string]string{"main/left": "asking main: no answer within 5s"}, message: "found no number, asking main: no answer within 5s"},
-		"a measurement that another policy's source lacks": {source: budget, world: promoted(), left: map[string]float64{"main/left": 0.5}, why: map[string]string{"other/left": "asking other: no answer within 5s"}},
-		"little left":                                      {source: budget, world: promoted(), left: map[string]float64{"main/left": 0.01}, message: "found 0.01"},
-		"enough left":                                      {source: budget, world: promoted(), left: map[string]float64{"main/left": 0.5}},
+		"no approval":                                               {source: sre, world: promoted(), message: "wanted the approval of 1 of sre, found none"},
+		"an approval of another group":                              {source: sre, world: approve(promoted(), "c", "bob", "dev"), message: "found none"},
+		"an approval of the group":                                  {source: sre, world: approve(promoted(), "c", "bob", "dev", "sre")},
+		"an approval whose command is of another":                   {source: sre, world: forged(approve(promoted(), "c", "bob", "sre")), message: "found none"},
+		"the author's own approval":                                 {source: two, world: changedBy(approve(promoted(), "c", "alice"), "alice"), message: `somebody other than "alice"`},
+		"a second person's approval":                                {source: two, world: changedBy(approve(promoted(), "c", "bob"), "alice")},
+		"the author's own promotion":                                {source: two, world: changedBy(decide(promoted(), v1alpha1.CommandPromote, "alice"), "alice"), message: `somebody other than "alice"`},
+		"a second person's promotion":                               {source: two, world: changedBy(decide(promoted(), v1alpha1.CommandPromote, "bob"), "alice")},
+		"the author's own skip of an approval":                      {source: two, world: changedBy(decide(promoted(), v1alpha1.CommandSkipStep, "alice"), "alice"), message: `somebody other than "alice"`},
+		"a second person's skip of an approval":                     {source: two, world: changedBy(decide(promoted(), v1alpha1.CommandSkipStep, "bob"), "alice")},
+		"a second person's skip of something else":                  {source: two, world: changedBy(without(decide(promoted(), v1alpha1.CommandSkipStep, "bob")), "alice"), message: `somebody other than "alice"`},
+		"a promotion by one of the group":                           {source: sre, world: decide(promoted(), v1alpha1.CommandPromote, "bob", "sre")},
+		"a promotion by one of another group":                       {source: sre, world: decide(promoted(), v1alpha1.CommandPromote, "bob", "dev"), message: "found none"},
+		"a roll-back by the author of the change":                   {source: two, world: restore(changedBy(approve(promoted(), "c", "alice"), "alice"), "bob", false)},
+		"a roll-back that only who asked for it approved":           {source: two, world: restore(changedBy(approve(promoted(), "c", "bob"), "alice"), "bob", false), message: `somebody other than "bob"`},
+		"a roll-back within the window is never held":               {source: two, world: restore(changedBy(promoted(), "alice"), "bob", true)},
+		"an author that nobody knows":                               {source: two, world: approve(promoted(), "c", "bob"), message: "found that nobody does"},
+		"an author of a later change":                               {source: two, world: later(changedBy(approve(promoted(), "c", "bob"), "alice")), message: "found that nobody does"},
+		"the author's own approval, after another's change of size": {source: two, world: pins(resized(changedBy(approve(promoted(), "c", "alice"), "bob")), "alice"), message: `somebody other than "alice"`},
+		"the approval of who changed the size":                      {source: two, world: pins(resized(changedBy(approve(promoted(), "c", "bob"), "bob")), "alice")},
+		"a change of size of what pins no author":                   {source: two, world: resized(changedBy(approve(promoted(), "c", "alice"), "bob")), message: "found that nobody does"},
+		"a later change that changes nothing":                       {source: two, world: pins(later(changedBy(approve(promoted(), "c", "bob"), "carol")), "alice")},
+		"one Rollout too many":                                      {source: most, world: begun(promoted(), noon.Add(-3*time.Hour)), message: "the next may begin at 2026-11-25T13:00:00Z"},
+		"one Rollout before the window":                             {source: most, world: begun(promoted(), noon.Add(-5*time.Hour))},
+		"nothing in the environment before":                         {source: soak, world: promoted(), message: "found that there is none"},
+		"the same there, but not for long":                          {source: soak, world: staged(promoted(), `{"image": "a:2"}`, noon.Add(-time.Hour)), message: "in service since 2026-11-25T11:00:00Z"},
+		"another there, for long":                                   {source: soak, world: staged(promoted(), `{"image": "a:1"}`, noon.Add(-3*time.Hour)), message: "found another values.image"},
+		"a long number that differs at its end":                     {source: shippedPolicy("soak-after", `{"soak": "2h", "before": {"shop": "stage"}, "same": ["image", "id"]}`), world: numbered(staged(promoted(), `{"image": "a:2", "id": 9007199254740993}`, noon.Add(-3*time.Hour))), message: "found another values.id"},
+		"all there and here, but for a value":                       {source: shippedPolicy("soak-after", `{"soak": "2h", "before": {"shop": "stage"}}`), world: staged(promoted(), `{"image": "a:2", "replicas": 1}`, noon.Add(-3*time.Hour)), message: "found another values.replicas"},
+		"the same there, for long":                                  {source: soak, world: staged(promoted(), `{"image": "a:2"}`, noon.Add(-3*time.Hour))},
+		"no measurement":                                            {source: budget, world: promoted(), message: "found no number"},
+		"no measurement, and why":                                   {source: budget, world: promoted(), why: map[string]string{"main/left": "asking main: no answer within 5s"}, message: "found no number, asking main: no answer within 5s"},
+		"a measurement that another policy's source lacks":          {source: budget, world: promoted(), left: map[string]float64{"main/left": 0.5}, why: map[string]string{"other/left": "asking other: no answer within 5s"}},
+		"little left":                                               {source: budget, world: promoted(), left: map[string]float64{"main/left": 0.01}, message: "found 0.01"},
+		"enough left":                                               {source: budget, world: promoted(), left: map[string]float64{"main/left": 0.5}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newAsked(t, tc.world, interceptor.Funcs{}, logr.Discard(), tc.source)

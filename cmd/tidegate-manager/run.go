@@ -13,6 +13,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
@@ -89,6 +90,9 @@ func run(ctx context.Context, o *options, logTo io.Writer) error {
 		if err := m.AddReadyzCheck(name, check); err != nil {
 			return fmt.Errorf("adding the readiness check %s: %w", name, err)
 		}
+	}
+	if err := m.Add(newResting()); err != nil {
+		return fmt.Errorf("adding what gives memory back: %w", err)
 	}
 	if err := m.AddHealthzCheck("process", healthz.Ping); err != nil {
 		return fmt.Errorf("adding the health check: %w", err)
@@ -275,6 +279,8 @@ func cacheOptions(o *options) cache.Options {
 	virtual.SetGroupVersionKind(manifest.Kind(v1alpha1.RouterVirtualService))
 	workloads := own
 	workloads.Transform = fence.KeepSizes(v1alpha1.FieldManager)
+	listed := own // EndpointSlices have the labels of their Services.
+	listed.Transform = fence.KeepReady
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
@@ -286,6 +292,7 @@ func cacheOptions(o *options) cache.Options {
 			&batchv1.Job{}:                  own,
 			&corev1.Service{}:               own,
 			&corev1.ConfigMap{}:             own,
+			&discoveryv1.EndpointSlice{}:    listed,
 			&policyv1.PodDisruptionBudget{}: own,
 			&gatewayv1.HTTPRoute{}:          own,
 			&gatewayv1.GRPCRoute{}:          own,

@@ -49,6 +49,8 @@ type Target struct {
 	// Workload is the workload that the decision rested on where the revisions share it; nil
 	// where there was none.
 	Workload *unstructured.Unstructured
+	// Seen are the objects of the sets that the decision rested on.
+	Seen observe.Versions
 	// Spared says of an object that it is left as it is, there or not; nil spares none. Touched
 	// is true where somebody else may have changed or deleted it: it is not there as Tidegate
 	// applied it.
@@ -133,19 +135,9 @@ func (a Applier) ensureSet(ctx context.Context, t *Target, action plan.Action) e
 	if err != nil {
 		return err
 	}
-	var workload *unstructured.Unstructured
-	for _, obj := range side.Set {
-		want, err := manifest.Wanted(obj, t.Release)
-		if err != nil {
-			return err
-		}
-		if manifest.IsWorkload(want) {
-			workload = want
-			continue
-		}
-		if err := a.apply(ctx, t, want); err != nil {
-			return err
-		}
+	workload, made, err := a.before(ctx, t, side)
+	if err != nil {
+		return err
 	}
 	if workload == nil {
 		return fmt.Errorf("applying the %s set of Rollout %s: it has no workload", action.Role, t.Rollout.Name)
@@ -157,8 +149,38 @@ func (a Applier) ensureSet(ctx context.Context, t *Target, action plan.Action) e
 		// Here the workload is the exposure. A manager that was held up must not bring back
 		// what another one has taken away; putting the old revision back is never in doubt.
 		workload.SetResourceVersion(t.Workload.GetResourceVersion())
+		workload.SetUID(t.Workload.GetUID())
 	}
-	return a.apply(ctx, t, workload)
+	if made {
+		if err := a.stillWanted(ctx, t, action.Role, side); err != nil {
+			return err
+		}
+	}
+	made, err = a.put(ctx, t, workload)
+	if err != nil || !made {
+		return err
+	}
+	return a.stillWanted(ctx, t, action.Role, side)
+}
+
+// before applies all of a set but its workload, which it returns, and says whether something was made.
+func (a Applier) before(ctx context.Context, t *Target, side *render.Result) (workload *unstructured.Unstructured, made bool, err error) {
+	for _, obj := range side.Set {
+		want, err := manifest.Wanted(obj, t.Release)
+		if err != nil {
+			return nil, made, err
+		}
+		if manifest.IsWorkload(want) {
+			workload = want
+			continue
+		}
+		fresh, err := a.put(ctx, t, want)
+		if err != nil {
+			return nil, made, err
+		}
+		made = made || fresh
+	}
+	return workload, made, nil
 }
 
 // retire deletes the objects of a set. That it gets no traffic was decided on an
@@ -192,6 +214,16 @@ func (a Applier) retire(ctx context.Context, t *Target, role plan.Role) error {
 	return nil
 }
 
+// propagation is how what depends on an object goes with it. While a Release goes from sets to a workload in
+// place or back, a workload is there until its last pod is gone: what follows may select every pod of
+// the Release.
+func propagation(t *Target, obj *unstructured.Unstructured) metav1.DeletionPropagation {
+	if t.Rollout.Spec.Changes() && manifest.IsWorkload(obj) {
+		return metav1.DeletePropagationForeground
+	}
+	return metav1.DeletePropagationBackground
+}
+
 // sweep deletes what only one revision of a shared workload needed, and the workload too
 // where there is no other revision. That no pod needs it was decided on an observation; it
 // is read back once more here.
@@ -221,7 +253,7 @@ func (a Applier) sweep(ctx context.Context, t *Target, role plan.Role, side *ren
 	return nil
 }
 
-// remove deletes one object of the Release, and whatever depends on it in the background.
+// remove deletes one object of the Release, and whatever depends on it.
 func (a Applier) remove(ctx context.Context, t *Target, obj *unstructured.Unstructured) error {
 	live := &unstructured.Unstructured{}
 	live.SetGroupVersionKind(obj.GroupVersionKind())
@@ -231,18 +263,25 @@ func (a Applier) remove(ctx context.Context, t *Target, obj *unstructured.Unstru
 	case err != nil:
 		return fmt.Errorf("reading %s %s/%s: %w", obj.GetKind(), obj.GetNamespace(), obj.GetName(), err)
 	}
-	if live.GetDeletionTimestamp() != nil {
+	if live.GetDeletionTimestamp() != nil || taken(live, obj) {
 		return nil
 	}
 	if foreign(live, t.Release) {
 		return fmt.Errorf("deleting %s %s/%s: %w than Release %s", obj.GetKind(), obj.GetNamespace(), obj.GetName(), ErrForeign, t.Release.Name)
 	}
 	uid := live.GetUID()
-	err := a.Writer.Delete(ctx, live, client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationBackground))
+	err := a.Writer.Delete(ctx, live, client.Preconditions{UID: &uid}, client.PropagationPolicy(propagation(t, obj)))
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("deleting %s %s/%s: %w", obj.GetKind(), obj.GetNamespace(), obj.GetName(), err)
 	}
 	return nil
+}
+
+// taken says whether a workload of one name in every revision has been made another revision's since: the object and
+// its pods say so.
+func taken(live, obj *unstructured.Unstructured) bool {
+	return manifest.IsWorkload(obj) && live.GetLabels()[v1alpha1.LabelRevision] != obj.GetLabels()[v1alpha1.LabelRevision] &&
+		manifest.RevisionOf(live) != manifest.RevisionOf(obj)
 }
 
 // answer records the outcome on a command, once.
@@ -271,36 +310,46 @@ func (a Applier) answer(ctx context.Context, t *Target, action plan.Action) erro
 // does not belong to the Release is left alone: taking it over would destroy what somebody
 // else made.
 func (a Applier) apply(ctx context.Context, t *Target, want *unstructured.Unstructured) error {
+	_, err := a.put(ctx, t, want)
+	return err
+}
+
+// put is apply, and says whether the object was made.
+func (a Applier) put(ctx context.Context, t *Target, want *unstructured.Unstructured) (made bool, err error) {
 	fail := func(err error) error {
 		return fmt.Errorf("applying %s %s/%s for Rollout %s: %w",
 			want.GetKind(), want.GetNamespace(), want.GetName(), t.Rollout.Name, err)
 	}
 	live := &unstructured.Unstructured{}
 	live.SetGroupVersionKind(want.GroupVersionKind())
-	err := a.known().Get(ctx, client.ObjectKeyFromObject(want), live)
+	err = a.known().Get(ctx, client.ObjectKeyFromObject(want), live)
 	absent := apierrors.IsNotFound(err)
 	if err != nil && !absent {
-		return fail(err)
+		return false, fail(err)
 	}
 	asApplied := !absent && manifest.UpToDate(live, want)
 	if t.Spared != nil {
 		if spared, err := t.Spared(want, !asApplied); spared || err != nil {
-			return err
+			return false, err
 		}
 	}
 	switch {
 	case absent:
 	case foreign(live, t.Release):
-		return fail(fmt.Errorf("%w than Release %s", ErrForeign, t.Release.Name))
+		return false, fail(fmt.Errorf("%w than Release %s", ErrForeign, t.Release.Name))
 	case asApplied && sameNumbers(t, live, want):
-		return nil
+		return false, nil
 	}
+	if absent {
+		live = nil
+	}
+	t.Seen.Bind(want, live)
 	err = a.Writer.Apply(ctx, client.ApplyConfigurationFromUnstructured(want),
 		client.FieldOwner(v1alpha1.FieldManager), client.ForceOwnership)
 	if err != nil {
-		return fail(err)
+		return false, fail(err)
 	}
-	return nil
+	return absent, nil
 }
 
 // foreign says whether live belongs to somebody else than release. An object that was
@@ -321,5 +370,5 @@ func sameNumbers(t *Target, live, want *unstructured.Unstructured) bool {
 	case want.GetName() == key.GetName() && want.GroupVersionKind().GroupKind() == key.GroupVersionKind().GroupKind() && !manifest.Rolling(t.Rollout.Spec):
 		return manifest.SameRoute(live, want)
 	}
-	return true
+	return !manifest.Narrow(live, want)
 }

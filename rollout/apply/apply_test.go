@@ -21,6 +21,7 @@ import (
 
 	"tidegate.io/tidegate/rollout/apply"
 	"tidegate.io/tidegate/rollout/manifest"
+	"tidegate.io/tidegate/rollout/observe"
 	"tidegate.io/tidegate/rollout/plan"
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
@@ -91,6 +92,12 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 	}
 	b.client = fake.NewClientBuilder().WithScheme(scheme).WithReturnManagedFields().WithObjects(objects...).
 		WithStatusSubresource(&v1alpha1.RolloutCommand{}).
+		WithIndex(&v1alpha1.Rollout{}, observe.FieldRelease, func(o client.Object) []string {
+			return []string{o.(*v1alpha1.Rollout).Spec.Release}
+		}).
+		WithIndex(&v1alpha1.RolloutCommand{}, observe.FieldRollout, func(o client.Object) []string {
+			return []string{o.(*v1alpha1.RolloutCommand).Spec.Rollout}
+		}).
 		WithInterceptorFuncs(interceptor.Funcs{
 			Apply: func(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
 				kind := obj.(interface{ GetKind() string }).GetKind()
@@ -112,7 +119,7 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 	b.target = &apply.Target{
 		Release: &v1alpha1.Release{ObjectMeta: metav1.ObjectMeta{Name: "cart", Namespace: "shop", UID: "uid-1"}},
 		Rollout: &v1alpha1.Rollout{
-			ObjectMeta: metav1.ObjectMeta{Name: "cart-2", Namespace: "shop"},
+			ObjectMeta: metav1.ObjectMeta{Name: "cart-2", Namespace: "shop", UID: "uid-2"},
 			Spec: v1alpha1.RolloutSpec{
 				Release: "cart", Number: 2, Revision: newRevision,
 				Stable: &v1alpha1.StableReference{Rollout: "cart-1", Revision: oldRevision},
@@ -120,6 +127,11 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 		},
 		Phase: v1alpha1.RolloutProgressing,
 		Sides: manifest.Sides{Stable: side(oldRevision), Canary: side(newRevision)},
+	}
+	b.target.Rollout.OwnerReferences = []metav1.OwnerReference{manifest.Owner(b.target.Release)}
+	b.target.Rollout.Status.Phase = b.target.Phase
+	if err := b.client.Create(t.Context(), b.target.Rollout.DeepCopy()); err != nil {
+		t.Fatal(err)
 	}
 	return b
 }

@@ -33,6 +33,7 @@ func (a Applier) setExposure(ctx context.Context, t *Target, e plan.Exposure) er
 	}
 	if t.Route != nil {
 		want.SetResourceVersion(t.Route.GetResourceVersion())
+		want.SetUID(t.Route.GetUID())
 	}
 	asked := want.DeepCopy()
 	switch err := a.apply(ctx, t, want); {

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -11,6 +12,10 @@ import (
 	"tidegate.io/tidegate/rollout/plan"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
+
+// toldEvery is how often a Release is brought up to date with a Rollout in which nothing happens that
+// somebody waits for.
+const toldEvery = 3 * time.Second
 
 // calm enqueues the Release of a Rollout that has changed: at once where the change is one
 // of phase, or something that a person waits for, and else after a moment, so that the
@@ -32,12 +37,18 @@ func add(o client.Object, q templateQueue) {
 }
 
 // Create implements handler.EventHandler. When a manager begins, Releases whose Rollouts have ended
-// are looked at because they are there themselves, which is soon enough.
+// are looked at because they are there themselves, which is soon enough. Of a Rollout that was just
+// made its Release is told by who made it.
 func (calm) Create(_ context.Context, e event.CreateEvent, q templateQueue) {
-	if rollout, ok := e.Object.(*v1alpha1.Rollout); ok && e.IsInInitialList && rollout.Status.Phase.Terminal() {
-		return
+	rollout, ok := e.Object.(*v1alpha1.Rollout)
+	request, owned := releaseOf(e.Object)
+	switch {
+	case !owned || ok && e.IsInInitialList && rollout.Status.Phase.Terminal():
+	case ok && !e.IsInInitialList && rollout.Status.Phase == "":
+		q.AddAfter(request, toldEvery)
+	default:
+		q.Add(request)
 	}
-	add(e.Object, q)
 }
 
 // Delete implements handler.EventHandler.
@@ -56,7 +67,7 @@ func (calm) Update(_ context.Context, e event.UpdateEvent, q templateQueue) {
 	case !okWas || !okIs || urgent(was, is):
 		q.Add(request)
 	default:
-		q.AddAfter(request, viewEvery)
+		q.AddAfter(request, toldEvery)
 	}
 }
 

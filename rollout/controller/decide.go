@@ -79,9 +79,9 @@ func begin(w wish, rollouts []v1alpha1.Rollout, number int64) (*v1alpha1.Rollout
 	return newRollout(w, rollouts, number), nil
 }
 
-// sameServing refuses to go from sets, between which traffic moves, to a workload that is
-// changed in place, or back, and from one router to another: there is no step between the two
-// at which both serve.
+// sameServing refuses to go from one router to another, and from one kind of workload in place to
+// another: there is no step between the two at which both serve. From sets to a workload in place, or
+// back, a Release goes with Deployments behind a plain Service; see manifest.Fit for the rest.
 func sameServing(w wish, stable *v1alpha1.Rollout) error {
 	if stable == nil {
 		return nil
@@ -90,9 +90,11 @@ func sameServing(w wish, stable *v1alpha1.Rollout) error {
 	kind := manifest.WorkloadKind(w.result)
 	switch {
 	case is.InSets() != was.InSets():
-		return terminalf(ReasonStrategyChange,
-			"the template now rolls out by %s, and what serves came by %s; a Release cannot change between sets and a workload in place, so nothing is changed. Keep to %s, or make another Release of another name and move over to it",
-			is, was, was)
+		place, router := stable.Spec.Workload, routerOf(w.result)
+		if was.InSets() {
+			place, router = kind, stable.Spec.Router
+		}
+		return betweenWays(is, was, place, routed(router))
 	case !is.InSets() && kind != stable.Spec.Workload:
 		return terminalf(ReasonStrategyChange,
 			"the template now renders a %s, and what serves is a %s; a workload that is changed in place keeps its kind, so nothing is changed. Keep to %s, or make another Release of another name and move over to it",
@@ -101,6 +103,22 @@ func sameServing(w wish, stable *v1alpha1.Rollout) error {
 		return terminalf(ReasonRouterChange,
 			"the template now spreads the requests by %s, and those of what serves come by %s; no weight can be moved between the two, so nothing is changed. Keep to %s, or make another Release of another name and move over to it",
 			routed(routerOf(w.result)), routed(stable.Spec.Router), routed(stable.Spec.Router))
+	}
+	return nil
+}
+
+// betweenWays refuses to change between sets and a workload in place where that is no Deployment, or
+// requests come to the sets by anything but a plain Service.
+func betweenWays(is, was v1alpha1.StrategyType, place string, router v1alpha1.Router) error {
+	switch {
+	case place != manifest.KindDeployment:
+		return terminalf(ReasonStrategyChange,
+			"the template now rolls out by %s, and what serves came by %s; between sets and a workload in place only a Deployment can change, found a %s, so nothing is changed. Keep to %s, or make another Release of another name and move over to it",
+			is, was, cmp.Or(place, "workload of unknown kind"), was)
+	case router != v1alpha1.RouterService:
+		return terminalf(ReasonStrategyChange,
+			"the template now rolls out by %s, and what serves came by %s; between sets and a workload in place a Release changes behind a plain Service, found sets behind the router %s, so nothing is changed. Keep to %s, or render for the sets a Service named \\(context.name) and no route, or make another Release of another name and move over to it",
+			is, was, router, was)
 	}
 	return nil
 }
@@ -123,7 +141,8 @@ func routed(r v1alpha1.Router) v1alpha1.Router { return cmp.Or(r, v1alpha1.Route
 // is not waited for, and a newer Rollout supersedes it.
 func aboutToEnd(newest *v1alpha1.Rollout) bool {
 	s := newest.Status
-	warm := newest.Spec.Strategy.Type == v1alpha1.StrategyBlueGreen && !s.Retiring
+	kept := newest.Spec.Strategy.Type == v1alpha1.StrategyBlueGreen || !newest.Spec.Strategy.Type.InSets() && newest.Spec.Changes()
+	warm := kept && !s.Retiring
 	return s.Phase == v1alpha1.RolloutPromoting && !s.Paused && !warm && s.Weight == 100 && s.Reason != plan.ReasonHoldRoute
 }
 
@@ -199,14 +218,29 @@ func newRollout(w wish, rollouts []v1alpha1.Rollout, number int64) *v1alpha1.Rol
 		out.Spec.Values = w.source.Spec.Values.DeepCopy()
 		out.Spec.Replicas, out.Spec.Strategy = w.source.Spec.Replicas, *w.source.Spec.Strategy.DeepCopy()
 	}
-	out.Namespace = w.release.Namespace
+	out.Namespace, out.Annotations = w.release.Namespace, authored(w)
 	out.Name = rolloutName(w.release.Name, number)
 	if stable := newestSucceeded(rollouts); stable != nil {
 		out.Spec.Stable = &v1alpha1.StableReference{
-			Rollout: stable.Name, Revision: stable.Spec.Revision, Replicas: stable.Spec.Replicas,
+			Rollout: stable.Name, Revision: stable.Spec.Revision, Replicas: stableSize(stable, rollouts),
 		}
+		plan.Follow(&out.Spec, stable.Spec.Strategy)
 	}
 	return out
+}
+
+// authored pins who made the change that is rolled out: who the API server stamped on the Release
+// that was read, or on the one that was when what is made once more was new. What others change of
+// the Release later, such as its size, leaves it so.
+func authored(w wish) map[string]string {
+	from := w.release.Annotations
+	if w.source != nil {
+		from = w.source.Annotations
+	}
+	if author := from[v1alpha1.AnnotationAuthor]; author != "" {
+		return map[string]string{v1alpha1.AnnotationAuthor: author}
+	}
+	return nil
 }
 
 // newestSucceeded returns the Rollout that brought what serves into service. One that has

@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"tidegate.io/tidegate/rollout/apply"
 	"tidegate.io/tidegate/rollout/observe"
+	"tidegate.io/tidegate/rollout/plan"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -98,7 +101,7 @@ func needs(rollouts []v1alpha1.Rollout) map[string]bool {
 		needed[name] = needed[name] || template != ""
 	}
 	if window := newest.Spec.Strategy.RollbackWindow; window != nil {
-		for _, digest := range lastOf(order, window.Revisions) {
+		for _, digest := range plan.LastServed(order, window.Revisions) {
 			needed[served[digest]] = true
 		}
 	}
@@ -121,15 +124,20 @@ func restoring(rollouts []v1alpha1.Rollout, r *v1alpha1.Rollout) bool {
 	return source != nil && source.Status.Restored != nil && source.Status.Restored.Command == r.Spec.Restores.Command
 }
 
+// keptCommand is for how long a command is kept at least, so that who gave it reads the answer.
+const keptCommand = 10 * time.Minute
+
 // forget deletes the answered commands about a Rollout that is gone: they were its audit trail.
+// One without an answer gets one: nobody else would give it.
 func (l *rolloutLoop) forget(ctx context.Context, key client.ObjectKey) error {
 	var list v1alpha1.RolloutCommandList
 	about := []client.ListOption{client.InNamespace(key.Namespace), client.MatchingFields{observe.FieldRollout: key.Name}}
 	if err := l.client.List(ctx, &list, about...); err != nil {
 		return fmt.Errorf("listing the commands about Rollout %s: %w", key, err)
 	}
-	// One without an answer is left: who gave it waits for one.
-	list.Items = slices.DeleteFunc(list.Items, func(c v1alpha1.RolloutCommand) bool { return c.Status.Outcome == "" })
+	list.Items = slices.DeleteFunc(list.Items, func(c v1alpha1.RolloutCommand) bool {
+		return c.Status.Outcome != "" && l.clock.Since(c.CreationTimestamp.Time) < keptCommand
+	})
 	if len(list.Items) == 0 {
 		return nil
 	}
@@ -141,10 +149,43 @@ func (l *rolloutLoop) forget(ctx context.Context, key client.ObjectKey) error {
 		return nil
 	}
 	for i := range list.Items {
-		command := &list.Items[i]
+		if err := l.tidy(ctx, &list.Items[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tidy answers a command about a Rollout that is gone, or deletes one that was answered.
+func (l *rolloutLoop) tidy(ctx context.Context, command *v1alpha1.RolloutCommand) error {
+	if command.Status.Outcome != "" {
 		err := l.client.Delete(ctx, command, client.Preconditions{UID: &command.UID})
 		if client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("deleting RolloutCommand %s/%s: %w", command.Namespace, command.Name, err)
+		}
+		return nil
+	}
+	command = command.DeepCopy()
+	command.Status.ObservedGeneration, command.Status.Outcome = command.Generation, v1alpha1.OutcomeRefused
+	command.Status.Message = fmt.Sprintf("%s: wanted Rollout %s, found that it is gone, so that nothing is done; look for the one that is meant: kubectl get rollouts -n %s",
+		plan.ReasonCommandLate, command.Spec.Rollout, command.Namespace)
+	err := l.client.Status().Update(ctx, command, client.FieldOwner(v1alpha1.FieldManager))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("answering RolloutCommand %s/%s: %w", command.Namespace, command.Name, err)
+	}
+	return nil
+}
+
+// answer executes those of actions that answer commands.
+func (l *rolloutLoop) answer(ctx context.Context, target *apply.Target, actions []plan.Action) error {
+	for _, action := range actions {
+		if action.Kind != plan.ActionAnswer {
+			continue
+		}
+		err := l.execute(ctx, target, action)
+		countAction(action.Kind, err)
+		if err != nil {
+			return err
 		}
 	}
 	return nil

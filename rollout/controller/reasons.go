@@ -21,6 +21,8 @@ const (
 	ReasonNotRendered = "TG-NOT-RENDERED"
 	// ReasonRolloutQueued is: a new revision waits for the promotion that is under way.
 	ReasonRolloutQueued = "TG-ROLLOUT-QUEUED"
+	// ReasonRolloutResized is: a Rollout that is under way was given another size.
+	ReasonRolloutResized = "TG-ROLLOUT-RESIZED"
 	// ReasonReleaseFormer is: what a former Release of the same name left is not gone yet.
 	ReasonReleaseFormer = "TG-RELEASE-FORMER"
 	// ReasonStrategyChange is: a Release cannot go from sets to a shared workload, or back.

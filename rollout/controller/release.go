@@ -171,26 +171,40 @@ func (l *releaseLoop) progress(ctx context.Context, release *v1alpha1.Release) (
 		rep.restored = restored(release, &rep.rollouts[n-1], result)
 	}
 	w := wish{release: release, templateRevision: revision.Name, result: result}
+	taken, err := l.resize(ctx, w, &rep)
+	if !taken && err == nil {
+		err = l.follow(ctx, w, all, &rep)
+	}
+	return rep, err
+}
+
+// follow makes the Rollout that a wish needs besides those that there are.
+func (l *releaseLoop) follow(ctx context.Context, w wish, all []v1alpha1.Rollout, rep *report) error {
+	release := w.release
 	if wanted, err := nextRollout(w, rep.rollouts, nextNumber(release, all)); wanted == nil {
-		return rep, err
+		return err
 	}
 	// The cache says that one is missing. Before it is made, ask the API server.
-	if all, err = observe.Rollouts(ctx, l.live, release.Namespace, release.Name); err != nil {
-		return rep, err
+	all, err := observe.Rollouts(ctx, l.live, release.Namespace, release.Name)
+	if err != nil {
+		return err
 	}
 	rep.rollouts = observe.Controlled(all, release.UID)
 	wanted, err := nextRollout(w, rep.rollouts, nextNumber(release, all))
-	if wanted == nil {
-		return rep, err
+	if err == nil {
+		err = l.fits(ctx, wanted, w.result, rep.rollouts)
+	}
+	if wanted == nil || err != nil {
+		return err
 	}
 	if err := l.inherit(ctx, release, all); err != nil {
-		return rep, err
+		return err
 	}
 	if err := l.create(ctx, release, wanted); err != nil {
-		return rep, err
+		return err
 	}
 	rep.rollouts = append(rep.rollouts, *wanted)
-	return rep, nil
+	return nil
 }
 
 // inherit lets a Release that has made no Rollout begin only where a former one of its name left
@@ -293,6 +307,9 @@ func (l *releaseLoop) report(ctx context.Context, release *v1alpha1.Release, rep
 	if equality.Semantic.DeepEqual(status, release.Status) {
 		return nil
 	}
+	if err := l.older(ctx, release, rep.rollouts); err != nil {
+		return err
+	}
 	before := release.Status
 	updated := release.DeepCopy()
 	updated.Status = status
@@ -301,6 +318,27 @@ func (l *releaseLoop) report(ctx context.Context, release *v1alpha1.Release, rep
 	}
 	announceRelease(l.recorder, updated, &before)
 	return nil
+}
+
+// older refuses to report a Rollout as under way of which the Release says already that it has ended:
+// another manager has written that, and the cache of this one has it not yet.
+func (l *releaseLoop) older(ctx context.Context, release *v1alpha1.Release, rollouts []v1alpha1.Rollout) error {
+	told := release.Status
+	if len(rollouts) == 0 || told.Phase != v1alpha1.ReleaseServing && told.Phase != v1alpha1.ReleaseAborted {
+		return nil
+	}
+	newest := &rollouts[len(rollouts)-1]
+	if newest.Name != told.Rollout || newest.Status.Phase.Terminal() {
+		return nil
+	}
+	var live v1alpha1.Rollout
+	if err := l.live.Get(ctx, client.ObjectKeyFromObject(newest), &live); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("reading Rollout %s/%s: %w", newest.Namespace, newest.Name, err)
+	}
+	if live.ResourceVersion == newest.ResourceVersion {
+		return nil
+	}
+	return fmt.Errorf("reporting Rollout %s/%s, which the Release says has ended: %w", newest.Namespace, newest.Name, errOvertaken)
 }
 
 // announceRelease makes an event of a change of phase.

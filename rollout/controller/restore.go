@@ -1,12 +1,14 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tidegate.io/tidegate/rollout/observe"
@@ -31,11 +33,8 @@ type claim struct {
 //     newest; unless the Release was applied anew since, which is another try already;
 //   - what was brought back and never begun, since what it was over had changed.
 func claimed(rollouts []v1alpha1.Rollout, generation int64) *claim {
-	for i := range rollouts {
-		source := &rollouts[i]
-		if r := source.Status.Restored; r != nil && !carriedOut(rollouts, r.Command) {
-			return &claim{source, &v1alpha1.Restoration{Rollout: source.Name, Command: r.Command, Actor: r.Actor}, r.Command}
-		}
+	if asked := broughtBackNow(rollouts); len(asked) > 0 {
+		return asked[0]
 	}
 	if len(rollouts) == 0 {
 		return nil
@@ -51,6 +50,41 @@ func claimed(rollouts []v1alpha1.Rollout, generation int64) *claim {
 		return &claim{source: newest, restores: newest.Spec.Restores}
 	}
 	return nil
+}
+
+// broughtBackNow are the claims of roll-back commands that are not carried out yet, by the numbers of
+// the Rollouts that they bring back.
+func broughtBackNow(rollouts []v1alpha1.Rollout) []*claim {
+	var out []*claim
+	for i := range rollouts {
+		source := &rollouts[i]
+		if r := source.Status.Restored; r != nil && !carriedOut(rollouts, r.Command) {
+			out = append(out, &claim{source, &v1alpha1.Restoration{Rollout: source.Name, Command: r.Command, Actor: r.Actor}, r.Command})
+		}
+	}
+	return out
+}
+
+// inTurn returns what is to be tried once more: of several roll-back commands, as given while a
+// promotion drains, the oldest, so that the last that was given has the last word.
+func (l *releaseLoop) inTurn(ctx context.Context, release *v1alpha1.Release, rollouts []v1alpha1.Rollout) (*claim, error) {
+	asked := broughtBackNow(rollouts)
+	if len(asked) < 2 {
+		return claimed(rollouts, release.Generation), nil
+	}
+	given := map[*claim]metav1.Time{} // one that is gone was given longest ago
+	for _, c := range asked {
+		var command v1alpha1.RolloutCommand
+		key := client.ObjectKey{Namespace: release.Namespace, Name: c.command}
+		if err := l.live.Get(ctx, key, &command); client.IgnoreNotFound(err) != nil {
+			return nil, fmt.Errorf("reading RolloutCommand %s: %w", key, err)
+		}
+		given[c] = command.CreationTimestamp
+	}
+	return slices.MinFunc(asked, func(a, b *claim) int {
+		at := given[b]
+		return cmp.Or(given[a].Compare(at.Time), cmp.Compare(a.command, b.command))
+	}), nil
 }
 
 // carriedOut says whether a Rollout was made for a roll-back command.
@@ -73,9 +107,9 @@ func (l *releaseLoop) carryOut(ctx context.Context, release *v1alpha1.Release, r
 		return false, err
 	}
 	rep.rollouts = observe.Controlled(all, release.UID)
-	c := claimed(rep.rollouts, release.Generation)
-	if c == nil {
-		return false, nil
+	c, err := l.inTurn(ctx, release, rep.rollouts)
+	if c == nil || err != nil {
+		return false, err
 	}
 	if newest := rep.rollouts[len(rep.rollouts)-1]; release.Generation < newest.AdmittedAt() {
 		return false, fmt.Errorf("reading Release %s: %w: Rollout %s is for a newer generation", release.Name, errOvertaken, newest.Name)
@@ -91,6 +125,9 @@ func (l *releaseLoop) carryOut(ctx context.Context, release *v1alpha1.Release, r
 		release: release, templateRevision: c.source.Spec.TemplateRevision, result: result, source: c.source, restores: c.restores,
 	}
 	wanted, err := begin(w, rep.rollouts, nextNumber(release, all))
+	if err == nil {
+		err = l.fits(ctx, wanted, result, rep.rollouts)
+	}
 	if cause, stalled := causeOf(err); cause != nil && stalled {
 		return false, l.refuse(ctx, release, c, cause)
 	}
@@ -149,49 +186,13 @@ func restored(release *v1alpha1.Release, newest *v1alpha1.Rollout, wanted *rende
 		release.Generation == newest.AdmittedAt() && newest.Spec.Digest != wanted.Digest
 }
 
-// known says whether what was rendered was in service lately, and is what the template's
-// rollback window lets return without steps. What somebody returned from was in service too;
-// it walks its steps, until it has come into service by them.
+// known says whether what was rendered was in service lately, and may come back without steps.
 func known(result *render.Result, rollouts []v1alpha1.Rollout) bool {
-	window := result.Strategy.RollbackWindow
-	if window == nil {
-		return false
-	}
-	seen, left := map[string]bool{}, map[string]bool{}
-	var order []string // of what came into service, the last last
+	var served []plan.Served
 	for i := range rollouts {
-		r := &rollouts[i]
-		if r.Status.Phase != v1alpha1.RolloutSucceeded {
-			continue
-		}
-		digest := r.Spec.Digest
-		// Trying what was left once more is no return from what serves meanwhile.
-		if n := len(order); n > 0 && order[n-1] != digest && !left[digest] && (seen[digest] || r.Spec.Restores != nil) {
-			left[order[n-1]] = true
-		}
-		if !r.Spec.Known {
-			left[digest] = false
-		}
-		seen[digest] = true
-		order = append(order, digest)
-	}
-	if len(order) == 0 || left[result.Digest] || order[len(order)-1] == result.Digest {
-		return false
-	}
-	return slices.Contains(lastOf(order, window.Revisions), result.Digest)
-}
-
-// lastOf returns the last n different digests before the one that serves, which is the last.
-func lastOf(order []string, n int32) []string {
-	if len(order) == 0 {
-		return nil
-	}
-	var out []string
-	serves := order[len(order)-1]
-	for i := len(order) - 1; i >= 0 && len(out) < int(n); i-- {
-		if order[i] != serves && !slices.Contains(out, order[i]) {
-			out = append(out, order[i])
+		if r := &rollouts[i]; r.Status.Phase == v1alpha1.RolloutSucceeded {
+			served = append(served, plan.Served{Digest: r.Spec.Digest, Known: r.Spec.Known, Restored: r.Spec.Restores != nil})
 		}
 	}
-	return out
+	return plan.KnownGood(result.Digest, result.Strategy.RollbackWindow, served)
 }

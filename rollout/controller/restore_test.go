@@ -437,6 +437,7 @@ func TestADecisionThatCannotBeCarriedOutIsTakenBack(t *testing.T) {
 // A Rollout of another Release of the name may not answer for one of this.
 func TestARolloutThatIsGoneTakesItsCommandsAlong(t *testing.T) {
 	t.Parallel()
+	noon := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 	about := func(name, rollout string, outcome v1alpha1.CommandOutcome) client.Object {
 		return &v1alpha1.RolloutCommand{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: types.UID(name)},
@@ -445,15 +446,17 @@ func TestARolloutThatIsGoneTakesItsCommandsAlong(t *testing.T) {
 		}
 	}
 	there := attempt(2, "two", v1alpha1.RolloutSucceeded)
-	c := newCluster(t, &there, about("old", "cart-1", v1alpha1.OutcomeApplied), about("asked", "cart-1", ""), about("kept", "cart-2", v1alpha1.OutcomeApplied))
-	loop := &rolloutLoop{client: c, reader: observe.Reader{Live: c}}
+	recent := about("recent", "cart-1", v1alpha1.OutcomeApplied)
+	recent.SetCreationTimestamp(metav1.NewTime(noon.Add(-time.Minute)))
+	c := newCluster(t, &there, about("old", "cart-1", v1alpha1.OutcomeApplied), about("asked", "cart-1", ""), recent, about("kept", "cart-2", v1alpha1.OutcomeApplied))
+	loop := &rolloutLoop{client: c, reader: observe.Reader{Live: c}, clock: testclock.NewFakePassiveClock(noon)}
 	for _, name := range []string{"cart-1", "cart-2"} {
 		if _, err := loop.over(t.Context(), client.ObjectKey{Namespace: "shop", Name: name}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	// The cache of one that is late has not seen a Rollout yet.
-	late := &rolloutLoop{client: newCluster(t, about("kept", "cart-2", v1alpha1.OutcomeApplied)), reader: observe.Reader{Live: c}}
+	late := &rolloutLoop{client: newCluster(t, about("kept", "cart-2", v1alpha1.OutcomeApplied)), reader: observe.Reader{Live: c}, clock: loop.clock}
 	if err := late.forget(t.Context(), client.ObjectKey{Namespace: "shop", Name: "cart-2"}); err != nil {
 		t.Fatal(err)
 	}
@@ -465,8 +468,15 @@ func TestARolloutThatIsGoneTakesItsCommandsAlong(t *testing.T) {
 	for i := range left.Items {
 		names = append(names, left.Items[i].Name)
 	}
-	if diff := cmp.Diff([]string{"asked", "kept"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"asked", "kept", "recent"}, names); diff != "" {
 		t.Errorf("the commands (-want +got):\n%s", diff)
+	}
+	for i := range left.Items {
+		s := left.Items[i].Status
+		refused := s.Outcome == v1alpha1.OutcomeRefused && strings.HasPrefix(s.Message, "TG-COMMAND-LATE: wanted Rollout cart-1, found that it is gone")
+		if refused != (left.Items[i].Name == "asked") {
+			t.Errorf("%s is answered with %s: %q", left.Items[i].Name, s.Outcome, s.Message)
+		}
 	}
 	var still v1alpha1.RolloutCommandList
 	if err := late.client.List(t.Context(), &still); err != nil || len(still.Items) != 1 {

@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -20,9 +21,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -70,7 +73,7 @@ type rolloutLoop struct {
 var kept = []client.Object{
 	&v1alpha1.Release{}, &v1alpha1.Rollout{}, &v1alpha1.RolloutCommand{},
 	&appsv1.Deployment{}, &appsv1.StatefulSet{}, &appsv1.DaemonSet{},
-	&corev1.Service{}, &policyv1.PodDisruptionBudget{}, &gatewayv1.HTTPRoute{}, &gatewayv1.GRPCRoute{},
+	&corev1.Service{}, &discoveryv1.EndpointSlice{}, &policyv1.PodDisruptionBudget{}, &gatewayv1.HTTPRoute{}, &gatewayv1.GRPCRoute{},
 }
 
 func setupRollout(mgr manager.Manager, opts Options) error {
@@ -118,6 +121,7 @@ func setupRollout(mgr manager.Manager, opts Options) error {
 		WatchesMetadata(&batchv1.Job{}, handler.EnqueueRequestsFromMapFunc(loop.ofOwned)).
 		WatchesRawSource(answers(opts.Hooks)).
 		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(loop.ofOwned)).
+		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(loop.ofListed), builder.WithPredicates(listing())).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: opts.MaxConcurrentReconciles, SkipNameValidation: &opts.SkipNameValidation,
 		})
@@ -164,6 +168,21 @@ func (l *rolloutLoop) ofOwned(ctx context.Context, obj client.Object) []reconcil
 		return nil
 	}
 	return l.awake(ctx, obj.GetNamespace(), owner.Name, owner.UID)
+}
+
+// ofListed finds the Rollouts of the Release whose pods an EndpointSlice lists.
+func (l *rolloutLoop) ofListed(ctx context.Context, obj client.Object) []reconcile.Request {
+	var release v1alpha1.Release
+	key := client.ObjectKey{Namespace: obj.GetNamespace(), Name: obj.GetLabels()[v1alpha1.LabelRelease]}
+	if err := l.client.Get(ctx, key, &release); err != nil {
+		return nil // It is gone, or not told of yet; then its Rollout will be.
+	}
+	return l.awake(ctx, release.Namespace, release.Name, release.UID)
+}
+
+// listing leaves out what is there when a manager begins: the Rollouts are looked at as it is.
+func listing() predicate.Predicate {
+	return predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList }}
 }
 
 // awake returns the Rollouts of a Release that may have something to do: those that have
@@ -217,7 +236,7 @@ func (l *rolloutLoop) step(ctx context.Context, key client.ObjectKey) (time.Dura
 	world.Answers = l.hooks.Answers(subject.Rollout)
 	world.Promotion = l.permission(ctx, subject, world.Observation, now)
 	decision := plan.Next(world.Observation, now)
-	if replaced, err := l.replaced(ctx, subject, decision); replaced || err != nil {
+	if overtaken, err := l.overtaken(ctx, subject, world.Observation, decision); overtaken || err != nil {
 		return lagDelay, err
 	}
 	explainHold(&decision.Status, hold)
@@ -227,9 +246,12 @@ func (l *rolloutLoop) step(ctx context.Context, key client.ObjectKey) (time.Dura
 		return 0, err
 	}
 	l.hooks.Settle(rollout)
+	if err := l.current(ctx, subject.Rollout, rollout, decision.Actions); err != nil {
+		return 0, err
+	}
 	target := &apply.Target{
 		Release: subject.Release, Rollout: rollout, Phase: decision.Status.Phase, Sides: subject.Sides,
-		Route: world.Route, Workload: world.Workload,
+		Route: world.Route, Workload: world.Workload, Seen: world.Seen,
 	}
 	spared, err := l.sparing(ctx, rollout, decision.Status, decision.Actions, now)
 	if err != nil {
@@ -255,6 +277,14 @@ func next(decision plan.Decision, spared *sparing, unsaid time.Duration, now tim
 		return spared.delay(now)
 	}
 	return actionDelay(decision.Actions)
+}
+
+// overtaken says whether another manager has gone on from what a decision rests on.
+func (l *rolloutLoop) overtaken(ctx context.Context, subject *observe.Subject, seen plan.Observation, decision plan.Decision) (bool, error) {
+	if replaced, err := l.replaced(ctx, subject, decision); replaced || err != nil {
+		return replaced, err
+	}
+	return l.outgrown(ctx, subject.Rollout, seen, decision.Actions)
 }
 
 // replaced says whether a Rollout that has ended, and would put something right, is no longer
@@ -375,7 +405,8 @@ func (l *rolloutLoop) sides(ctx context.Context, subject *observe.Subject) (mani
 	if rollout.Status.Phase.Terminal() && !newest {
 		return manifest.Sides{}, nil
 	}
-	return l.renders.sides(ctx, rollout, subject.Siblings)
+	sides, err := l.renders.sides(ctx, rollout, subject.Siblings)
+	return manifest.Apart(sides, rollout.Spec), err
 }
 
 // explainHold says in the status why nothing rises: the revisions cannot be rendered as
@@ -406,13 +437,17 @@ func (l *rolloutLoop) record(ctx context.Context, rollout *v1alpha1.Rollout, sta
 	return updated, nil
 }
 
-// act executes the actions in order up to the first that fails.
+// act executes the actions in order up to the first that fails. What people asked for is in the
+// status by then, so that they are answered all the same.
 func (l *rolloutLoop) act(ctx context.Context, target *apply.Target, actions []plan.Action) error {
-	for _, action := range actions {
+	for i, action := range actions {
 		err := l.execute(ctx, target, action)
 		countAction(action.Kind, err)
 		if err != nil {
 			err = discreet(ctx, l.client, target.Rollout, err)
+			if answerErr := l.answer(ctx, target, actions[i+1:]); answerErr != nil {
+				err = errors.Join(err, answerErr)
+			}
 			if reportErr := l.reportFailure(ctx, target.Rollout, err); reportErr != nil {
 				return errors.Join(err, reportErr)
 			}

@@ -23,11 +23,17 @@ type renders struct {
 	renderer Renderer
 	// reader may be a cache: TemplateRevisions never change.
 	reader client.Reader
-	known  *lru.Cache[types.UID, *render.Result]
+	known  *lru.Cache[pin, *render.Result]
+}
+
+// pin names what one Rollout pins: its digest changes with its size.
+type pin struct {
+	rollout types.UID
+	digest  string
 }
 
 func newRenders(renderer Renderer, reader client.Reader) (*renders, error) {
-	known, err := lru.New[types.UID, *render.Result](rememberedRenders)
+	known, err := lru.New[pin, *render.Result](rememberedRenders)
 	if err != nil {
 		return nil, fmt.Errorf("making the memory of renders: %w", err)
 	}
@@ -61,14 +67,15 @@ func (r *renders) sides(ctx context.Context, rollout *v1alpha1.Rollout, siblings
 
 // pinned renders what one Rollout pins, unless it is remembered.
 func (r *renders) pinned(ctx context.Context, rollout *v1alpha1.Rollout) (*render.Result, error) {
-	if result, ok := r.known.Get(rollout.UID); ok {
+	key := pin{rollout.UID, rollout.Spec.Digest}
+	if result, ok := r.known.Get(key); ok {
 		return result, nil
 	}
 	result, err := renderPinned(ctx, r.renderer, r.reader, rollout)
 	if err != nil {
 		return nil, err
 	}
-	r.known.Add(rollout.UID, result)
+	r.known.Add(key, result)
 	return result, nil
 }
 

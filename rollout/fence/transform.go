@@ -3,6 +3,7 @@ package fence
 import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -37,6 +38,27 @@ func KeepFields(manager string) func(any) (any, error) {
 		obj.SetManagedFields(kept)
 		return in, nil
 	}
+}
+
+// KeepReady is a transform of a cache for EndpointSlices: of each endpoint it keeps which pod it is,
+// or an address where it says of none, and whether it is ready.
+func KeepReady(in any) (any, error) {
+	slice, ok := in.(*discoveryv1.EndpointSlice)
+	if !ok {
+		return in, nil
+	}
+	slice.ManagedFields, slice.Annotations, slice.Ports = nil, nil, nil
+	for i := range slice.Endpoints {
+		e := &slice.Endpoints[i]
+		kept := discoveryv1.Endpoint{Conditions: discoveryv1.EndpointConditions{Ready: e.Conditions.Ready}}
+		if ref := e.TargetRef; ref != nil {
+			kept.TargetRef = &corev1.ObjectReference{Kind: ref.Kind, UID: ref.UID}
+		} else if len(e.Addresses) > 0 {
+			kept.Addresses = e.Addresses[:1:1]
+		}
+		slice.Endpoints[i] = kept
+	}
+	return in, nil
 }
 
 // Touched says of an object from a cache with KeepFields or KeepSizes whether anybody else may

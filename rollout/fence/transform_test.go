@@ -3,8 +3,10 @@ package fence
 import (
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -92,5 +94,43 @@ func TestWhoMayHaveTouchedAnObject(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestOfAnEndpointSliceItsPodsAreKept(t *testing.T) {
+	t.Parallel()
+	ready, not := true, false
+	name, node := "pod-a", "node-1"
+	full := func(addresses []string, ref *corev1.ObjectReference, ready *bool) discoveryv1.Endpoint {
+		return discoveryv1.Endpoint{
+			Addresses: addresses, TargetRef: ref, Hostname: &name, NodeName: &node, Zone: &node,
+			Conditions: discoveryv1.EndpointConditions{Ready: ready, Serving: &not, Terminating: &not},
+		}
+	}
+	slice := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "a", Labels: map[string]string{discoveryv1.LabelServiceName: "cart"},
+			Annotations: map[string]string{"endpoints": "x"}, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "x"}},
+		},
+		Ports: []discoveryv1.EndpointPort{{Name: &name}},
+		Endpoints: []discoveryv1.Endpoint{
+			full([]string{"10.0.0.1"}, &corev1.ObjectReference{Kind: "Pod", Namespace: "shop", Name: "a", UID: "1"}, &ready),
+			full([]string{"10.0.0.2", "10.0.0.3"}, nil, &not),
+			full(nil, nil, nil),
+		},
+	}
+	if _, err := KeepReady(slice); err != nil {
+		t.Fatal(err)
+	}
+	want := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{Name: "a", Labels: map[string]string{discoveryv1.LabelServiceName: "cart"}},
+		Endpoints: []discoveryv1.Endpoint{
+			{TargetRef: &corev1.ObjectReference{Kind: "Pod", UID: "1"}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}},
+			{Addresses: []string{"10.0.0.2"}, Conditions: discoveryv1.EndpointConditions{Ready: &not}},
+			{},
+		},
+	}
+	if diff := cmp.Diff(want, slice); diff != "" {
+		t.Errorf("kept otherwise (-want +got):\n%s", diff)
 	}
 }

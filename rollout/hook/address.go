@@ -21,8 +21,14 @@ var neverCalled = []struct {
 	{netip.MustParsePrefix("224.0.0.0/4"), "a multicast address"},
 	{netip.MustParsePrefix("ff00::/8"), "a multicast address"},
 	{netip.MustParsePrefix("255.255.255.255/32"), "a broadcast address"},
-	// Metadata services that are elsewhere: EC2 by IPv6, Azure, Alibaba and Oracle.
+	// Metadata services that are elsewhere: those of EC2, Google, Oracle, Scaleway, Linode and
+	// Alibaba by IPv6, of Azure, Alibaba and Oracle by IPv4.
 	{netip.MustParsePrefix("fd00:ec2::/32"), "a metadata service of a cloud"},
+	{netip.MustParsePrefix("fd20:ce::254/128"), "a metadata service of a cloud"},
+	{netip.MustParsePrefix("fd00:c1::a9fe:a9fe/128"), "a metadata service of a cloud"},
+	{netip.MustParsePrefix("fd00:42::42/128"), "a metadata service of a cloud"},
+	{netip.MustParsePrefix("fd00:a9fe:a9fe::1/128"), "a metadata service of a cloud"},
+	{netip.MustParsePrefix("fd00:100::100:200/128"), "a metadata service of a cloud"},
 	{netip.MustParsePrefix("168.63.129.16/32"), "a metadata service of a cloud"},
 	{netip.MustParsePrefix("100.100.100.200/32"), "a metadata service of a cloud"},
 	{netip.MustParsePrefix("192.0.0.192/32"), "a metadata service of a cloud"},
@@ -37,6 +43,7 @@ var embedding = []struct {
 	{netip.MustParsePrefix("64:ff9b:1::/48"), 12},
 	{netip.MustParsePrefix("2002::/16"), 2},
 	{netip.MustParsePrefix("::/96"), 12},
+	{netip.MustParsePrefix("::ffff:0:0:0/96"), 12},
 }
 
 // Addresses says which addresses are called; see Refuses.

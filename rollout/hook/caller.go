@@ -19,8 +19,8 @@ import (
 const (
 	// maxCalls is how many calls are under way at the same time.
 	maxCalls = 128
-	// maxCallsOfURL is how many of them go to one address.
-	maxCallsOfURL = 8
+	// maxCallsOfServer is how many of them go to one server. A URL often has the Release in it.
+	maxCallsOfServer = 8
 	// maxRetryAfter bounds what a server may ask to wait for before it is tried again.
 	maxRetryAfter = 5 * time.Minute
 )
@@ -64,9 +64,9 @@ type Caller struct {
 	open  map[client.ObjectKey]*callsOf
 	// waiting are the calls that are not under way, in the order in which they came.
 	waiting []*call
-	// busy counts those that are, ofURL by their address.
-	busy  int
-	ofURL map[string]int
+	// busy counts those that are, ofServer by their server.
+	busy     int
+	ofServer map[string]int
 }
 
 // callsOf are the calls of one Rollout.
@@ -92,7 +92,7 @@ func New(o Options) (*Caller, error) {
 	}
 	return &Caller{
 		opts: o, answered: func(client.ObjectKey) {},
-		open: map[client.ObjectKey]*callsOf{}, ofURL: map[string]int{},
+		open: map[client.ObjectKey]*callsOf{}, ofServer: map[string]int{},
 	}, nil
 }
 
@@ -243,11 +243,11 @@ func (c *Caller) drop(made *call) {
 func (c *Caller) dispatch() {
 	if c.begin != nil {
 		c.waiting = slices.DeleteFunc(c.waiting, func(made *call) bool {
-			if c.busy >= maxCalls || c.ofURL[made.request.url] >= maxCallsOfURL {
+			if c.busy >= maxCalls || c.ofServer[made.request.server] >= maxCallsOfServer {
 				return false
 			}
 			c.busy++
-			c.ofURL[made.request.url]++
+			c.ofServer[made.request.server]++
 			c.begin(made)
 			return true
 		})
@@ -283,8 +283,8 @@ func (c *Caller) leave(made *call) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.busy--
-	if c.ofURL[made.request.url]--; c.ofURL[made.request.url] == 0 {
-		delete(c.ofURL, made.request.url)
+	if c.ofServer[made.request.server]--; c.ofServer[made.request.server] == 0 {
+		delete(c.ofServer, made.request.server)
 	}
 	c.dispatch()
 }

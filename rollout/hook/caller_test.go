@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -194,10 +195,14 @@ func TestHooksThatHangHoldUpNobodyElse(t *testing.T) {
 		case <-r.Context().Done():
 		}
 	})
+	answer := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(answer) // a server that is closed waits for its answers
 	slow := trusted(hung)
 	authorityOf := authority(hung)
 	for i := range 300 {
-		w.Call(named(i, slow), check)
+		own := slow
+		own.URL = fmt.Sprintf("%s/%d", hung.URL, i)
+		w.Call(named(i, own), check)
 	}
 	h, _ := w.recording()
 	for i := range 20 {
@@ -206,14 +211,14 @@ func TestHooksThatHangHoldUpNobodyElse(t *testing.T) {
 		}
 	}
 	if n := most.Load(); n > 8 {
-		t.Errorf("%d calls of one address at the same time", n)
+		t.Errorf("%d calls of one server at the same time", n)
 	}
 	if a := w.find(named(299, slow), check); a == nil || a.Done {
 		t.Errorf("the last of those that wait: %+v", a)
 	}
 	// Each gets its turn.
 	w.secret("ca", "Opaque", map[string]string{"ca.crt": authorityOf})
-	close(release)
+	answer()
 	for range 300 {
 		w.await()
 	}
@@ -231,13 +236,17 @@ func TestCallsAreBoundedInAll(t *testing.T) {
 	w := newWorld(t, func(o *hook.Options) { o.Metrics = numbers })
 	release := make(chan struct{})
 	entered := make(chan struct{}, 1000)
-	s := w.serve(func(_ http.ResponseWriter, r *http.Request) {
-		entered <- struct{}{}
-		select {
-		case <-release:
-		case <-r.Context().Done():
-		}
-	})
+	// Each server gets eight at most.
+	servers := make([]*httptest.Server, 20)
+	for i := range servers {
+		servers[i] = w.serve(func(_ http.ResponseWriter, r *http.Request) {
+			entered <- struct{}{}
+			select {
+			case <-release:
+			case <-r.Context().Done():
+			}
+		})
+	}
 	wanted := func(busy, waiting float64) {
 		t.Helper()
 		text := fmt.Sprintf("# HELP tidegate_hook_calls Calls of hooks that are under way, and that wait for their turn, by state (busy, waiting).\n"+
@@ -249,9 +258,7 @@ func TestCallsAreBoundedInAll(t *testing.T) {
 	wanted(0, 0)
 	w.warm()
 	for i := range 160 {
-		h := trusted(s)
-		h.URL = fmt.Sprintf("%s/%d", s.URL, i)
-		w.Call(named(i, h), check)
+		w.Call(named(i, trusted(servers[i%len(servers)])), check)
 	}
 	wanted(128, 32)
 	for range 128 {

@@ -2,6 +2,7 @@ package hook
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -23,8 +24,10 @@ const (
 // request is one call, as it is made, and made again by a manager that takes over: all of it
 // follows from the Rollout's spec and the status that was written before.
 type request struct {
-	id      string
-	url     string
+	id  string
+	url string
+	// server is the host and the port of url, by which calls are bounded.
+	server  string
 	timeout time.Duration
 	body    []byte
 	// secret and authorities are nil where there are none.
@@ -70,7 +73,7 @@ func newRequest(rollout *v1alpha1.Rollout, which plan.Call) (request, *outcome) 
 	}
 	id := callID(rollout, which)
 	out := request{
-		id: fmt.Sprintf("%s-%d", id, which.Try), url: hook.URL, timeout: hook.Timeout.Duration,
+		id: fmt.Sprintf("%s-%d", id, which.Try), url: hook.URL, server: serverOf(hook.URL), timeout: hook.Timeout.Duration,
 		secret: hook.SecretRef.DeepCopy(), authorities: hook.CASecretRef.DeepCopy(),
 	}
 	if out.timeout <= 0 {
@@ -82,6 +85,15 @@ func newRequest(rollout *v1alpha1.Rollout, which plan.Call) (request, *outcome) 
 	}
 	out.body = body
 	return out, nil
+}
+
+// serverOf is the host and the port of a URL, and the URL itself where it has none.
+func serverOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return address
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Host)
 }
 
 func hookNamed(rollout *v1alpha1.Rollout, name string) *v1alpha1.Hook {

@@ -41,7 +41,7 @@ func (s Sides) Complete(spec v1alpha1.RolloutSpec) bool {
 // Rolling says whether the revisions share one workload, which is changed in place, rather
 // than each being a set of its own that gets a share of the traffic.
 func Rolling(spec v1alpha1.RolloutSpec) bool {
-	return !spec.Strategy.Type.InSets()
+	return !spec.InSets()
 }
 
 // InPlace says whether both revisions are the same set, so that only its size, the route

@@ -18,7 +18,14 @@ const (
 	KindCronJob     = "CronJob"
 )
 
-const kindAutoscaler = "HorizontalPodAutoscaler"
+// The kinds that size a workload; the second is KEDA's.
+const (
+	KindAutoscaler = "HorizontalPodAutoscaler"
+	kindScaled     = "ScaledObject"
+)
+
+// kedaMost is how many pods KEDA lets a workload have where nothing is said.
+const kedaMost = 100
 
 var (
 	replicasPath  = []string{"spec", "replicas"}
@@ -66,15 +73,35 @@ func WorkloadKind(r *render.Result) string {
 }
 
 // Autoscaled says whether an autoscaler of the Release's own sizes the workload.
-func Autoscaled(r *render.Result) bool {
+func Autoscaled(r *render.Result) bool { return autoscaler(r) != nil }
+
+// autoscaler is what sizes the workload, nil where nothing does.
+func autoscaler(r *render.Result) *unstructured.Unstructured {
 	for _, list := range [][]*unstructured.Unstructured{r.Set, r.Shared} {
 		for _, obj := range list {
-			if obj.GetKind() == kindAutoscaler {
-				return true
+			if kind := obj.GetKind(); kind == KindAutoscaler || kind == kindScaled {
+				return obj
 			}
 		}
 	}
-	return false
+	return nil
+}
+
+// MostPods is how many pods the autoscaler of a Release lets its workload have; 0 without one.
+func MostPods(r *render.Result) int32 {
+	obj := autoscaler(r)
+	if obj == nil {
+		return 0
+	}
+	field, otherwise := "maxReplicas", int64(0)
+	if obj.GetKind() == kindScaled {
+		field, otherwise = "maxReplicaCount", kedaMost
+	}
+	most, found, _ := unstructured.NestedInt64(obj.Object, "spec", field)
+	if !found {
+		most = otherwise
+	}
+	return int32(min(max(most, 0), math.MaxInt32))
 }
 
 // RevisionOf returns the revision of the pods that the workload makes from now on.

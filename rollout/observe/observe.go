@@ -61,6 +61,10 @@ type World struct {
 	// there is none or it could not be read. With rolling it is what carries the exposure, so
 	// a write that raises it is conditional on its resourceVersion too.
 	Workload *unstructured.Unstructured
+	// Seen are the objects of the sets, on whose versions the writes of a set are conditional. It is
+	// nil of a Rollout that has ended: what it puts right may have lost the label by which the
+	// cache knows it.
+	Seen Versions
 	// Lagging is true when the deployment controller has not yet looked at the newest
 	// generation of a workload, so that its set is Unknown for a moment.
 	Lagging bool
@@ -117,13 +121,16 @@ func (r Reader) Observe(ctx context.Context, subject Subject) (*World, error) {
 		Status:   *rollout.Status.DeepCopy(),
 		Commands: commands,
 	}}
-	w.Older, w.Newer = neighbours(rollout, subject.Siblings)
+	w.Older, w.Newer, w.Returns = neighbours(rollout, subject.Siblings)
 	w.StableMoved = stableMoved(rollout, subject.Siblings)
 
 	phase := rollout.Status.Phase
 	if phase.Terminal() && w.Newer != "" {
 		// It looks after nothing any more; the objects that bear its names are another's.
 		return w, nil
+	}
+	if !phase.Terminal() {
+		w.Seen = Versions{}
 	}
 	w.Job = r.job(ctx, w, subject)
 	w.Canary = r.set(ctx, w, subject, subject.Sides.Canary)
@@ -143,8 +150,9 @@ func (r Reader) Observe(ctx context.Context, subject Subject) (*World, error) {
 }
 
 // neighbours returns the name of an older Rollout that has not ended and that of the
-// newest newer one.
-func neighbours(rollout *v1alpha1.Rollout, siblings []v1alpha1.Rollout) (older, newer string) {
+// newest newer one, and whether that one brings back the stable revision.
+func neighbours(rollout *v1alpha1.Rollout, siblings []v1alpha1.Rollout) (older, newer string, returns bool) {
+	stable := rollout.Spec.Stable
 	for i := range siblings {
 		other := &siblings[i]
 		switch {
@@ -152,9 +160,10 @@ func neighbours(rollout *v1alpha1.Rollout, siblings []v1alpha1.Rollout) (older, 
 			older = other.Name
 		case other.Spec.Number > rollout.Spec.Number:
 			newer = other.Name
+			returns = stable != nil && stable.Revision == other.Spec.Revision && stable.Revision != rollout.Spec.Revision
 		}
 	}
-	return older, newer
+	return older, newer, returns
 }
 
 // stableMoved says whether a Rollout newer than the one that is pinned as stable has
@@ -205,17 +214,19 @@ func (r Reader) shared(ctx context.Context, w *World, subject Subject, phase v1a
 	if !subject.Sides.Complete(subject.Rollout.Spec) {
 		return plan.Unknown
 	}
+	all := plan.Present
 	for _, obj := range manifest.Shared(subject.Sides, phase) {
 		live, err := r.Get(ctx, obj)
 		if err != nil {
 			w.Unread = append(w.Unread, err)
 			return plan.Unknown
 		}
-		if live == nil || !upToDate(w, live, obj, subject.Release) {
-			return plan.Absent
+		if live == nil || !upToDate(w, live, obj, subject.Release) || manifest.Narrow(live, obj) {
+			w.Narrow = w.Narrow || live != nil && manifest.Narrow(live, obj)
+			all = plan.Absent
 		}
 	}
-	return plan.Present
+	return all
 }
 
 // Get returns the live object with the identity of obj, nil where there is none.

@@ -314,10 +314,13 @@ func TestObserveSeesTheOtherRollouts(t *testing.T) {
 			Status: v1alpha1.RolloutStatus{Phase: phase},
 		}
 	}
+	back := other(4, "cart-4", "")
+	back.Spec.Revision = oldRevision
 	for name, c := range map[string]struct {
 		others       []v1alpha1.Rollout
 		older, newer string
 		moved        bool
+		returns      bool
 	}{
 		"a stable one alone changes nothing": {},
 		"an older one that goes on is waited for": {
@@ -325,6 +328,12 @@ func TestObserveSeesTheOtherRollouts(t *testing.T) {
 		},
 		"the newest of several newer ones is named": {
 			others: []v1alpha1.Rollout{other(3, "cart-3", v1alpha1.RolloutAborted), other(4, "cart-4", "")}, newer: "cart-4",
+		},
+		"a newer one of the stable revision is a return to it": {
+			others: []v1alpha1.Rollout{other(3, "cart-3", ""), back}, newer: "cart-4", returns: true,
+		},
+		"one that is not the newest is none": {
+			others: []v1alpha1.Rollout{back, other(5, "cart-5", "")}, newer: "cart-5",
 		},
 		"a newer one that succeeded has moved the stable revision": {
 			others: []v1alpha1.Rollout{other(3, "cart-3", v1alpha1.RolloutSucceeded)}, newer: "cart-3", moved: true,
@@ -341,8 +350,8 @@ func TestObserveSeesTheOtherRollouts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if world.Older != c.older || world.Newer != c.newer || world.StableMoved != c.moved {
-				t.Errorf("older %q, newer %q, moved %t", world.Older, world.Newer, world.StableMoved)
+			if world.Older != c.older || world.Newer != c.newer || world.StableMoved != c.moved || world.Returns != c.returns {
+				t.Errorf("older %q, newer %q, moved %t, returns %t", world.Older, world.Newer, world.StableMoved, world.Returns)
 			}
 		})
 	}

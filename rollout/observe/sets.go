@@ -21,14 +21,16 @@ func (r Reader) set(ctx context.Context, w *World, subject Subject, rendered *re
 	if manifest.Rolling(subject.Rollout.Spec) {
 		return r.sharing(ctx, w, subject, rendered)
 	}
-	set := plan.Set{Knowledge: plan.Absent, UpToDate: true, Autoscaled: manifest.Autoscaled(rendered)}
+	set := plan.Set{Knowledge: plan.Absent, UpToDate: true, Autoscaled: manifest.Autoscaled(rendered), Most: manifest.MostPods(rendered)}
 	current := true
+	var scaler *unstructured.Unstructured
 	for _, obj := range rendered.Set {
 		live, err := r.Get(ctx, obj)
 		if err != nil {
 			w.Unread = append(w.Unread, err)
 			return plan.Set{}
 		}
+		w.saw(obj, live)
 		if live == nil {
 			set.UpToDate = false
 			continue
@@ -38,6 +40,9 @@ func (r Reader) set(ctx context.Context, w *World, subject Subject, rendered *re
 			set.UpToDate = false
 		}
 		if !manifest.IsWorkload(obj) {
+			if obj.GetKind() == manifest.KindAutoscaler {
+				scaler = live
+			}
 			continue
 		}
 		c, err := countsOf(live)
@@ -50,14 +55,28 @@ func (r Reader) set(ctx context.Context, w *World, subject Subject, rendered *re
 		// Pods count when they are available and of the newest template; a drifted template
 		// that was repaired would else lend its pods to the revision that was judged.
 		set.Available = min(c.available, c.updated, c.desired)
+		if manifest.InPlaceWorkload(obj, subject.Release.Name) {
+			set.Older = c.older()
+			if manifest.RevisionOf(live) != rendered.Revision {
+				set.Older = c.total
+			}
+			set.Available = max(0, min(c.available-set.Older, c.updated, c.desired))
+		}
 	}
 	switch {
 	case set.Knowledge == plan.Absent:
-		return plan.Set{Knowledge: plan.Absent, Autoscaled: set.Autoscaled}
+		return plan.Set{Knowledge: plan.Absent, Autoscaled: set.Autoscaled, Most: set.Most}
 	case !current:
 		w.Lagging = true
 		return plan.Set{}
 	}
+	set.Load = loadOf(scaler, set.Available)
+	reachable, err := r.reachable(ctx, subject.Rollout.Spec.Router, rendered, set.Available)
+	if err != nil {
+		w.Unread = append(w.Unread, err)
+		return plan.Set{}
+	}
+	set.Available = reachable
 	return set
 }
 
@@ -103,9 +122,8 @@ func (r Reader) sharing(ctx context.Context, w *World, subject Subject, rendered
 			}
 			// Nothing says how many pods are both of the newest template and available. At
 			// the least it is as many as remain when every older pod is available too.
-			older := max(0, c.total-c.updated)
 			set.Desired, set.Held = c.desired, manifest.Held(live)
-			set.Available = max(0, min(c.available-older, c.updated, c.desired))
+			set.Available = max(0, min(c.available-c.older(), c.updated, c.desired))
 		}
 		if !upToDate(w, live, obj, subject.Release) {
 			set.UpToDate = false
@@ -129,6 +147,9 @@ type counts struct {
 	// have been ready for long enough.
 	desired, total, updated, available int32
 }
+
+// older is how many pods are not of the newest template.
+func (c counts) older() int32 { return max(0, c.total-c.updated) }
 
 // countsOf reads the numbers of pods of a live workload. A CronJob has none that are to be
 // waited for.

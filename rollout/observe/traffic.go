@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -102,10 +101,9 @@ func (r Reader) settled(ctx context.Context, w *World, subject Subject, live *un
 // endpoints reads the pods that the slices of a Service list, each once, with the revisions
 // that their labels name.
 func (r Reader) endpoints(ctx context.Context, service *unstructured.Unstructured) ([]manifest.Endpoint, error) {
-	var slices discoveryv1.EndpointSliceList
-	if err := r.Live.List(ctx, &slices, client.InNamespace(service.GetNamespace()),
-		client.MatchingLabels{discoveryv1.LabelServiceName: service.GetName()}); err != nil {
-		return nil, fmt.Errorf("listing the EndpointSlices of Service %s/%s: %w", service.GetNamespace(), service.GetName(), err)
+	slices, err := r.slices(ctx, service)
+	if err != nil {
+		return nil, err
 	}
 	pods := &metav1.PartialObjectMetadataList{}
 	pods.SetGroupVersionKind(podList)
@@ -119,8 +117,8 @@ func (r Reader) endpoints(ctx context.Context, service *unstructured.Unstructure
 	}
 	seen := map[types.UID]bool{}
 	var out []manifest.Endpoint
-	for i := range slices.Items {
-		for _, e := range slices.Items[i].Endpoints {
+	for i := range slices {
+		for _, e := range slices[i].Endpoints {
 			one := manifest.Endpoint{Ready: e.Conditions.Ready == nil || *e.Conditions.Ready}
 			if ref := e.TargetRef; ref != nil && ref.Kind == podKind {
 				if seen[ref.UID] {

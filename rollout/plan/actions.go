@@ -24,6 +24,7 @@ func (t *turn) decide() Decision {
 		return t.decision(actions)
 	}
 	weight, move := t.weight()
+	move = move && !t.cutsOff(weight.Exposure)
 	carried, known := t.carriedExposure()
 	raises := known && weight.Exposure.above(carried)
 	add(weight, move && !raises)
@@ -93,15 +94,33 @@ func (t *turn) canary() (Action, bool) {
 	case v1alpha1.RolloutProgressing, v1alpha1.RolloutPromoting, v1alpha1.RolloutSucceeded:
 	}
 	s, want := t.o.Canary, t.canaryWant()
-	right := s.Knowledge == Unknown || s.Knowledge == Present && s.UpToDate && s.sized(want) ||
-		s.Knowledge == Absent && want == 0 && t.whole > 0 // it is made when its first pods are wanted
-	if s.Knowledge == Present && s.Autoscaled {
+	right := t.canaryRight(want)
+	if s.Knowledge == Present && s.Autoscaled && !t.overshared(want) {
 		want = max(want, s.Desired) // never below what the load asks for
 	}
-	if t.split() && want > s.Desired && !t.ratioMayGrow().silent {
+	if want > s.Desired && !t.mayGrow() {
 		return Action{}, false
 	}
 	return Action{Kind: ActionEnsureSet, Role: RoleCanary, Replicas: want}, t.inCharge() && !right
+}
+
+// canaryRight says whether the canary set is as it is to be, as far as is known.
+func (t *turn) canaryRight(want int32) bool {
+	switch s := t.o.Canary; s.Knowledge {
+	case Unknown:
+		return true
+	case Absent:
+		return want == 0 && t.whole > 0 // it is made when its first pods are wanted
+	case Present:
+		return s.UpToDate && s.sized(want) && !t.overshared(want)
+	}
+	return false
+}
+
+// overshared says whether the new set has more pods behind a plain Service than their share that is approved
+// (I4). Each pod there gets as much as any other, so that its autoscaler does not ask for them again.
+func (t *turn) overshared(want int32) bool {
+	return t.split() && t.st.Phase == v1alpha1.RolloutProgressing && t.o.Canary.Desired > want && t.o.Traffic.Weight > t.st.ApprovedWeight
 }
 
 // baseline is the EnsureSet action for the baseline set.

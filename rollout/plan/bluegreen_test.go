@@ -80,6 +80,14 @@ func TestBlueGreenAndAutoscaledSets(t *testing.T) {
 			o:     warm.with(func(o *Observation) { o.Newer = "cart-3"; o.Status.Analysis.TakenAt = *at(0) }),
 			phase: v1alpha1.RolloutPromoting, step: switched, reason: ReasonRetiring, actions: []Action{{Kind: ActionRetire, Role: RoleStable}},
 		},
+		"a newer Rollout that wants the old revision back gets the set that is warm": {
+			o:     warm.with(func(o *Observation) { o.Newer, o.Returns = "cart-3", true }),
+			phase: v1alpha1.RolloutAborting, step: switched, reason: ReasonAbortSuperseded, says: "Rollout cart-3, which brings back revision ", actions: []Action{route(0)},
+		},
+		"a return that comes when the old set is being deleted waits": {
+			o:     warm.with(func(o *Observation) { o.Newer, o.Returns, o.Status.Retiring = "cart-3", true, true }),
+			phase: v1alpha1.RolloutPromoting, step: switched, reason: ReasonRetiring, actions: []Action{{Kind: ActionRetire, Role: RoleStable}},
+		},
 		"the first share of an autoscaled set is one of the load": {
 			o: inStep(0, 0).with(func(o *Observation) {
 				o.Stable, o.Canary = scaled(40, 40), Set{Knowledge: Absent, Autoscaled: true}

@@ -115,6 +115,12 @@ func scaled(desired, available int32) Set {
 	return s
 }
 
+// loaded is a set whose autoscaler measures a load, in thousandths of a pod, and allows so many pods.
+func loaded(s Set, load int64, most int32) Set {
+	s.Load, s.Most = load, most
+	return s
+}
+
 func firstSpec() v1alpha1.RolloutSpec {
 	s := canarySpec()
 	s.Stable = nil

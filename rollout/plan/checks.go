@@ -267,24 +267,46 @@ func heldByHook(t *turn) ruling {
 }
 
 // heldByHooks calls the hooks of the events: before the first step, at each weight, and
-// before the old revision is given up.
+// before the old revision is given up. Who skips a step passes over those of the step.
 func heldByHooks(t *turn) ruling {
 	k := t.st.Step
-	if t.skipped(k) {
-		return silence
-	}
 	if k == 0 {
-		return t.heldByEvent(v1alpha1.HookBegin, 0)
+		return t.heldByGate(v1alpha1.HookBegin, 0)
 	}
-	if t.steps[k-1].SetWeight != nil {
+	if t.steps[k-1].SetWeight != nil && !t.skipped(k) {
 		if r := t.heldByEvent(v1alpha1.HookStepEvent, k); !r.silent {
 			return r
 		}
 	}
 	if k == t.last() {
-		return t.heldByEvent(v1alpha1.HookPromote, k)
+		return t.heldByGate(v1alpha1.HookPromote, k)
 	}
 	return silence
+}
+
+// heldByGate calls the hooks of the beginning or the promotion. These are about the Rollout as a whole,
+// like policies about promotion, so that no command passes over them. As with policies, a
+// person's return to a revision that is known to be good is not asked about: it must not wait for
+// a server that is down.
+func (t *turn) heldByGate(event v1alpha1.HookEvent, step int32) ruling {
+	if t.undoes() {
+		return silence
+	}
+	return t.heldByEvent(event, step)
+}
+
+// undoes says whether a person brings back a revision that is known to be good.
+func (t *turn) undoes() bool { return t.o.Spec.Known && t.o.Spec.Restores != nil }
+
+// soloBegins calls the hooks of the beginning where there are no steps.
+func soloBegins(t *turn) ruling {
+	if t.kind != kindFirst || t.st.ApprovedAt != nil {
+		return silence // the revision serves already
+	}
+	if r := heldByPause(t); !r.silent {
+		return r
+	}
+	return t.heldByGate(v1alpha1.HookBegin, 0)
 }
 
 // tellsOfRollback calls the hooks about an abort. It waits for nobody.

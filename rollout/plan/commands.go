@@ -29,6 +29,9 @@ func (t *turn) command(c Command) (v1alpha1.CommandOutcome, string) {
 		return t.approveStep(c)
 	case v1alpha1.CommandPause:
 		t.st.Paused = true
+		if t.rolling {
+			return obeyed("paused: no other step begins and nothing is retired until a RolloutCommand resume; pods that are being replaced go on, and an abort turns them back")
+		}
 		return obeyed("paused: exposure does not rise and nothing is retired until a RolloutCommand resume")
 	case v1alpha1.CommandResume:
 		t.st.Paused = false
@@ -53,6 +56,9 @@ func (t *turn) tooLate(c Command) (code, why string) {
 	if c.Action == v1alpha1.CommandRetry || c.Action == v1alpha1.CommandRollBack {
 		return "", "" // they are about what has ended
 	}
+	if t.onRecord(c) {
+		return "", "" // it was in time
+	}
 	switch phase := t.st.Phase; {
 	case phase == v1alpha1.RolloutSucceeded:
 		return ReasonCommandLate, "the Rollout has succeeded; to return to an older revision use roll-back on the Rollout that brought it"
@@ -65,6 +71,13 @@ func (t *turn) tooLate(c Command) (code, why string) {
 			"the old revision %s is being deleted, there is no way back; to return to it apply the Release with its values", t.stableName())
 	}
 	return "", ""
+}
+
+// onRecord says whether a command was obeyed before, and its answer was lost.
+func (t *turn) onRecord(c Command) bool {
+	same := func(a v1alpha1.Approval) bool { return a.Command == c.Name }
+	return slices.ContainsFunc(t.st.Approvals, same) || slices.ContainsFunc(t.st.Skips, same) ||
+		t.st.Promoted != nil && same(*t.st.Promoted)
 }
 
 // maxApprovals bounds how many approvals are kept beside the first of each step.
@@ -120,7 +133,7 @@ func (t *turn) skipStep(c Command) (v1alpha1.CommandOutcome, string) {
 		return refuse(ReasonCommandUnfit, "step %d was to be skipped and the Rollout is in step %d; skip a step while the Rollout is in it", c.Step, k)
 	case s == nil || s.Pause == nil && s.Analyze == nil && s.Job == nil && s.Hook == nil &&
 		(s.SetWeight == nil || len(t.hooksOn(v1alpha1.HookStepEvent)) == 0):
-		return refuse(ReasonCommandUnfit, "step %d waits for nothing that can be skipped; a pause, an analysis, a job and a hook can be", k)
+		return refuse(ReasonCommandUnfit, "step %d waits for nothing that can be skipped; a pause, an analysis, a job and a hook of the step can be, hooks on begin and promote cannot", k)
 	case t.skipped(k):
 		return obeyed("step %d is skipped already", k)
 	}
@@ -128,8 +141,8 @@ func (t *turn) skipStep(c Command) (v1alpha1.CommandOutcome, string) {
 	return obeyed("step %d is skipped", k)
 }
 
-// promoteNow passes over all steps that are left. Pods, the route and the policies about
-// promotion are waited for all the same.
+// promoteNow passes over all steps that are left. Pods, the route, the hooks of the beginning and
+// the promotion, and the policies about promotion are waited for all the same.
 func (t *turn) promoteNow(c Command) (v1alpha1.CommandOutcome, string) {
 	switch {
 	case t.st.Promoted != nil && t.st.Promoted.Command == c.Name:
@@ -183,20 +196,31 @@ func (t *turn) rollBackTo(c Command) (v1alpha1.CommandOutcome, string) {
 func (t *turn) abortNow(c Command) (v1alpha1.CommandOutcome, string) {
 	switch t.st.Phase {
 	case v1alpha1.RolloutAborting, v1alpha1.RolloutAborted:
-		return obeyed("aborted: %s", t.cause().Message)
+		if by := t.cause(); by.Code != ReasonAbortCommand || by.Message != sentence(c) {
+			return obeyed("aborted: %s", by.Message)
+		}
 	case v1alpha1.RolloutPending:
 		t.record(t.end(ReasonAbortCommand, "%s", sentence(c)))
-		return obeyed("aborted before it began: nothing was changed")
 	case v1alpha1.RolloutProgressing, v1alpha1.RolloutPromoting, v1alpha1.RolloutSucceeded:
+		t.record(t.abort(ReasonAbortCommand, "%s", sentence(c)))
 	}
-	t.record(t.abort(ReasonAbortCommand, "%s", sentence(c)))
-	if t.kind == kindFirst {
-		return obeyed("aborting: the revision is taken out of service and deleted")
+	return obeyed("%s", t.wayBack())
+}
+
+// wayBack is what a command that aborts is answered, however often: what it begins.
+func (t *turn) wayBack() string {
+	begun := func(e v1alpha1.HistoryEntry) bool {
+		return e.Phase != v1alpha1.RolloutPending && e.Phase != v1alpha1.RolloutAborted
 	}
-	if t.rolling {
-		return obeyed("aborting: the workload goes back to revision %s", t.stableName())
+	switch {
+	case !slices.ContainsFunc(t.st.History, begun):
+		return "aborted before it began: nothing was changed"
+	case t.kind == kindFirst:
+		return "aborting: the revision is taken out of service and deleted"
+	case t.rolling:
+		return "aborting: the workload goes back to revision " + t.stableName()
 	}
-	return obeyed("aborting: all of the traffic goes back to revision %s", t.stableName())
+	return "aborting: all of the traffic goes back to revision " + t.stableName()
 }
 
 // sentence is who aborted and why.

@@ -39,6 +39,11 @@ func TestCommandsAreAnswered(t *testing.T) {
 				o.Status.Approvals = []v1alpha1.Approval{{Step: at50Approval, Actor: "alice", Command: "c"}}
 			}), approve(at50Approval), applied, "step 5 is approved", func(st v1alpha1.RolloutStatus) bool { return len(st.Approvals) == 1 },
 		},
+		"an approval whose answer was lost until the Rollout has ended was in time": {
+			ended(v1alpha1.RolloutSucceeded).with(func(o *Observation) {
+				o.Status.Approvals = []v1alpha1.Approval{{Step: at50Approval, Actor: "alice", Command: "c"}}
+			}), approve(at50Approval), applied, "step 5 is approved", nil,
+		},
 		"a second approval of one person counts once": {
 			in2.with(func(o *Observation) {
 				o.Status.Approvals = []v1alpha1.Approval{{Step: at50Approval, Actor: "alice", Command: "b"}}
@@ -145,6 +150,10 @@ func TestCommandsAreAnswered(t *testing.T) {
 			}
 			for _, b := range broken(o, t0, d) {
 				t.Error(b)
+			}
+			again := Next(o.with(func(o *Observation) { o.Status = d.Status }), t0)
+			if c.outcome == applied && !slices.Contains(again.Actions, d.Actions[i]) {
+				t.Errorf("its answer was lost, and now it is answered %v, want %v", again.Actions, d.Actions[i])
 			}
 		})
 	}

@@ -59,10 +59,12 @@ func retires(t *turn) ruling {
 	return hold(ReasonRetiring, "revision %s has all of the traffic; the old revision %s is being deleted", t.o.Spec.Revision, t.stableName())
 }
 
+// supersededLate lets a promotion end that is nearly done. One that is wanted back is turned back: what
+// it would return to is there yet.
 func supersededLate(t *turn) ruling {
 	carried, known := t.carried()
 	refused := t.o.Traffic.Knowledge == Present && !t.o.Traffic.Settled
-	if t.o.Newer == "" || !t.st.Paused && !refused && (!known || carried == 100) {
+	if t.o.Newer == "" || !t.o.Returns && !t.st.Paused && !refused && (!known || carried == 100) {
 		return silence
 	}
 	return superseded(t)
@@ -101,15 +103,20 @@ func (t *turn) baselineLeft() bool {
 // succeed ends the Rollout well.
 func (t *turn) succeed() ruling {
 	t.st.StepStartedAt, t.st.ExposedAt, t.st.DrainStartedAt, t.st.Retiring, t.st.Paused = nil, nil, nil, false, false
+	said := t.successMessage()
 	t.st.Phase = v1alpha1.RolloutSucceeded
-	return moved(ReasonSucceeded, "%s", t.successMessage())
+	return moved(ReasonSucceeded, "%s", said)
 }
 
 func (t *turn) successMessage() string {
 	if t.rolling {
 		return t.rolledMessage()
 	}
-	return fmt.Sprintf("revision %s has all of the traffic, with %d pods", t.o.Spec.Revision, t.whole)
+	if t.st.Phase == v1alpha1.RolloutSucceeded && t.o.Canary.Autoscaled {
+		// Their number is no news later on: each change would be a write of the status.
+		return fmt.Sprintf("revision %s has all of the traffic; its autoscaler sizes it, from %d pods up", t.o.Spec.Revision, t.whole)
+	}
+	return fmt.Sprintf("revision %s has all of the traffic, with %d pods", t.o.Spec.Revision, max(t.whole, t.o.Canary.autoscaled()))
 }
 
 // abort begins the way back.
@@ -149,13 +156,15 @@ func (t *turn) aborting(format string, args ...any) ruling {
 	return hold(c.Code, "%s; %s", c.Message, fmt.Sprintf(format, args...))
 }
 
-// offRoute says whether the canary is known to get no traffic.
+// offRoute says whether the canary is known to get no traffic. Where nothing else serves its requests
+// fail without it, whether the gateway has accepted that route or not: a route that no gateway accepts
+// must not keep the cure of it waiting.
 func (t *turn) offRoute() bool {
 	if t.kind != kindFirst {
 		return t.carriesWeight(0)
 	}
 	tr := t.o.Traffic
-	return tr.Knowledge == Absent || tr.Knowledge == Present && !tr.seen() && tr.Settled
+	return tr.Knowledge == Absent || tr.Knowledge == Present && !tr.seen()
 }
 
 func trafficReturns(t *turn) ruling {
@@ -172,8 +181,8 @@ func trafficReturns(t *turn) ruling {
 		return t.aborting("revision %s keeps %d %% until a pod of the stable revision %s is available, for at most %s; see why its pods are not ready",
 			t.o.Spec.Revision, carried, t.stableName(), t.deadline())
 	case carried > 0 && t.back().Weight > 0:
-		return t.aborting("the route carries %d %% to revision %s, on the way to 0 %% as pods of revision %s come up: %d of %d are available",
-			carried, t.o.Spec.Revision, t.stableName(), t.o.Stable.available(), t.stableWhole)
+		return t.aborting("the route carries %d %% to revision %s, on the way to 0 %% as pods of revision %s come up: %d of %d are available; all of it goes back %s",
+			carried, t.o.Spec.Revision, t.stableName(), t.o.Stable.available(), t.stableWhole, t.stableUntil()+" at the latest")
 	case carried > 0:
 		return t.aborting("the route carries %d %% to revision %s, on the way to 0 %%", carried, t.o.Spec.Revision)
 	}
@@ -328,6 +337,15 @@ func abortedRepairs(t *turn) ruling {
 	tr := t.o.Traffic
 	if tr.Knowledge == Present && tr.Exposure == (Exposure{Weight: t.restWeight()}) && tr.UpToDate && t.o.Shared == Present && t.stableAsked() && !t.strayCanary() {
 		return silence
+	}
+	return t.restoring()
+}
+
+// restoring says what is put right of the stable set after an abort.
+func (t *turn) restoring() ruling {
+	s := t.o.Stable
+	if len(t.o.Spec.Resized) > 0 && s.UpToDate && !s.sized(t.stableWhole) {
+		return t.aborting("the stable revision %s is being scaled to %d pods", t.stableName(), t.stableWhole)
 	}
 	return t.aborting("putting right what was changed outside of Tidegate: the stable revision %s has %d of %d pods available",
 		t.stableName(), s.available(), t.stableWhole)

@@ -33,16 +33,16 @@ func heldByAnalysis(t *turn) ruling {
 		}
 		return silence
 	case v1alpha1.VerdictInconclusive:
-		return hold(ReasonHoldInconclusive, "%s, holding: analysis Inconclusive: %s", t.where(), a.Message)
+		return hold(ReasonHoldInconclusive, "%s, holding: analysis Inconclusive: %s; measured again every %s", t.where(), a.Message, t.interval())
 	case v1alpha1.VerdictUnknown, v1alpha1.VerdictFail: // Fail has aborted before
 	}
-	return hold(ReasonHoldNoData, "%s, holding: analysis %s: %s", t.where(), a.Verdict, a.Message)
+	return hold(ReasonHoldNoData, "%s, holding: analysis %s: %s; measured again every %s", t.where(), a.Verdict, a.Message, t.interval())
 }
 
 // round is the last round of analysis if it is evidence about this step, else nil.
 func (t *turn) round() *v1alpha1.AnalysisRound {
 	a, started := t.st.Analysis, t.st.ExposedAt
-	if a == nil || started == nil || a.Step < t.level(t.st.Step).Start || a.Digest != t.o.Spec.Digest ||
+	if a == nil || started == nil || a.Step < t.level(t.st.Step).Start || !t.o.Spec.Judged(a.Digest) ||
 		a.TakenAt.Time.Before(started.Add(t.window())) {
 		return nil
 	}

@@ -23,10 +23,10 @@ var (
 	canaryHealth = []Set{
 		{},
 		{Knowledge: Absent},
-		setOf(8, 0), setOf(8, 1), setOf(4, 3), setOf(4, 4), setOf(8, 6), setOf(8, 8), scaled(9, 9),
+		setOf(8, 0), setOf(8, 1), setOf(4, 3), setOf(4, 4), setOf(8, 6), setOf(8, 8), loaded(scaled(9, 9), 5000, 12),
 		{Knowledge: Present, Desired: 8, Available: 8},
 	}
-	stableHealth = []Set{{}, {Knowledge: Absent}, setOf(8, 0), setOf(6, 5), setOf(8, 8), scaled(9, 8)}
+	stableHealth = []Set{{}, {Knowledge: Absent}, setOf(8, 0), setOf(6, 5), setOf(8, 8), loaded(scaled(9, 8), 6000, 40)}
 	traffic      = []Traffic{
 		{},
 		{Knowledge: Absent},

@@ -63,6 +63,8 @@ var events = []event{
 	{"calls are lost", func(w *world) { w.lostCalls = true }},
 	{"jobs are deleted", func(w *world) { clear(w.jobs) }},
 	{"a newer Rollout is made", func(w *world) { w.newer = "cart-3" }},
+	{"the size is doubled", func(w *world) { w.resize(2 * w.spec.Replicas) }},
+	{"the size is halved", func(w *world) { w.resize(w.spec.Replicas / 2) }},
 	{"ten minutes pass", func(w *world) { w.tick(10 * time.Minute) }},
 	people(Command{Action: v1alpha1.CommandPause}),
 	people(Command{Action: v1alpha1.CommandAbort, Actor: "carol"}),
@@ -97,8 +99,11 @@ func (w *world) key() string {
 	for _, c := range w.commands {
 		fmt.Fprint(&b, " ", c.Action, c.Step)
 	}
+	if len(w.spec.Resized) > 0 {
+		fmt.Fprint(&b, " sized ", st.Size, w.spec.Replicas, w.spec.Resized[0].Replicas)
+	}
 	o := w.observe()
-	fmt.Fprint(&b, w.old, w.new, w.fresh, w.route, w.shared, w.newer != "", w.verdict, o.Job.Knowledge, o.Job.Finished, o.Job.Succeeded,
+	fmt.Fprint(&b, w.old, w.new, w.fresh, w.way, w.route, w.shared, w.newer != "", w.verdict, o.Job.Knowledge, o.Job.Finished, o.Job.Succeeded,
 		w.blindOld, w.blindNew, w.blindRoute, w.gatewayDown, w.frozen, w.blindPolicy, w.badJobs, w.badHooks, w.lostCalls)
 	for _, a := range o.Answers {
 		if slices.ContainsFunc(st.Checks, func(c v1alpha1.Check) bool {

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"math"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -58,12 +59,23 @@ func (t *turn) size(whole int32, l Level) int32 {
 	if t.ratio && l.seen() {
 		return n // the number of pods is the weight
 	}
-	if s := l.Scale; s != nil && s.Replicas != nil {
-		n = max(n, min(whole, *s.Replicas))
-	} else if s != nil && s.Percent != nil {
-		n = max(n, need(whole, *s.Percent))
+	if l.Kept != nil {
+		n = max(n, min(setTo(whole, l.Kept), t.needs(whole, l.Toward)))
 	}
-	return n
+	return max(n, setTo(whole, l.Scale))
+}
+
+// setTo is the size that a step has set, of size whole; 0 for none.
+func setTo(whole int32, s *v1alpha1.Scale) int32 {
+	switch {
+	case s == nil:
+		return 0
+	case s.Replicas != nil:
+		return min(whole, *s.Replicas)
+	case s.Percent != nil:
+		return need(whole, *s.Percent)
+	}
+	return 0
 }
 
 // baselineSize is how many pods the baseline set is to have at a level: as many as the
@@ -81,6 +93,14 @@ func (s Set) available() int32 {
 		return 0
 	}
 	return s.Available
+}
+
+// autoscaled is the number of pods that an autoscaler of the set's own has asked for; 0 without one.
+func (s Set) autoscaled() int32 {
+	if s.Knowledge != Present || !s.Autoscaled {
+		return 0
+	}
+	return s.Desired
 }
 
 // short says whether a set that should have want pods is known to fall short of it.
@@ -106,7 +126,8 @@ func (s Set) sized(want int32) bool {
 }
 
 // sizes finds out how many pods the two sets are to have. What the autoscaler of the
-// old set has asked for is the load, and the new set must stand it before it gets all of it.
+// old set has asked for is the load, and so is what both measure now; the new set must stand
+// it before it gets all of it, as far as its own autoscaler lets it grow.
 func (t *turn) sizes() {
 	spec := t.o.Spec
 	if t.rolling {
@@ -130,7 +151,37 @@ func (t *turn) sizes() {
 	if s := t.o.Stable; s.Knowledge == Present && s.Autoscaled {
 		t.st.StableLoad = max(t.st.StableLoad, s.Desired)
 	}
-	t.whole = max(t.whole, t.st.StableLoad)
+	t.whole = max(t.whole, t.st.StableLoad, t.measured())
+	if most := t.o.Canary.Most; most > 0 {
+		t.whole = min(t.whole, max(most, t.floor))
+	}
+}
+
+// measured is how many pods all of the requests would take as the autoscalers measure them now; 0
+// where that is not known. The sizes of the sets tell it late: a set that has lost half of its
+// requests keeps its pods for minutes, so that it asks for no more when the load has doubled.
+//
+// It rests on the old set, whose pods are all warm, and never goes beyond what the sets together
+// measure: that may be of a moment before, when the shares were others.
+func (t *turn) measured() int32 {
+	e, known := exposureOf(t.route)
+	stable, canary := t.o.Stable, t.o.Canary
+	rest := full - int64(e.Weight) - int64(e.Baseline)
+	if !known || !t.route.Settled || t.ratio || stable.Knowledge != Present || stable.Load <= 0 || rest <= 0 {
+		return 0
+	}
+	load := stable.Load * full / rest
+	if e.Weight > 0 {
+		if canary.Knowledge != Present || canary.Load <= 0 {
+			return 0
+		}
+		all := stable.Load + canary.Load
+		if e.Baseline > 0 {
+			all += canary.Load // the fresh pods get as much
+		}
+		load = min(load, all)
+	}
+	return int32(min((load+999)/1000, math.MaxInt32)) //nolint:gosec // bounded
 }
 
 // carried is the weight that the route is known to give to the canary.
@@ -141,9 +192,13 @@ func (t *turn) carried() (weight int32, known bool) {
 
 // carriedExposure is the exposure that the route is known to carry.
 func (t *turn) carriedExposure() (e Exposure, known bool) {
-	switch t.o.Traffic.Knowledge {
+	return exposureOf(t.o.Traffic)
+}
+
+func exposureOf(tr Traffic) (e Exposure, known bool) {
+	switch tr.Knowledge {
 	case Present:
-		return t.o.Traffic.Exposure, true
+		return tr.Exposure, true
 	case Absent:
 		return Exposure{}, true
 	case Unknown:
@@ -229,7 +284,7 @@ func (t *turn) gatePassed() bool {
 	k, s := t.st.Step, t.step()
 	switch {
 	case s == nil:
-		return t.eventPassed(v1alpha1.HookBegin, 0)
+		return t.undoes() || t.eventPassed(v1alpha1.HookBegin, 0)
 	case t.skipped(k):
 		return true
 	case s.Pause != nil && s.Pause.Approval:
@@ -299,7 +354,7 @@ func (t *turn) clocks() {
 	st := &t.st
 	open := st.Phase == v1alpha1.RolloutProgressing || st.Phase == v1alpha1.RolloutPromoting && !st.Retiring
 	if !t.rolling || st.ApprovedWeight > 0 { // else nothing is asked for, and nothing has come
-		st.WaitingSince = t.shortSince(st.WaitingSince, open && !st.Paused && t.canaryAsked(), t.o.Canary, t.canaryWant())
+		st.WaitingSince = t.waitingSince(open && !st.Paused)
 	}
 	// With rolling the old revision is to have its pods only when it is returned to.
 	st.StableShortSince = t.shortSince(st.StableShortSince,

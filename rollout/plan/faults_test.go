@@ -114,8 +114,8 @@ func (w *world) disturb(r *rand.Rand) string {
 		w.verdict = v1alpha1.VerdictFail
 		return "evidence is bad"
 	case 1:
-		w.newer = "cart-3"
-		return "a newer Rollout is made"
+		w.newer, w.returns = "cart-3", w.spec.Stable != nil && !w.inPlace() && r.IntN(2) == 0
+		return fmt.Sprintf("a newer Rollout is made, that returns: %t", w.returns)
 	case 2:
 		w.command(Command{Action: v1alpha1.CommandAbort, Actor: "carol"})
 		return "somebody aborts"

@@ -58,6 +58,13 @@ func factsOf(o Observation, now time.Time, d Decision) facts {
 		if o.Stable.Knowledge == Present && o.Stable.Autoscaled {
 			f.whole = max(f.whole, o.Stable.Desired)
 		}
+		f.whole = max(f.whole, loadTold(o))
+		if o.Canary.Most > 0 {
+			f.whole = min(f.whole, max(f.floor, o.Canary.Most))
+		}
+	}
+	if len(o.Spec.Resized) > 0 && f.over == "another" && open {
+		f.floor = min(f.floor, d.Status.Size) // held to account by i1SizeHasPods
 	}
 	f.was, f.is = approvedIn(o.Spec, o.Status), approvedIn(o.Spec, d.Status)
 	f.dynamic = o.Spec.Strategy.DynamicStableScale && f.over == "another"
@@ -78,6 +85,34 @@ func factsOf(o Observation, now time.Time, d Decision) facts {
 	return f
 }
 
+// loadTold is how many pods all of the requests would take: what the old set measures for its share
+// says it of the whole, but no more than all sets measure; 0 where nothing tells.
+func loadTold(o Observation) int32 {
+	share := o.Traffic.Exposure
+	old := float64(100-share.Weight-share.Baseline) / 100
+	switch {
+	case o.Spec.Router == v1alpha1.RouterService && o.Spec.Strategy.Type == v1alpha1.StrategyCanary:
+		return 0
+	case o.Traffic.Knowledge != Present || !o.Traffic.Settled:
+		return 0
+	}
+	if o.Stable.Knowledge != Present || o.Stable.Load == 0 || old <= 0 {
+		return 0
+	}
+	told := float64(o.Stable.Load) / old
+	if share.Weight > 0 {
+		if o.Canary.Knowledge != Present || o.Canary.Load == 0 {
+			return 0
+		}
+		sets := 1.0
+		if share.Baseline > 0 {
+			sets = 2
+		}
+		told = min(told, float64(o.Stable.Load)+sets*float64(o.Canary.Load))
+	}
+	return int32(math.Ceil(math.Floor(told) / 1000))
+}
+
 // readSplit finds the weight that the pods behind a plain Service make up: what was approved before
 // where they are as many as that asks for, or their share.
 func (f *facts) readSplit() {
@@ -90,6 +125,9 @@ func (f *facts) readSplit() {
 		f.carried = f.was
 	default:
 		f.carried.Weight = int32(math.Ceil(100 * float64(c.Desired) / float64(c.Desired+max(0, s.Desired))))
+		if more := c.Desired > podsToShow(f.o.Spec, f.whole, f.was); more && c.Autoscaled && f.was.Weight < 100 && f.carried.Weight < f.was.Weight {
+			f.carried = f.was // an autoscaler has added some, within what is approved
+		}
 	}
 }
 
@@ -101,6 +139,11 @@ func (f facts) overdueStable() bool {
 		}
 	}
 	return false
+}
+
+// vouched says whether nobody means to return to the old set, whose pods are then not waited for.
+func (f facts) vouched() bool {
+	return f.o.Stable.Knowledge != Unknown && (f.o.Spec.Known || f.d.Status.Promoted != nil)
 }
 
 // stableOwed is how many pods an abort from what is carried would need of the stable set.
@@ -126,7 +169,7 @@ func broken(o Observation, now time.Time, d Decision) []string {
 	f := factsOf(o, now, d)
 	var all []string
 	for _, check := range []func(facts) string{
-		i1WeightHasPods, i1StablePodsOutliveWeight, i1PodsOutliveWeight, i1LostPodsLoseWeight, i1DeletedOnlyWithoutTraffic,
+		i1WeightHasPods, i1SizeHasPods, i1StablePodsOutliveWeight, i1PodsOutliveWeight, i1LostPodsLoseWeight, i1DeletedOnlyWithoutTraffic,
 		i2OneAtATime, i2ApprovalNeedsGates, i2RaiseNeedsApproval, i3AbortIsObeyed, i3AbortOnlyReturns, i3NothingIsLeft, i4NoneAboveApproved,
 		i4WorkIsOwed, i5SameFactsSameDecision, i9Explained, i9Bounded, commandsAnsweredOnce, quietOutOfCharge,
 	} {
@@ -189,6 +232,7 @@ func i1PodsOutliveWeight(f facts) string {
 		case a.Kind != ActionEnsureSet:
 		case a.Role == RoleStable && f.o.Stable.Autoscaled && a.Replicas == max(f.stableWhole, f.o.Stable.Desired):
 		case a.Role == RoleCanary && f.o.Canary.Autoscaled && a.Replicas == f.o.Canary.Desired: // what its own load asks for
+		case a.Role == RoleStable && f.split && len(f.o.Spec.Resized) > 0 && a.Replicas == f.o.Stable.Desired && a.Replicas > f.stableWhole: // the new set shrinks first
 		case a.Role == RoleStable && (a.Replicas > f.stableWhole || a.Replicas < f.stableWhole && !f.dynamic):
 			return fmt.Sprintf("I1: stable set scaled to %d", a.Replicas)
 		case a.Role == RoleBaseline && (a.Replicas < podsFor(f.whole, f.carried.Baseline) && f.o.Baseline.Knowledge == Present || a.Replicas > f.whole):
@@ -235,6 +279,8 @@ func i1DeletedOnlyWithoutTraffic(f facts) string {
 			continue
 		}
 		settled := f.o.Traffic.Knowledge == Absent || f.o.Traffic.Knowledge == Present && f.o.Traffic.Settled
+		// Where nothing else can serve, no request is saved by waiting for the gateway.
+		gone := settled || f.over == "nothing" && f.o.Traffic.Knowledge == Present
 		switch {
 		case f.over == "itself":
 			return "I1: the serving set is deleted"
@@ -248,7 +294,7 @@ func i1DeletedOnlyWithoutTraffic(f facts) string {
 			return "I3: stable set deleted without a record"
 		case a.Role == RoleStable && !f.o.Status.Retiring && alive(f.o.Canary) < f.whole:
 			return "I1: stable set deleted while the new one is not whole"
-		case a.Role == RoleCanary && (f.d.Status.Phase != v1alpha1.RolloutAborting && f.d.Status.Phase != v1alpha1.RolloutAborted || f.carried != (Exposure{}) || !settled ||
+		case a.Role == RoleCanary && (f.d.Status.Phase != v1alpha1.RolloutAborting && f.d.Status.Phase != v1alpha1.RolloutAborted || f.carried != (Exposure{}) || !gone ||
 			f.o.Traffic.Knowledge == Absent && f.over != "nothing"):
 			return "I1: canary set deleted while it has traffic"
 		}
@@ -276,11 +322,11 @@ func gates(f facts) string {
 		return "the route has not settled"
 	case !o.Canary.UpToDate || !f.split && alive(o.Canary) < podsToShow(o.Spec, f.whole, f.is):
 		return "pods are missing"
-	case o.Spec.Strategy.Type == v1alpha1.StrategyBlueGreen && alive(o.Canary) < f.whole:
+	case o.Spec.Strategy.Type != v1alpha1.StrategyCanary && alive(o.Canary) < f.whole:
 		return "the set is not whole"
 	case alive(o.Baseline) < podsFor(f.whole, f.is.Baseline):
 		return "pods of the baseline are missing"
-	case f.over == "another" && alive(o.Stable) < f.stableOwed() && !f.overdueStable():
+	case f.over == "another" && alive(o.Stable) < f.stableOwed() && !f.overdueStable() && !f.vouched():
 		return "the stable set is not whole"
 	}
 	for step := o.Status.Step; step <= through; step++ {
@@ -301,6 +347,10 @@ func i2OneAtATime(f facts) string {
 	}
 	if f.o.Newer != "" && f.o.Status.Phase == v1alpha1.RolloutProgressing && f.d.Status.AbortCause == nil {
 		return "I2: goes on though it is superseded"
+	}
+	if f.o.Returns && f.o.Status.Phase == v1alpha1.RolloutPromoting && !f.o.Status.Retiring && f.d.Status.Phase != v1alpha1.RolloutAborting &&
+		f.o.Spec.Strategy.Type != v1alpha1.StrategyRolling {
+		return "I2: goes on though its way back is asked for"
 	}
 	return ""
 }
@@ -362,7 +412,7 @@ func i2RaiseNeedsApproval(f facts) string {
 			return "I2: raised though no policy is known to allow it"
 		case st.ApprovedAt == nil || f.now.Sub(st.ApprovedAt.Time) > time.Minute && (!f.split || f.d.Status.ExposedAt == nil && f.o.Canary.Desired < podsToShow(f.o.Spec, f.whole, f.is)):
 			return "I2: raised on a stale approval"
-		case alive(f.o.Stable) < f.stableOwed() && !f.overdueStable():
+		case alive(f.o.Stable) < f.stableOwed() && !f.overdueStable() && !f.vouched():
 			return "I2: raised while the stable set is not whole"
 		}
 	}

@@ -23,7 +23,7 @@ func i3AbortIsObeyed(f facts) string {
 		is.Phase != v1alpha1.RolloutAborting && is.Phase != v1alpha1.RolloutAborted {
 		return "I3: an abort was taken back"
 	}
-	if v := was.Analysis; v != nil && v.Verdict == v1alpha1.VerdictFail && v.Digest == f.o.Spec.Digest && f.over == "another" && !was.Retiring &&
+	if v := was.Analysis; v != nil && v.Verdict == v1alpha1.VerdictFail && samePods(f.o.Spec, v.Digest) && f.over == "another" && !was.Retiring &&
 		(is.Phase == v1alpha1.RolloutProgressing || is.Phase == v1alpha1.RolloutPromoting) && was.Phase != v1alpha1.RolloutPending {
 		return "I3: a failed analysis did not abort"
 	}

@@ -31,14 +31,14 @@ func secondOpinion(o Observation, now time.Time) (phase v1alpha1.RolloutPhase, s
 			late++
 		}
 	}
-	if !o.Spec.Strategy.Type.InSets() || !walksSteps(o.Spec) || o.Status.Phase != v1alpha1.RolloutProgressing || late > 0 {
+	if !o.Spec.InSets() || !walksSteps(o.Spec) || o.Status.Phase != v1alpha1.RolloutProgressing || late > 0 {
 		return "", 0, false
 	}
 	for _, c := range o.Commands {
 		p.obey(c)
 	}
 	p.hear()
-	if a := p.st.Analysis; o.Newer != "" || a != nil && a.Verdict == v1alpha1.VerdictFail && a.Digest == o.Spec.Digest {
+	if a := p.st.Analysis; o.Newer != "" || a != nil && a.Verdict == v1alpha1.VerdictFail && samePods(o.Spec, a.Digest) {
 		p.st.Phase = v1alpha1.RolloutAborting
 	}
 	if p.st.Phase == v1alpha1.RolloutProgressing {
@@ -273,7 +273,8 @@ func (p *opinion) lacks(f facts, next int32) bool {
 	case rises && here > 0 && asksForPass(f, here) && passMissing(f) != "":
 	case (rises || here == 0) && !f.split && (want > 0 || step.seen()) && !full(o.Canary, want):
 	case (rises || sets) && f.over == "another" && fresh > 0 && !full(o.Baseline, fresh):
-	case f.over == "another" && rises && !full(o.Stable, owed) && (o.Stable.Knowledge == Unknown || !f.overdueStable()):
+	case f.over == "another" && rises && !full(o.Stable, owed) &&
+		(o.Stable.Knowledge == Unknown || !f.overdueStable() && !o.Spec.Known && p.st.Promoted == nil):
 	case f.over == "another" && step.Weight < f.was.Weight && !full(o.Stable, f.stableOwed()):
 	default:
 		return false

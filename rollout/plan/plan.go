@@ -40,8 +40,10 @@ func Next(o Observation, now time.Time) Decision {
 		t.hear()
 		t.sizes()
 		t.readBack()
+		t.grown()
 		t.clocks()
 		r := t.ask(t.guards())
+		r.message += t.besides(r)
 		t.record(r)
 		if !r.moved {
 			break
@@ -75,6 +77,9 @@ type turn struct {
 	rolling bool
 	// blueGreen is true where the set is whole before it gets any traffic, and then gets all.
 	blueGreen bool
+	// outOfPlace is true where the stable set is the workload that was changed in place before, so that the
+	// Service may yet select every pod of the Release; see change.go.
+	outOfPlace bool
 	// ratio is true where a weight is a share of the pods behind a plain Service.
 	ratio bool
 	// route is the traffic as it was observed; see readBack.
@@ -103,8 +108,10 @@ func newTurn(o Observation, now time.Time) *turn {
 	t.steps = Walked(o.Spec)
 	t.levels = Levels(t.steps)
 	t.st.Step = min(max(t.st.Step, 0), t.last())
-	t.rolling = !o.Spec.Strategy.Type.InSets()
-	t.blueGreen = o.Spec.Strategy.Type == v1alpha1.StrategyBlueGreen
+	t.rolling = !o.Spec.InSets()
+	t.outOfPlace = o.Spec.Changes() && o.Spec.Strategy.Type.InSets()
+	// A workload that takes the place of sets comes up whole beside them.
+	t.blueGreen = o.Spec.Strategy.Type == v1alpha1.StrategyBlueGreen || o.Spec.Changes() && !t.outOfPlace
 	t.ratio = o.Spec.Strategy.Type == v1alpha1.StrategyCanary && o.Spec.Router == v1alpha1.RouterService
 	switch s := o.Spec.Stable; {
 	case s == nil:
@@ -125,6 +132,8 @@ func (t *turn) readBack() {
 		t.readWorkload()
 	case t.ratio:
 		t.readRatio()
+	case t.route.Split:
+		t.o.Traffic.UpToDate = false // the Service is to select one revision
 	}
 	switch t.o.Traffic.Knowledge {
 	case Present:

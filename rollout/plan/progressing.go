@@ -13,6 +13,7 @@ var pendingGuards = []guard{
 	outdated,        // what it is over has changed: it must be made anew
 	supersededEarly, // a newer one is there: this one never begins
 	behindOlder,     // one at a time
+	behindPods,      // a workload in place whose pods are not all of its revision
 	begins,
 }
 
@@ -52,6 +53,7 @@ var soloGuards = []guard{
 	routeRefused,
 	blind,
 	behindOlder,
+	soloBegins,
 	soloApproved,
 	routeAsAllowed,
 	soloWhole,
@@ -104,23 +106,18 @@ func superseded(t *turn) ruling {
 	if t.o.Newer == "" {
 		return silence
 	}
+	if t.o.Returns {
+		return t.abort(ReasonAbortSuperseded, "superseded by Rollout %s, which brings back revision %s", t.o.Newer, t.stableName())
+	}
 	return t.abort(ReasonAbortSuperseded, "superseded by Rollout %s", t.o.Newer)
 }
 
 func failedAnalysis(t *turn) ruling {
 	a := t.st.Analysis
-	if a == nil || a.Verdict != v1alpha1.VerdictFail || a.Digest != t.o.Spec.Digest {
+	if a == nil || a.Verdict != v1alpha1.VerdictFail || !t.o.Spec.Judged(a.Digest) {
 		return silence
 	}
 	return t.abort(ReasonAnalysisFail, "the analysis failed in step %d/%d: %s", a.Step, t.last(), a.Message)
-}
-
-func overdue(t *turn) ruling {
-	if t.st.WaitingSince == nil || t.o.Canary.Knowledge == Unknown || !t.passed(t.st.WaitingSince, t.deadline()) {
-		return silence
-	}
-	return t.abort(ReasonAbortDeadline, "revision %s had %s pods available %s after it began to wait for them",
-		t.o.Spec.Revision, t.pods(), t.deadline())
 }
 
 // routeRefused gives up on a route that the gateway does not accept: what it says of
@@ -153,12 +150,14 @@ func podsLost(t *turn) ruling {
 	if have >= keep(needed) {
 		return silence
 	}
+	lost := e
+	lost.Weight = exposed
 	t.fallBack(t.stepFor(func(l Level) bool {
 		n := t.needs(t.floor, l.Weight)
 		return n <= have && (n > 0 || have > 0 || !l.seen())
 	}))
-	return moved(ReasonFallbackPods, "revision %s has %d pods available, and %d %% of the traffic need %d: back to step %d/%d with %d %%",
-		t.o.Spec.Revision, have, exposed, needed, t.st.Step, t.last(), t.st.ApprovedWeight)
+	return moved(ReasonFallbackPods, "revision %s has %d pods available, and %d are needed for %s: back to step %d/%d with %d %%",
+		t.o.Spec.Revision, have, needed, lost.text(), t.st.Step, t.last(), t.st.ApprovedWeight)
 }
 
 // baselineLost takes the traffic from a baseline set that has lost its pods, and from the
@@ -167,12 +166,12 @@ func (t *turn) baselineLost() ruling {
 	e, known := t.carriedExposure()
 	s := t.o.Baseline
 	exposed := min(e.Baseline, t.allowed().Baseline) // more than that is taken away at once
-	if !known || exposed == 0 || s.Knowledge == Unknown || s.available() >= keep(need(t.whole, exposed)) {
+	if !known || exposed == 0 || s.Knowledge == Unknown || s.available() >= keep(need(t.kept(), exposed)) {
 		return silence
 	}
 	t.fallBack(t.stepFor(func(l Level) bool { return l.Baseline == 0 }))
 	return moved(ReasonFallbackPods, "the baseline set has %d pods available, and %d %% of the traffic need %d: back to step %d/%d with %d %%",
-		s.available(), exposed, need(t.whole, exposed), t.st.Step, t.last(), t.st.ApprovedWeight)
+		s.available(), exposed, need(t.kept(), exposed), t.st.Step, t.last(), t.st.ApprovedWeight)
 }
 
 func blind(t *turn) ruling {
@@ -258,8 +257,8 @@ func heldByBaseline(t *turn) ruling {
 	if want == 0 || t.o.Baseline.full(want) {
 		return silence
 	}
-	return hold(ReasonHoldBaseline, "%s, holding: the baseline set, of fresh pods of revision %s, has %d of %d pods available",
-		t.where(), t.stableName(), t.o.Baseline.available(), want)
+	return hold(ReasonHoldBaseline, "%s, holding: the baseline set, of fresh pods of revision %s, has %d of %d pods available%s",
+		t.where(), t.stableName(), t.o.Baseline.available(), want, t.orAborts())
 }
 
 func heldByPause(t *turn) ruling {
@@ -297,8 +296,8 @@ func heldByPods(t *turn) ruling {
 		return hold(ReasonHoldPods, "revision %s comes up without traffic, holding: %s pods are available; %s",
 			t.o.Spec.Revision, t.pods(), t.podsRemedy())
 	}
-	return hold(ReasonHoldPods, "%s, holding: %s pods are available, %d are needed for %d %%; %s",
-		t.where(), t.pods(), want, t.weightOf(next), t.podsRemedy())
+	return hold(ReasonHoldPods, "%s, holding: %s pods are available, %d are needed for %s; %s",
+		t.where(), t.pods(), want, t.level(next).text(), t.podsRemedy())
 }
 
 func heldByStable(t *turn) ruling {
@@ -319,8 +318,18 @@ func (t *turn) rises() bool {
 	return t.st.Step == t.last() || t.level(t.next()).above(t.level(t.st.Step).Exposure)
 }
 
-// stableShort holds while the old set has not the pods that an abort would need.
+// stableShort holds while the old set has not the pods that an abort would need, unless nobody means to
+// return to it: a revision that is known to be good comes back, or a person has promoted. What serves may
+// be broken, and that is the way out.
 func (t *turn) stableShort() ruling {
+	if t.o.Stable.Knowledge != Unknown && (t.o.Spec.Known || t.st.Promoted != nil) {
+		return silence
+	}
+	return t.stableMissing()
+}
+
+// stableMissing is stableShort whoever vouches for the new revision.
+func (t *turn) stableMissing() ruling {
 	s := t.o.Stable
 	if t.kind != kindCanary || s.full(t.stableWant()) {
 		return silence
@@ -328,8 +337,8 @@ func (t *turn) stableShort() ruling {
 	if s.Knowledge != Unknown && t.stableGivenUp() {
 		return silence
 	}
-	return hold(ReasonHoldStable, "%s, holding: the stable revision %s has %d of %d pods available, and an abort would need them; going on without them after %s",
-		t.where(), t.stableName(), s.available(), t.stableWant(), t.deadline())
+	return hold(ReasonHoldStable, "%s, holding: the stable revision %s has %d of %d pods available, and an abort would need them; going on without them %s, or at once with a RolloutCommand promote",
+		t.where(), t.stableName(), s.available(), t.stableWant(), t.stableUntil())
 }
 
 func advances(t *turn) ruling {
@@ -395,9 +404,9 @@ func (t *turn) pods() string {
 // podsRemedy says what is missing of the canary set, or how to find out.
 func (t *turn) podsRemedy() string {
 	if s := t.o.Canary; s.Knowledge == Present && !s.UpToDate {
-		return "its objects are not as they were rendered yet"
+		return "its objects are not as they were rendered yet" + t.orAborts()
 	}
-	return "see them with: kubectl get pods -l " + v1alpha1.LabelRevision + "=" + t.o.Spec.Revision
+	return "see them with: kubectl get pods -l " + v1alpha1.LabelRevision + "=" + t.o.Spec.Revision + t.orAborts()
 }
 
 // stableName is the revision of the stable set, for messages.

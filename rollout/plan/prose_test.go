@@ -93,7 +93,7 @@ func sizeAfter(spec v1alpha1.RolloutSpec, whole, step int32) int32 {
 	if spec.Stable == nil {
 		return whole
 	}
-	if s.Type == v1alpha1.StrategyBlueGreen {
+	if s.Type != v1alpha1.StrategyCanary {
 		if exposureAfter(spec, step).Weight == 0 && s.Preview != nil && s.Preview.Replicas != nil {
 			return min(whole, *s.Preview.Replicas)
 		}
@@ -103,19 +103,53 @@ func sizeAfter(spec v1alpha1.RolloutSpec, whole, step int32) int32 {
 	if spec.Router == v1alpha1.RouterService && n > 0 {
 		return n
 	}
-	for _, scale := range slices.Backward(walkedSteps(spec)[:step]) {
-		if scale.SetScale == nil {
-			continue
+	var scales []v1alpha1.Scale
+	for _, s := range slices.Backward(walkedSteps(spec)[:step]) {
+		if s.SetScale != nil {
+			scales = append(scales, *s.SetScale)
 		}
-		if scale.SetScale.Percent != nil {
-			n = max(n, podsFor(whole, *scale.SetScale.Percent))
-		}
-		if scale.SetScale.Replicas != nil {
-			n = max(n, min(whole, *scale.SetScale.Replicas))
-		}
-		break
+	}
+	switch {
+	case len(scales) == 0:
+	case !scales[0].MatchWeight:
+		n = max(n, podsOf(scales[0], whole))
+	case len(scales) > 1:
+		n = max(n, min(podsOf(scales[1], whole), podsFor(whole, riseAfter(spec, step))))
 	}
 	return n
+}
+
+func podsOf(s v1alpha1.Scale, whole int32) int32 {
+	switch {
+	case s.Percent != nil:
+		return podsFor(whole, *s.Percent)
+	case s.Replicas != nil:
+		return min(whole, *s.Replicas)
+	}
+	return 0
+}
+
+// riseAfter is the next weight after a step, if it is higher than that of the step and no size is
+// set before it; 0 if not. Where a size was set and the weight has changed since, there is none either.
+func riseAfter(spec v1alpha1.RolloutSpec, step int32) int32 {
+	steps, weight := walkedSteps(spec), exposureAfter(spec, step).Weight
+	for k := step; k > 0 && steps[k-1].SetScale == nil; k-- {
+		if exposureAfter(spec, k-1).Weight != weight {
+			return 0
+		}
+	}
+	for k := step; int(k) < len(steps) && steps[k].SetScale == nil; k++ {
+		switch next := exposureAfter(spec, k+1).Weight; {
+		case next > weight:
+			return next
+		case next < weight:
+			return 0
+		}
+	}
+	if weight == 100 {
+		return 100
+	}
+	return 0
 }
 
 // podsToShow is the available pods that an exposure takes, of size whole.
@@ -184,11 +218,17 @@ func waitsFor(f facts, step int32) string {
 		}
 		return ""
 	}
-	if (step == 0 || step > o.Status.Step) && passedOver(st, step) {
-		return "" // and no route ever carried it
-	}
 	if step == 0 {
-		return hooks(v1alpha1.HookBegin)
+		return hooks(v1alpha1.HookBegin) // which nobody passes over
+	}
+	last := func() string {
+		if int(step) == len(steps) {
+			return hooks(v1alpha1.HookPromote) // nor over these
+		}
+		return ""
+	}
+	if step > o.Status.Step && passedOver(st, step) {
+		return last() // and no route ever carried it
 	}
 	// Nobody passes over the time that proxies take to carry it.
 	s := steps[step-1]
@@ -200,17 +240,15 @@ func waitsFor(f facts, step int32) string {
 		return "the grace of the route"
 	}
 	if passedOver(st, step) {
-		return ""
+		return last()
 	}
 	if s.SetWeight != nil {
 		if h := hooks(v1alpha1.HookStepEvent); h != "" {
 			return h
 		}
 	}
-	if int(step) == len(steps) {
-		if h := hooks(v1alpha1.HookPromote); h != "" {
-			return h
-		}
+	if h := last(); h != "" {
+		return h
 	}
 	switch {
 	case s.Pause != nil && s.Pause.Approval:
@@ -294,7 +332,7 @@ func passMissing(f facts) string {
 	switch {
 	case an == nil, a == nil, a.Verdict != v1alpha1.VerdictPass:
 		return "a pass"
-	case st.ExposedAt == nil, a.Step < here, a.Digest != o.Spec.Digest, a.TakenAt.Time.Before(st.ExposedAt.Add(an.Window.Duration)):
+	case st.ExposedAt == nil, a.Step < here, !samePods(o.Spec, a.Digest), a.TakenAt.Time.Before(st.ExposedAt.Add(an.Window.Duration)):
 		return "a pass that is about this"
 	case f.now.Sub(a.TakenAt.Time).Abs() > 2*an.Interval.Duration+10*time.Second:
 		return "a fresh pass"

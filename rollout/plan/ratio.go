@@ -40,21 +40,37 @@ func (t *turn) readRatio() {
 	case w > 0 && w < full && canary.Desired == t.size(t.whole, t.level(t.st.Step)):
 		tr.Weight = w
 	default:
-		if stable.Knowledge == Absent {
-			stable.Desired = 0
-		}
-		all := int64(canary.Desired) + int64(max(0, stable.Desired))
-		tr.Weight = int32((int64(canary.Desired)*full + all - 1) / all) //nolint:gosec // at most 100
+		tr.Weight = t.podShare(canary, stable)
 	}
 	if w := t.st.ApprovedWeight; tr.Weight == w && (w == 0 || w == full) {
 		tr.UpToDate = false // by the numbers of pods only: the Service is to select one revision
 	}
 }
 
+// podShare is the share of the new set's pods of all that are asked for, rounded up. Where an autoscaler
+// has more of them than a step asks for, it is the approved one while it is within that.
+func (t *turn) podShare(canary, stable Set) int32 {
+	if stable.Knowledge == Absent {
+		stable.Desired = 0
+	}
+	all := int64(canary.Desired) + int64(max(0, stable.Desired))
+	share := int32((int64(canary.Desired)*full + all - 1) / all) //nolint:gosec // at most 100
+	w := t.st.ApprovedWeight
+	if canary.Autoscaled && share < w && w < full && canary.Desired > t.size(t.whole, t.level(t.st.Step)) {
+		return w
+	}
+	return share
+}
+
 // ratioMayGrow says what forbids more pods of the canary where each pod gets its share of the
 // requests at once.
 func (t *turn) ratioMayGrow() ruling {
-	if t.st.Phase != v1alpha1.RolloutProgressing || t.st.ExposedAt != nil {
+	switch {
+	case t.st.Phase != v1alpha1.RolloutProgressing:
+		return silence
+	case t.st.ExposedAt != nil && t.resized():
+		return t.stableMissing() // the old set grows first, so that no share grows
+	case t.st.ExposedAt != nil:
 		return silence // no more than it has had
 	}
 	for _, g := range []guard{(*turn).riseForbidden, (*turn).notPromoted, (*turn).stableShort} {

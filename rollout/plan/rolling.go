@@ -43,6 +43,7 @@ var rollingSoloGuards = []guard{
 	overdue,
 	blind,
 	behindOlder,
+	soloBegins,
 	soloApproved,
 	rolledOut,
 	soloWhole,
@@ -161,6 +162,9 @@ func (t *turn) whereRolling() string {
 func (t *turn) rolledMessage() string {
 	if t.o.Canary.SelfSized && t.whole == 0 {
 		return fmt.Sprintf("revision %s is in force", t.o.Spec.Revision)
+	}
+	if t.o.Canary.Autoscaled && t.st.Phase == v1alpha1.RolloutSucceeded {
+		return fmt.Sprintf("revision %s runs in all pods; its autoscaler sizes it, from %d pods up", t.o.Spec.Revision, max(0, t.o.Spec.Replicas))
 	}
 	return fmt.Sprintf("revision %s runs in all %d pods", t.o.Spec.Revision, t.whole)
 }

@@ -25,7 +25,7 @@ func routeAsAllowed(t *turn) ruling {
 	if carried != want || t.o.Traffic.Knowledge != Present {
 		return hold(ReasonHoldRoute, "%s, on the way: the route carries %d %%", t.where(), carried)
 	}
-	return hold(ReasonHoldRoute, "%s, on the way: the gateway has not accepted the route yet", t.where())
+	return hold(ReasonHoldRoute, "%s, on the way: the gateway has not accepted the route yet%s", t.where(), t.orRefused())
 }
 
 // raiseBlocked says what forbids to put the approved exposure on the route where it
@@ -46,7 +46,10 @@ func (t *turn) raiseBlocked() ruling {
 	if r := t.riseForbidden(); !r.silent {
 		return r
 	}
-	if t.rolling {
+	switch {
+	case t.rolling && t.o.Narrow:
+		return hold(ReasonHoldRoute, "%s, holding: a Service selects the pods of one revision alone, as it did before; it is made to select those of every revision first", t.where())
+	case t.rolling:
 		return t.notPromoted()
 	}
 	for _, g := range []guard{(*turn).newShort, (*turn).notPromoted, (*turn).stableShort} {
@@ -77,11 +80,11 @@ func (t *turn) newShort() ruling {
 	fresh := need(t.whole, t.allowed().Baseline)
 	switch {
 	case !t.o.Canary.full(t.exposable()):
-		return hold(ReasonHoldPods, "%s, holding: %s pods are available and up to date, %d are needed",
-			t.where(), t.pods(), t.exposable())
+		return hold(ReasonHoldPods, "%s, holding: %s pods are available and up to date, %d are needed%s",
+			t.where(), t.pods(), t.exposable(), t.orAborts())
 	case fresh > 0 && !t.o.Baseline.full(fresh):
-		return hold(ReasonHoldBaseline, "%s, holding: the baseline set has %d of %d pods available",
-			t.where(), t.o.Baseline.available(), fresh)
+		return hold(ReasonHoldBaseline, "%s, holding: the baseline set has %d of %d pods available%s",
+			t.where(), t.o.Baseline.available(), fresh, t.orAborts())
 	}
 	return silence
 }

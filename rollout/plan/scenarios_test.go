@@ -263,9 +263,17 @@ func TestScenarios(t *testing.T) {
 			p.newer = "cart-2"
 			p.phase(aborted).want(!p.new.exists && p.most == 0, "nothing left")
 		}},
-		"a first install has no side effects of steps": {changed(worked, func(s *v1alpha1.RolloutSpec) { s.Stable = nil })(), func(p *play) {
+		"a first install that no gateway accepts makes way for its cure (Flagger #1578)": {firstSpec(), func(p *play) {
+			p.gatewayDown = true
+			p.until("a route", func() bool { return p.route.Weight == 100 })
+			p.newer = "cart-2"
+			began := p.now
+			p.phase(aborted).want(!p.new.exists && p.route.Weight == 0, "nothing left")
+			p.want(p.now.Sub(began) < 2*time.Minute, "an end within the drain delay")
+		}},
+		"a first install has no side effects of steps, but the beginning is asked about": {changed(worked, func(s *v1alpha1.RolloutSpec) { s.Stable = nil })(), func(p *play) {
 			p.ended(succeeded)
-			p.want(p.did(ActionRunJob)+p.did(ActionCallHook)+p.did(ActionMeasure) == 0, "no job, no hook, no analysis")
+			p.want(p.did(ActionRunJob)+p.did(ActionMeasure) == 0 && p.did(ActionCallHook) == 1, "no job, no analysis, one hook")
 		}},
 		"promote in the middle of an analysis ends the analysis": {canarySpec(), func(p *play) {
 			p.held(ReasonHoldAnalysis).asks(promote)

@@ -16,6 +16,9 @@ func (t *turn) dynamic() bool {
 // promotion, unless the strategy takes pods away as their traffic goes.
 func (t *turn) stableWant() int32 {
 	open := t.st.Phase == v1alpha1.RolloutProgressing || t.st.Phase == v1alpha1.RolloutPromoting
+	if t.split() && t.resized() && t.o.Canary.available() > t.size(t.whole, t.level(t.st.Step)) {
+		return max(t.stableWhole, t.o.Stable.Desired) // the new set shrinks first, so that no share grows
+	}
 	if !t.dynamic() || !open {
 		return t.stableWhole
 	}

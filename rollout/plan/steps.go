@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -27,6 +28,22 @@ func (e Exposure) above(o Exposure) bool {
 // seen says whether any request or a copy of it reaches the new revision.
 func (e Exposure) seen() bool { return e.Weight > 0 || e.Header != 0 || e.Mirror != 0 }
 
+// text says for whom pods are needed.
+func (e Exposure) text() string {
+	said := fmt.Sprintf("%d %%", e.Weight)
+	switch {
+	case e.Weight > 0:
+		return said
+	case e.Header != 0 && e.Mirror != 0:
+		return "the header and the mirror route"
+	case e.Header != 0:
+		return "the header route"
+	case e.Mirror != 0:
+		return "the mirror route"
+	}
+	return said
+}
+
 // Level is what holds after a step: all that the steps up to it have set.
 type Level struct {
 	Exposure
@@ -34,6 +51,10 @@ type Level struct {
 	Start int32
 	// Scale is the size that a step has set; nil where the weight decides.
 	Scale *v1alpha1.Scale
+	// Kept is the size that a step has set before one that went back to the weight: pods that a
+	// higher weight takes, which is Toward, are not deleted to be made anew. Nil where none are.
+	Kept   *v1alpha1.Scale
+	Toward int32
 	// WithBaseline is true while a baseline set is wanted.
 	WithBaseline bool
 }
@@ -46,7 +67,32 @@ func Levels(steps []v1alpha1.Step) []Level {
 		at := int32(len(out)) //nolint:gosec // a strategy has at most 50 steps
 		out = append(out, out[i].after(&steps[i], at))
 	}
+	for i := range steps {
+		if s := steps[i].SetScale; s != nil && s.MatchWeight {
+			keepScale(out, steps, i)
+		}
+	}
 	return out
+}
+
+// keepScale finds what is kept of a size from the step at i on, which goes back to what the weight needs:
+// what the next weight takes, which is more than the present one does only if that is higher.
+func keepScale(levels []Level, steps []v1alpha1.Step, i int) {
+	scale, weight := levels[i].Scale, levels[i].Weight
+	next := i + 1
+	for next < len(steps) && steps[next].SetScale == nil && levels[next+1].Weight == weight {
+		next++
+	}
+	if scale == nil || next < len(steps) && steps[next].SetScale != nil {
+		return
+	}
+	toward := int32(full) // which comes last, where no step says so
+	if next < len(steps) {
+		toward = levels[next+1].Weight
+	}
+	for j := i + 1; j <= next; j++ {
+		levels[j].Kept, levels[j].Toward = scale, toward
+	}
 }
 
 func (l Level) after(s *v1alpha1.Step, number int32) Level {
@@ -189,7 +235,7 @@ func (t *turn) passable(step int32) bool {
 // or sizes anything where nothing but an analysis is in between.
 func (t *turn) asked() int32 {
 	k := t.st.Step
-	if t.st.Promoted != nil {
+	if t.st.Promoted != nil && (k > 0 || t.gatePassed()) {
 		return t.last()
 	}
 	for k < t.last() && t.passable(k) {

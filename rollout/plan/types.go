@@ -49,6 +49,11 @@ type Set struct {
 	// Autoscaled is true when an autoscaler of the set's own may ask for more pods than the
 	// rollout does. It is known from the render, also of a set that is Absent.
 	Autoscaled bool
+	// Load is how many pods, in thousandths, the requests that the set gets now would take by the
+	// measure of its autoscaler, whose bounds and delays aside; 0 where nobody has measured it.
+	Load int64
+	// Most is how many pods its autoscaler lets the set have at most; 0 where nothing bounds it.
+	Most int32
 	// SelfSized is true for a workload that has as many pods as it finds fit (a DaemonSet one
 	// for each node, a CronJob none that are waited for): Desired is what it asks for by
 	// itself. With rolling alone.
@@ -59,6 +64,9 @@ type Set struct {
 	// Leftovers is true while objects that are the revision's own, such as its ConfigMaps,
 	// are there. With rolling alone.
 	Leftovers bool
+	// Older is how many pods of other revisions the workload still has, where it is one that is
+	// changed in place and is taken for a set while the Release changes to sets or back.
+	Older int32
 }
 
 // Traffic is what was read back from the route.
@@ -144,6 +152,9 @@ type Observation struct {
 	Older string
 	// Newer is the name of a newer Rollout of the same Release, or empty.
 	Newer string
+	// Returns is true when Newer is to bring back the revision of Spec.Stable: what it asks for is
+	// the way back.
+	Returns bool
 	// StableMoved is true when Spec.Stable is no longer what serves: a Rollout other than
 	// the one it names was the last to succeed. What was pinned is then out of date; the
 	// Rollout must not begin, and one that was aborted has nothing left to watch over.
@@ -157,6 +168,9 @@ type Observation struct {
 	// Shared is Present when the objects outside of the sets are as they were rendered,
 	// by the same Rollout as the route, and Absent when they are not.
 	Shared Knowledge
+	// Narrow is true while a Service that is shared selects the pods of one revision alone, as a change from
+	// sets leaves it. With rolling alone.
+	Narrow bool
 	// Traffic is not looked at with rolling: there the workload itself says which revision
 	// is exposed.
 	Traffic  Traffic

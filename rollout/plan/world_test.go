@@ -40,11 +40,14 @@ type world struct {
 	badJobs, badHooks, lostCalls bool
 	shared                       Knowledge
 	newer, older                 string
+	returns                      bool
 	commands                     []Command
 	named                        int
 	// load is how many pods autoscalers ask for where all of the traffic is; 0 without them.
 	// They ask for less only after some minutes, which is never here.
 	load int32
+	// way is about a change between a workload in place and sets.
+	way way
 	// rounds counts the decisions made in settle.
 	rounds int
 	// verdict is what a measurement comes to.
@@ -65,7 +68,7 @@ type modelJob struct{ finished, succeeded bool }
 func newWorld(spec v1alpha1.RolloutSpec) *world {
 	w := &world{
 		now: t0, spec: spec, verdict: v1alpha1.VerdictPass, shared: Absent, attended: true,
-		jobs: map[string]modelJob{}, answers: map[Call]Answer{},
+		jobs: map[string]modelJob{}, answers: map[Call]Answer{}, way: wayOf(spec),
 	}
 	if s := spec.Stable; s != nil {
 		serving := modelSet{exists: true, upToDate: true, desired: s.Replicas, available: s.Replicas}
@@ -119,11 +122,12 @@ func (s modelSet) seen(blind bool) Set {
 
 func (w *world) observe() Observation {
 	o := Observation{
-		Spec: w.spec, Status: *w.status.DeepCopy(), Older: w.older, Newer: w.newer, Shared: w.shared,
+		Spec: w.spec, Status: *w.status.DeepCopy(), Older: w.older, Newer: w.newer, Returns: w.returns, Shared: w.shared,
 		Stable: w.old.seen(w.blindOld), Canary: w.new.seen(w.blindNew), Commands: slices.Clone(w.commands),
 		Promotion: w.promotion(),
 	}
 	o.Stable.Autoscaled, o.Canary.Autoscaled = w.load > 0, w.load > 0
+	o.Stable.Load, o.Canary.Load = int64(w.load*(100-w.share())*10), int64(w.load*w.share()*10)
 	if w.inPlace() {
 		o.Stable = o.Canary
 	}
@@ -137,6 +141,7 @@ func (w *world) observe() Observation {
 			o.Traffic.Split, o.Traffic.Exposure = true, Exposure{}
 		}
 	}
+	w.way.seen(&o)
 	o.Baseline = w.fresh.seen(w.blindNew)
 	o.Job = JobState{Knowledge: Absent, Name: JobName(w.spec, w.status)}
 	if j, ok := w.jobs[o.Job.Name]; ok {
@@ -184,6 +189,7 @@ func (w *world) act(a Action) {
 	case a.Role == RoleBaseline:
 		set = &w.fresh
 	}
+	w.way.act(a)
 	switch a.Kind {
 	case ActionApplyShared:
 		w.shared = Present
@@ -215,6 +221,7 @@ func (w *world) act(a Action) {
 // tick lets time pass and the cluster catch up.
 func (w *world) tick(d time.Duration) {
 	w.now = w.now.Add(d)
+	w.way.tick()
 	if w.load > 0 {
 		if w.old.exists {
 			w.old.desired = max(w.old.desired, w.load*(100-w.share())/100)
@@ -253,7 +260,7 @@ func (w *world) calm() {
 	w.badJobs, w.badHooks, w.lostCalls = false, false, false
 	w.blindOld, w.blindNew, w.blindRoute, w.gatewayDown = false, false, false, false
 	w.frozen, w.blindPolicy = false, false
-	w.attended, w.older = true, ""
+	w.attended, w.older, w.way.stuck = true, "", false
 	if w.verdict != v1alpha1.VerdictFail { // a bad revision stays bad
 		w.verdict = v1alpha1.VerdictPass
 	}
@@ -293,7 +300,7 @@ func (w *world) settle(t *testing.T, story string) {
 
 func (w *world) sound(t *testing.T, story string, o Observation, d Decision) bool {
 	t.Helper()
-	b := broken(o, w.now, d)
+	b := append(broken(o, w.now, d), w.way.broken(o, d)...)
 	if s := i2AsksBeforeRising(factsOf(o, w.now, d)); s != "" {
 		b = append(b, s)
 	}
@@ -319,6 +326,9 @@ func (w *world) outcome() string {
 		if more := w.route.Exposure; more != (Exposure{Weight: more.Weight}) {
 			r += fmt.Sprintf(" and %+v", more)
 		}
+	}
+	if w.way.wide {
+		r += " open to every pod"
 	}
 	if w.fresh.exists {
 		r += ", baseline " + set(w.fresh)

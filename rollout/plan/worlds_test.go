@@ -9,7 +9,7 @@ import (
 )
 
 // loads are the worlds with autoscalers.
-var loads = map[string]int32{"over another, autoscaled": 20}
+var loads = map[string]int32{"over another, autoscaled": 20, "over another, a plain Service, autoscaled": 20}
 
 // changed is a spec with something different about it.
 func changed(spec func() v1alpha1.RolloutSpec, change func(*v1alpha1.RolloutSpec)) func() v1alpha1.RolloutSpec {
@@ -89,6 +89,7 @@ var worlds = map[string]func() v1alpha1.RolloutSpec{
 		s.Strategy.DynamicStableScale, s.Strategy.RouteGrace.Duration = true, 7*time.Second
 	}),
 	"over another, a plain Service":                  changed(canarySpec, func(s *v1alpha1.RolloutSpec) { s.Router = v1alpha1.RouterService }),
+	"over another, a plain Service, autoscaled":      changed(canarySpec, func(s *v1alpha1.RolloutSpec) { s.Router = v1alpha1.RouterService }),
 	"over another, a plain Service, three over five": changed(sized(canarySpec, 3, 5), func(s *v1alpha1.RolloutSpec) { s.Router = v1alpha1.RouterService }),
 	"over another, blueGreen, a plain Service":       changed(blueGreenSpec, func(s *v1alpha1.RolloutSpec) { s.Router = v1alpha1.RouterService }),
 	"over nothing":         firstSpec,

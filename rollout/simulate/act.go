@@ -5,11 +5,19 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"tidegate.io/tidegate/rollout/plan"
 	"tidegate.io/tidegate/schemas/v1alpha1"
+)
+
+const (
+	// writeStatus is what the write of a status is called.
+	writeStatus = "Status"
+	// askAgain is how long the manager waits after a write that has failed.
+	askAgain = 5 * time.Second
 )
 
 // execute does what was decided: the status first, then the actions in order. It returns
@@ -19,15 +27,32 @@ func (w *world) execute(r *rollout, d plan.Decision) bool {
 		if !w.write("") {
 			return false
 		}
+		if w.refused[writeStatus] {
+			w.failed(0)
+			return true
+		}
 		r.status = *d.Status.DeepCopy()
 	}
-	for _, a := range d.Actions {
+	for i, a := range d.Actions {
 		if !w.write(a.Kind) {
 			return false
+		}
+		if w.refused[string(a.Kind)] {
+			w.failed(i + 1)
+			w.records[len(w.records)-1].Actions[i].Failed = true
+			return true
 		}
 		w.act(r, a)
 	}
 	return true
+}
+
+// failed leaves of the last decision the actions that were begun; the rest is for the next one, which comes
+// as soon as the API server is asked again.
+func (w *world) failed(begun int) {
+	rec := &w.records[len(w.records)-1]
+	rec.Actions = rec.Actions[:begun]
+	w.again = w.now.Add(askAgain)
 }
 
 // write counts one write, of an action or of the status, and says whether the manager lives
@@ -57,9 +82,9 @@ func (w *world) act(r *rollout, a plan.Action) {
 		w.ensure(r, a)
 	case plan.ActionSetWeight:
 		now := w.route
-		w.route.edited = false
+		w.route.edited, w.route.wide = false, false
 		w.route.header, w.route.mirror, w.route.by = a.Exposure.Header, a.Exposure.Mirror, r.spec.Number
-		touched := now.edited || now.header != w.route.header || now.mirror != w.route.mirror
+		touched := now.edited || now.wide || now.header != w.route.header || now.mirror != w.route.mirror
 		w.turnRoute(r.spec, a.Exposure.Weight, a.Exposure.Baseline, touched)
 	case plan.ActionRunJob:
 		if !slices.ContainsFunc(w.jobs, func(j runningJob) bool { return j.name == a.Job }) {

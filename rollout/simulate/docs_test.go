@@ -31,6 +31,23 @@ func TestTheExampleInTheDocumentationIsTrue(t *testing.T) {
 	}
 }
 
+// TestTheMistakeInTheDocumentationIsTold parses what the page's mistake is about.
+func TestTheMistakeInTheDocumentationIsTold(t *testing.T) {
+	t.Parallel()
+	doc, err := os.ReadFile("../../docs/simulate.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := regexp.MustCompile(`(?m)^bad\.yaml:\d+: .*$`).FindString(string(doc))
+	if told == "" {
+		t.Fatal("wanted a mistake of bad.yaml in docs/simulate.md, found none")
+	}
+	_, err = Parse("bad.yaml", []byte("stable: {replicas: 10}\nstrategy:\n  type: canary\n  steps:\n    - setWeight: 20\n    - setWeight: 20\n"), nil)
+	if err == nil || !strings.Contains(err.Error(), told) {
+		t.Errorf("the documentation shows %q; it is %v", told, err)
+	}
+}
+
 // TestEveryFieldIsDocumented finds the fields that the parser knows in its source, and looks
 // for them in docs/simulate.md.
 func TestEveryFieldIsDocumented(t *testing.T) {

@@ -124,7 +124,13 @@ func (e releaseEvent) text() string {
 }
 
 func (e releaseEvent) happen(w *world) {
+	if e.strategy == nil && w.resize(e.revision, e.replicas) {
+		return
+	}
 	s := w.newest().spec.Strategy
+	if w.sc.changes() {
+		s = w.sc.Strategy
+	}
 	if e.strategy != nil {
 		s = *e.strategy
 	}
@@ -282,6 +288,23 @@ func (e unreadEvent) happen(w *world) {
 	w.unread = map[string]bool{}
 	for _, f := range e.facts {
 		w.unread[f] = true
+	}
+}
+
+// writesEvent is which writes the API server refuses from now on.
+type writesEvent struct{ fail []string }
+
+func (e writesEvent) text() string {
+	if len(e.fail) == 0 {
+		return "writes: all succeed again"
+	}
+	return "writes: the API server refuses " + strings.Join(e.fail, ", ")
+}
+
+func (e writesEvent) happen(w *world) {
+	w.refused = map[string]bool{}
+	for _, f := range e.fail {
+		w.refused[f] = true
 	}
 }
 

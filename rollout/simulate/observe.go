@@ -58,6 +58,8 @@ func (w *world) neighbours(r *rollout, o *plan.Observation) {
 			o.Older = other.name()
 		case n > r.spec.Number:
 			o.Newer = other.name()
+			s := r.spec.Stable
+			o.Returns = s != nil && s.Revision == other.spec.Revision && s.Revision != r.spec.Revision
 		}
 		if other != r && other.status.Phase == v1alpha1.RolloutSucceeded && n > pinned {
 			o.StableMoved = true
@@ -76,7 +78,7 @@ func (w *world) sees(as which, key string) plan.Set {
 	case w.sets[key] == nil:
 		return plan.Set{Knowledge: plan.Absent, Autoscaled: w.load > 0}
 	}
-	return w.sets[key].seen(w.now, w.load > 0)
+	return w.sets[key].seen(w.now, w.load, w.route.live[key])
 }
 
 // traffic reads the route.

@@ -196,6 +196,8 @@ func (p *parser) whole(n *yaml.Node, seen map[string]*yaml.Node) {
 	}
 	rolling := !s.Strategy.Type.InSets()
 	switch {
+	case s.changes():
+		p.change(seen)
 	case rolling && seen["router"] != nil:
 		p.failf(seen["router"], "router", "wanted none with rolling, found one; leave it out")
 	case !rolling && s.Workload != WorkloadDeployment:
@@ -222,7 +224,11 @@ func (p *parser) partitions(s v1alpha1.Strategy, at *yaml.Node) {
 
 func (p *parser) stable(n *yaml.Node, path string) {
 	s := &Served{Revision: "v1", Replicas: -1}
-	p.fields(n, path, field{"revision", p.text(&s.Revision)}, field{"replicas", p.number(&s.Replicas, 0, maxPods)})
+	p.fields(n, path,
+		field{"revision", p.text(&s.Revision)},
+		field{"replicas", p.number(&s.Replicas, 0, maxPods)},
+		field{"strategy", oneOf(p.reader, &s.Strategy, v1alpha1.StrategyCanary, v1alpha1.StrategyBlueGreen, v1alpha1.StrategyRolling)},
+	)
 	if s.Replicas < 0 {
 		p.failf(n, path+".replicas", "wanted the number of pods that serve, found none; write it")
 	}

@@ -50,6 +50,8 @@ func TestMistakesAreSaidWithTheirLine(t *testing.T) {
 		"a hook that the strategy has not":       {goodHead + "timeline:\n- {at: 1s, hook: {name: x, answer: fails}}\n", `timeline[0].hook.name: wanted the name of one of the strategy's hooks, found "x"`},
 		"a policy that denies without a word":    {goodHead + "timeline:\n- {at: 1s, policy: {for: 1m}}\n", `timeline[0].policy.denies: wanted why the policy denies, found nothing`},
 		"a manager that dies in two ways":        {goodHead + "timeline:\n- {at: 1s, manager: {crashAfter: 1, crashBefore: Retire}}\n", `timeline[0].manager: wanted crashAfter or crashBefore, found 2 of them`},
+		"writes that fail without a name":        {goodHead + "timeline:\n- {at: 1s, writes: {}}\n", `timeline[0].writes: wanted the writes that fail, found none`},
+		"a write that is none":                   {goodHead + "timeline:\n- {at: 1s, writes: {fail: [Measure]}}\n", `timeline[0].writes.fail[0]: wanted one of Status, ApplyShared,`},
 		"a load without autoscalers":             {goodHead + "timeline:\n- {at: 1s, load: 9}\n", `timeline[0].load: wanted a load at the top that says that there are autoscalers, found none`},
 		"a release that goes in place":           {goodHead + "timeline:\n- {at: 1s, release: {strategy: {type: rolling}}}\n", `timeline[0].release.strategy.type: wanted a strategy that keeps revisions as the one before does`},
 		"a fact that is none":                    {goodHead + "timeline:\n- {at: 1s, unread: [pods]}\n", `timeline[0].unread[0]: wanted one of new, stable, baseline, route, shared, job, found "pods"`},

@@ -42,7 +42,7 @@ var (
 		"gateway: refuses", "gateway: accepts", "gateway: {after: 30s}", "policy: {denies: not now}", "policy: unanswered", "policy: allows",
 		"hook: {answer: fails}", "hook: {answer: silent}", "hook: {answer: passes}", "job: {outcome: hangs}", "job: {outcome: succeeds}",
 		"manager: down", "manager: up", "manager: {crashAfter: 0}", "manager: {crashAfter: 1}", "manager: {crashAfter: 2}", "manager: {crashBefore: SetWeight}",
-		"manager: {crashBefore: EnsureSet}", "unread: [new]", "unread: [stable]", "unread: [route]", "unread: [shared, job]", "unread: []",
+		"manager: {crashBefore: EnsureSet}", "writes: {fail: [SetWeight]}", "writes: {fail: [Status]}", "writes: {fail: [EnsureSet, Retire]}", "unread: [new]", "unread: [stable]", "unread: [route]", "unread: [shared, job]", "unread: []",
 		"pods: {start: 40s}", "pods: {stuck: true}", "pods: {edited: true}", "shared: edited", "route: edited", "clock: 20s", "clock: -20s",
 		"release: {revision: v3}", "command: {action: abort, reason: x}", "command: retry", "verdict: Fail", "job: {outcome: fails}", "hook: {answer: refuses}",
 	}
@@ -52,7 +52,7 @@ var (
 		"route: {weight: 100}", "route: {weight: 0}", "route: deleted",
 	}
 	calm = []string{
-		"manager: up", "unread: []", "pods: {recover: true}", "pods: {set: stable, recover: true}", "gateway: accepts", "policy: allows",
+		"manager: up", "writes: succeed", "unread: []", "pods: {recover: true}", "pods: {set: stable, recover: true}", "gateway: accepts", "policy: allows",
 		"hook: {answer: passes}", "job: {outcome: succeeds}", "verdict: Pass", "command: resume", "command: promote",
 	}
 )

@@ -85,6 +85,8 @@ type ActionRecord struct {
 	Try      int32                   `json:"try,omitempty"`
 	Command  string                  `json:"command,omitempty"`
 	Outcome  v1alpha1.CommandOutcome `json:"outcome,omitempty"`
+	// Failed is true where the API server has refused it. What comes after it was not tried.
+	Failed bool `json:"failed,omitempty"`
 	// Verdict is what a round of analysis came to.
 	Verdict v1alpha1.Verdict `json:"verdict,omitempty"`
 	Message string           `json:"message,omitempty"`

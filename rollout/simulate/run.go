@@ -152,7 +152,7 @@ func (w *world) catchUp() {
 		w.route.accepted, w.route.live = true, w.route.weights
 	}
 	for _, key := range w.keys() {
-		w.sets[key].autoscale(w, w.route.live[key])
+		w.sets[key].autoscale(w, w.share(key))
 	}
 	for w.rolling() && w.workload.work(w) {
 	}
@@ -197,7 +197,7 @@ func (w *world) clusterWakes(at func(time.Time)) {
 		}
 	}
 	for _, key := range w.keys() {
-		if w.sets[key].autoscale(w, w.route.live[key]) {
+		if w.sets[key].autoscale(w, w.share(key)) {
 			at(w.now.Add(scaleEvery))
 		}
 	}
@@ -259,6 +259,9 @@ func (w *world) turn(r *rollout) bool {
 	if d.RequeueAfter > 0 {
 		r.look = w.now.Add(d.RequeueAfter)
 	}
+	if w.again.After(w.now) {
+		r.look, w.again = w.again, time.Time{}
+	}
 	w.catchUp()
 	// A write that changes nothing tells nobody, so that it is not decided again at once.
 	return !reflect.DeepEqual(o, w.observe(r))
@@ -294,6 +297,9 @@ func (w *world) endangered() string {
 		}
 		return ""
 	}
+	if len(w.route.live) == 0 && w.inService() {
+		return "there was no route at " + short(w.since())
+	}
 	for _, key := range w.keys() {
 		// Until the gateway has accepted a change its proxies may serve by either.
 		weight, least := max(w.route.weights[key], w.route.live[key]), int32(1)
@@ -321,10 +327,12 @@ func (w *world) sizeOf(key string) int32 {
 	for _, r := range w.rollouts {
 		switch {
 		case baselineOf(r.spec) == key:
-			n = r.spec.Replicas
+			n = r.size()
+		case r.resizes(key):
+			n = min(n, r.spec.Stable.Replicas)
 		case r.spec.Revision != key:
 		case n == 0 || r.status.Phase == v1alpha1.RolloutSucceeded:
-			n = r.spec.Replicas
+			n = r.size()
 		}
 	}
 	return max(n, w.load)

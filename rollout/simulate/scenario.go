@@ -48,6 +48,8 @@ type Scenario struct {
 type Served struct {
 	Revision string
 	Replicas int32
+	// Strategy is how it came; empty where that is the scenario's.
+	Strategy v1alpha1.StrategyType
 }
 
 // Workload is a kind of workload.

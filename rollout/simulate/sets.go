@@ -118,13 +118,14 @@ func heal(pods []pod, w *world, revision string) {
 	}
 }
 
-// seen is what Tidegate sees of a set.
-func (s *set) seen(now time.Time, autoscaled bool) plan.Set {
+// seen is what Tidegate sees of a set that gets share percent of a load of so many pods; 0 is
+// a set without an autoscaler.
+func (s *set) seen(now time.Time, load, share int32) plan.Set {
 	if !s.exists {
-		return plan.Set{Knowledge: plan.Absent, Autoscaled: autoscaled}
+		return plan.Set{Knowledge: plan.Absent, Autoscaled: load > 0}
 	}
 	return plan.Set{
-		Knowledge: plan.Present, UpToDate: !s.edited, Autoscaled: autoscaled,
+		Knowledge: plan.Present, UpToDate: !s.edited, Autoscaled: load > 0, Load: int64(load) * int64(share) * 1000 / full,
 		Desired: s.desired, Available: min(s.available(now), s.desired),
 	}
 }

@@ -49,7 +49,11 @@ func (rec Record) write(b *strings.Builder) {
 	line := fmt.Sprintf("%-7s %s %-11s  %-28s  %-12s  %s", at(rec.Seconds), rec.Rollout, rec.Phase, step, weight, pods)
 	fmt.Fprintln(b, strings.TrimRight(line, " "))
 	for _, a := range rec.Actions {
-		fmt.Fprintf(b, "        > %s\n", a.text())
+		failed := ""
+		if a.Failed {
+			failed = ", which the API server refuses"
+		}
+		fmt.Fprintf(b, "        > %s%s\n", a.text(), failed)
 	}
 	for _, m := range rec.Moves {
 		if m.Reason != plan.ReasonStepReached { // that is no news: the step is in the line above

@@ -39,6 +39,7 @@ func (p *parser) entry(n *yaml.Node, path string) {
 		field{"job", event(p.jobEvent)},
 		field{"manager", event(p.managerEvent)},
 		field{"unread", event(p.unreadEvent)},
+		field{"writes", event(p.writesEvent)},
 		field{"load", event(p.loadEvent)},
 		field{"clock", event(p.clockEvent)},
 	)
@@ -141,7 +142,7 @@ func (p *parser) releaseEvent(n *yaml.Node, path string) Event {
 		field{"strategy", func(n *yaml.Node, path string) {
 			s := p.checked(n, path)
 			if p.s.Strategy.Type.InSets() != s.Type.InSets() {
-				p.failf(n, path+".type", "wanted a strategy that keeps revisions as the one before does, found %q after %q; a Release cannot go between sets and a workload in place", s.Type, p.s.Strategy.Type)
+				p.failf(n, path+".type", "wanted a strategy that keeps revisions as the one before does, found %q after %q; write a scenario of its own for the change, with stable.strategy", s.Type, p.s.Strategy.Type)
 			}
 			e.strategy = &s
 		}},
@@ -263,6 +264,36 @@ func (p *parser) unreadEvent(n *yaml.Node, path string) Event {
 		oneOf(p.reader, &one, facts...)(n, path)
 		e.facts = append(e.facts, one)
 	})
+	return e
+}
+
+// writes are those of the API server: what is called or measured is none.
+var writes = append([]string{writeStatus}, func() (out []string) {
+	for _, k := range kinds {
+		if k != plan.ActionCallHook && k != plan.ActionMeasure {
+			out = append(out, string(k))
+		}
+	}
+	return out
+}()...)
+
+func (p *parser) writesEvent(n *yaml.Node, path string) Event {
+	var e writesEvent
+	if n.Kind != yaml.MappingNode {
+		word := ""
+		oneOf(p.reader, &word, "succeed")(n, path)
+		return e
+	}
+	seen := p.fields(n, path, field{"fail", func(n *yaml.Node, path string) {
+		p.items(n, path, func(n *yaml.Node, path string) {
+			var one string
+			oneOf(p.reader, &one, writes...)(n, path)
+			e.fail = append(e.fail, one)
+		})
+	}})
+	if len(seen) == 0 {
+		p.failf(n, path, "wanted the writes that fail, found none; write fail: [SetWeight], or succeed in the place of the fields")
+	}
 	return e
 }
 

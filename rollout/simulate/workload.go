@@ -100,8 +100,8 @@ func (l *workload) surge(w *world) bool {
 	return true
 }
 
-// replace is the rolling update of a StatefulSet or a DaemonSet: pod by pod, the highest
-// ordinal first, and the next only when the one before is available.
+// replace is the rolling update of a StatefulSet or a DaemonSet: pod by pod, of a StatefulSet the
+// highest ordinal first, and the next only when the one before is available.
 func (l *workload) replace(w *world) bool {
 	switch {
 	case l.size() < l.replicas:
@@ -110,6 +110,9 @@ func (l *workload) replace(w *world) bool {
 	case l.size() > l.replicas:
 		l.pods = slices.Delete(l.pods, len(l.pods)-1, len(l.pods))
 		return true
+	}
+	if l.kind == WorkloadDaemonSet {
+		return l.replaceOne(w)
 	}
 	for i := l.size() - 1; i >= l.held; i-- {
 		p := &l.pods[i]
@@ -122,6 +125,21 @@ func (l *workload) replace(w *world) bool {
 		}
 	}
 	return false
+}
+
+// replaceOne replaces a pod of a DaemonSet. One that is not available goes first, and any other only
+// while all are.
+func (l *workload) replaceOne(w *world) bool {
+	older := func(p pod) bool { return p.revision != l.revision }
+	at := slices.IndexFunc(l.pods, func(p pod) bool { return older(p) && !p.available(w.now) })
+	if all := l.count(func(p pod) bool { return p.available(w.now) }) == l.size(); at < 0 && all {
+		at = slices.IndexFunc(l.pods, older)
+	}
+	if at < 0 {
+		return false
+	}
+	l.pods[at] = w.newPod(l.revision, l.stuck[l.revision])
+	return true
 }
 
 // seen is what Tidegate sees of one revision, counted as its observer counts.

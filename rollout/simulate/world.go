@@ -13,6 +13,8 @@ import (
 // route is the object with the weights; a plain Service is one too.
 type route struct {
 	exists, edited bool
+	// wide is true while a plain Service selects every pod of the Release, as that of a workload in place does.
+	wide bool
 	// weights are percentages by the key of a set: those that are written, and those that
 	// the gateway serves by, which are the last that it has accepted.
 	weights, live map[string]int32
@@ -83,6 +85,8 @@ type world struct {
 	job            JobOutcome
 	jobs           []runningJob
 	unread         map[string]bool
+	// refused are the writes that the API server does not take.
+	refused map[string]bool
 
 	// The manager: whether it is away and until when, how many writes it does before it
 	// dies (-1 for any number), before which action it dies, and by how much its clock is off.
@@ -91,6 +95,8 @@ type world struct {
 	writesLeft int32
 	diesBefore plan.ActionKind
 	skew       time.Duration
+	// again is when the decision that has failed just now is taken anew.
+	again time.Time
 
 	// next is the entry of the timeline that comes next; whenSince is since when its
 	// condition has been true.
@@ -128,7 +134,7 @@ func newWorld(sc *Scenario) *world {
 
 // ended adds a Rollout that has succeeded before the scenario begins.
 func (w *world) ended(revision string, replicas int32) {
-	r := w.begin(revision, replicas, w.sc.Strategy)
+	r := w.begin(revision, replicas, w.sc.before())
 	r.status = v1alpha1.RolloutStatus{
 		Phase: v1alpha1.RolloutSucceeded, Reason: plan.ReasonSucceeded, Message: "as it was when the scenario began", Weight: full, ApprovedWeight: full,
 		Step: int32(len(plan.Walked(r.spec))), //nolint:gosec // at most 51
@@ -154,9 +160,10 @@ func (w *world) serve(s Served) {
 		of.pods[i].ready = time.Time{}
 	}
 	w.route = route{exists: true, accepted: true, weights: map[string]int32{s.Revision: full}, live: map[string]int32{s.Revision: full}}
+	w.route.wide = s.Strategy == v1alpha1.StrategyRolling
 }
 
-func (w *world) rolling() bool { return !w.sc.Strategy.Type.InSets() }
+func (w *world) rolling() bool { return !w.sc.Strategy.Type.InSets() && !w.sc.changes() }
 
 func (w *world) since() time.Duration { return w.now.Sub(Epoch) }
 
@@ -199,7 +206,7 @@ func (w *world) split() bool {
 	if w.sc.Router != v1alpha1.RouterService {
 		return false
 	}
-	mixed := false
+	mixed := w.route.wide
 	for _, weight := range w.route.weights {
 		mixed = mixed || weight > 0 && weight < full
 	}
@@ -223,6 +230,14 @@ func (w *world) carried(key string) int32 {
 		return 0
 	}
 	return (w.available(key)*full + all/2) / all
+}
+
+// share is the percentage of requests that the autoscaler of a set sees.
+func (w *world) share(key string) int32 {
+	if w.split() {
+		return w.carried(key)
+	}
+	return w.route.live[key]
 }
 
 // keys are those of all sets, in order.
@@ -266,26 +281,22 @@ func (w *world) begin(revision string, replicas int32, strategy v1alpha1.Strateg
 	}}
 	if good := w.lastGood(); good != nil {
 		r.spec.Stable = &v1alpha1.StableReference{Rollout: good.name(), Revision: good.spec.Revision, Replicas: good.spec.Replicas}
-		r.spec.Known = w.known(revision, good.spec.Revision, strategy)
+		r.spec.Known = w.known(r.spec.Digest, strategy)
+		plan.Follow(&r.spec, good.spec.Strategy)
 	}
 	w.rollouts = append(w.rollouts, r)
 	return r
 }
 
-// known says whether a revision is one of those that were in service last, the present one
-// aside, as far back as the strategy says.
-func (w *world) known(revision, present string, strategy v1alpha1.Strategy) bool {
-	if strategy.RollbackWindow == nil || revision == present {
-		return false
-	}
-	var good []string
-	for _, r := range slices.Backward(w.rollouts) {
-		if r.status.Phase == v1alpha1.RolloutSucceeded && r.spec.Revision != present && !slices.Contains(good, r.spec.Revision) {
-			good = append(good, r.spec.Revision)
+// known says whether a revision was in service lately, and may come back without steps.
+func (w *world) known(digest string, strategy v1alpha1.Strategy) bool {
+	var served []plan.Served
+	for _, r := range w.rollouts {
+		if r.status.Phase == v1alpha1.RolloutSucceeded {
+			served = append(served, plan.Served{Digest: r.spec.Digest, Known: r.spec.Known, Restored: r.spec.Restores != nil})
 		}
 	}
-	good = good[:min(len(good), int(strategy.RollbackWindow.Revisions))]
-	return slices.Contains(good, revision)
+	return plan.KnownGood(digest, strategy.RollbackWindow, served)
 }
 
 // give gives a command to a Rollout.
@@ -316,7 +327,10 @@ func (w *world) follow() {
 		for _, a := range []*v1alpha1.Approval{r.status.Retried, r.status.Restored} {
 			if a != nil && !slices.Contains(r.followed, a.Command) {
 				r.followed = append(r.followed, a.Command)
-				w.begin(r.spec.Revision, r.spec.Replicas, r.spec.Strategy)
+				next := w.begin(r.spec.Revision, r.spec.Replicas, r.spec.Strategy)
+				if a == r.status.Restored {
+					next.spec.Restores = &v1alpha1.Restoration{Rollout: r.name(), Command: a.Command, Actor: a.Actor}
+				}
 			}
 		}
 	}

@@ -18,7 +18,7 @@ const (
 	// LabelRelease carries the name of the Release that an object belongs to.
 	LabelRelease = "tidegate.io/release"
 	// AnnotationAuthor, on a Release, names who last changed its spec. The API server stamps it;
-	// one that is claimed is overwritten.
+	// one that is claimed is overwritten. On a Rollout it is who made the change that is rolled out.
 	AnnotationAuthor = "tidegate.io/author"
 	// AnnotationCommittedAt, on a Release, is when its change was committed, as an RFC 3339 time; a
 	// pipeline sets it, for the lead time alone.

@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
@@ -28,7 +30,11 @@ type Rollout struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a Rollout never changes: it is what was judged; apply the Release again for another one"
+	// What differs after a change of size alone is what numbers of pods are in; see RolloutSpec.Resized.
+	//
+	// +kubebuilder:validation:XValidation:rule="self.release == oldSelf.release && self.number == oldSelf.number && self.templateRevision == oldSelf.templateRevision && self.revision == oldSelf.revision && self.strategy == oldSelf.strategy",message="a Rollout never changes: it is what was judged; apply the Release again for another one"
+	// +kubebuilder:validation:XValidation:rule="has(self.workload) == has(oldSelf.workload) && has(self.router) == has(oldSelf.router) && has(self.known) == has(oldSelf.known) && has(self.restores) == has(oldSelf.restores) && has(self.objects) == has(oldSelf.objects) && has(self.stable) == has(oldSelf.stable) && (!has(self.workload) || self.workload == oldSelf.workload) && (!has(self.router) || self.router == oldSelf.router) && (!has(self.known) || self.known == oldSelf.known) && (!has(self.restores) || self.restores == oldSelf.restores) && (!has(self.objects) || self.objects == oldSelf.objects) && (!has(self.stable) || self.stable.rollout == oldSelf.stable.rollout && self.stable.revision == oldSelf.stable.revision && has(self.stable.strategy) == has(oldSelf.stable.strategy) && (!has(self.stable.strategy) || self.stable.strategy == oldSelf.stable.strategy))",message="a Rollout never changes: it is what was judged; apply the Release again for another one"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf || has(self.resized) && self.releaseGeneration > oldSelf.releaseGeneration && self.resized[size(self.resized) - 1].digest == oldSelf.digest && self.resized[size(self.resized) - 1].replicas == oldSelf.replicas && self.resized[size(self.resized) - 1].releaseGeneration == oldSelf.releaseGeneration && (!has(oldSelf.resized) || self.resized[0] == oldSelf.resized[0])",message="a Rollout changes in its size alone, with what it was before in spec.resized"
 	Spec RolloutSpec `json:"spec"`
 	// +default={"observedGeneration":-1}
 	Status RolloutStatus `json:"status,omitempty"`
@@ -93,6 +99,34 @@ type RolloutSpec struct {
 	// Stable is what an abort returns to; absent for the first Rollout of a Release.
 	// +optional
 	Stable *StableReference `json:"stable,omitempty"`
+	// Resized is what the Rollout was about before its Release asked for another number of pods, or
+	// other bounds of its autoscaler, and for nothing else: the oldest first, then the last 19.
+	// releaseGeneration, values, digest, replicas and stable.replicas are those of the newest size.
+	// +kubebuilder:validation:MaxItems=20
+	// +listType=atomic
+	// +optional
+	Resized []FormerSize `json:"resized,omitempty"`
+}
+
+// Judged says whether a verdict about a digest is one about this Rollout: its own digest, or that
+// of a size that it had, since the pods are the same.
+func (s *RolloutSpec) Judged(digest string) bool {
+	return s.Digest == digest || slices.ContainsFunc(s.Resized, func(f FormerSize) bool { return f.Digest == digest })
+}
+
+// FormerSize is what a Rollout was about before its size was changed. Its pods were the same.
+type FormerSize struct {
+	// ReleaseGeneration is the generation of the Release that asked for this size.
+	ReleaseGeneration int64 `json:"releaseGeneration"`
+	// Digest of all that was rendered with it.
+	Digest string `json:"digest"`
+	// Replicas is the size of the whole set.
+	Replicas int32 `json:"replicas"`
+	// StableReplicas is the size of the set that an abort returned to; 0 where there was none.
+	// +optional
+	StableReplicas int32 `json:"stableReplicas,omitempty"`
+	// Until is when the size was changed.
+	Until metav1.Time `json:"until"`
 }
 
 // Router is how requests are spread over revisions.
@@ -143,7 +177,21 @@ type StableReference struct {
 	Revision string `json:"revision"`
 	// Replicas is the wanted size of the set.
 	Replicas int32 `json:"replicas"`
+	// Strategy is how it came into service, where the Rollout goes from a workload in place to sets or
+	// back; absent otherwise.
+	// +optional
+	Strategy StrategyType `json:"strategy,omitempty"`
 }
+
+// Changes says whether the Rollout goes from a workload that is changed in place to sets, or back.
+func (s *RolloutSpec) Changes() bool {
+	return s.Stable != nil && s.Stable.Strategy != "" && s.Stable.Strategy.InSets() != s.Strategy.Type.InSets()
+}
+
+// InSets says whether the two revisions are sets of objects of their own, between which traffic is
+// moved. While a Rollout goes from the one way of serving to the other, the workload that bears the Release's
+// name is one of the two sets.
+func (s *RolloutSpec) InSets() bool { return s.Strategy.Type.InSets() || s.Changes() }
 
 // RolloutPhase is where a Rollout stands.
 //
@@ -218,6 +266,10 @@ type RolloutStatus struct {
 	// stable set asks for less and less as its traffic leaves it. 0 without an autoscaler.
 	// +optional
 	StableLoad int32 `json:"stableLoad,omitempty"`
+	// Size is the size of the whole set for which the pods have been there last. While the sets grow
+	// to another one, lost pods are counted against this one. 0 where the size never changed.
+	// +optional
+	Size int32 `json:"size,omitempty"`
 	// DrainStartedAt is when the set that is to go was first seen without traffic.
 	// +optional
 	DrainStartedAt *metav1.MicroTime `json:"drainStartedAt,omitempty"`

@@ -66,7 +66,8 @@ type Strategy struct {
 	DrainDelay metav1.Duration `json:"drainDelay,omitempty"`
 	// ScaleDownDelay, of blueGreen alone, is how long the old set stays whole after the
 	// switch and its checks, so that an abort returns to it at once. It takes the place of
-	// DrainDelay for the old set. Default 10m.
+	// DrainDelay for the old set. Default 10m. With rolling it is there where the old revision is a
+	// set, and is how long that one would have been kept.
 	// +optional
 	ScaleDownDelay *metav1.Duration `json:"scaleDownDelay,omitempty"`
 	// ProgressDeadline is how long the new set may take to have enough available pods
@@ -77,7 +78,7 @@ type Strategy struct {
 
 // Warm is how long the old set is kept whole once the new one has all of the traffic.
 func (s Strategy) Warm() time.Duration {
-	if s.Type == StrategyBlueGreen && s.ScaleDownDelay != nil {
+	if s.Type != StrategyCanary && s.ScaleDownDelay != nil {
 		return s.ScaleDownDelay.Duration
 	}
 	return s.DrainDelay.Duration

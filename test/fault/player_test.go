@@ -3,11 +3,15 @@ package fault
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"sync"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -36,7 +40,12 @@ func (p *player) play(ctx context.Context) {
 		if status == nil {
 			continue
 		}
-		go p.write(ctx, e.object, status)
+		go func() {
+			if d, ok := e.object.(*appsv1.Deployment); ok {
+				p.list(ctx, d)
+			}
+			p.write(ctx, e.object, status)
+		}()
 	}
 }
 
@@ -99,6 +108,24 @@ func (p *player) stateful(s *appsv1.StatefulSet) any {
 	n := int32(len(pods))
 	return appsv1.StatefulSetStatus{
 		ObservedGeneration: s.Generation, Replicas: n, ReadyReplicas: n, AvailableReplicas: n, CurrentReplicas: n - updated, UpdatedReplicas: updated,
+	}
+}
+
+// list has the Service of a set, which has its name, lead to all of its pods.
+func (p *player) list(ctx context.Context, d *appsv1.Deployment) {
+	slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: d.Namespace, Name: d.Name}, AddressType: discoveryv1.AddressTypeIPv4}
+	slice.Labels = map[string]string{
+		discoveryv1.LabelServiceName: d.Name, v1alpha1.LabelManagedBy: v1alpha1.ManagedBy, v1alpha1.LabelRelease: d.Labels[v1alpha1.LabelRelease],
+	}
+	for i := range *d.Spec.Replicas {
+		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{fmt.Sprintf("10.0.0.%d", i+1)}})
+	}
+	err := p.lab.client.Create(ctx, slice)
+	if apierrors.IsAlreadyExists(err) {
+		err = p.lab.client.Update(ctx, slice)
+	}
+	if err != nil && ctx.Err() == nil {
+		p.lab.t.Errorf("playing the endpoints of %s: %v", client.ObjectKeyFromObject(d), err)
 	}
 }
 

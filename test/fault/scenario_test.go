@@ -35,18 +35,18 @@ type reaction struct {
 func scenarios() []*scenario {
 	return []*scenario{
 		{
-			name: "canary", template: canary, before: "v1", pods: 2,
-			begin: func(w *world) { w.apply("v2", 2) },
+			name: "canary", template: canary, before: "v1", pods: 4,
+			begin: func(w *world) { w.apply("v2", 4) },
 			shown: map[string]int32{"v1": 100, "v2": 100},
 		},
 		{
-			name: "checked", template: checked, before: "v1", pods: 2,
-			begin: func(w *world) { w.apply("v2", 2) },
+			name: "checked", template: checked, before: "v1", pods: 4,
+			begin: func(w *world) { w.apply("v2", 4) },
 			shown: map[string]int32{"v1": 100, "v2": 100},
 		},
 		{
-			name: "failing", template: canary, before: "v1", pods: 2,
-			begin: func(w *world) { w.apply("v2", 2) },
+			name: "failing", template: canary, before: "v1", pods: 4,
+			begin: func(w *world) { w.apply("v2", 4) },
 			judge: func(r *v1alpha1.Rollout) v1alpha1.Verdict {
 				if r.Status.Step > 2 {
 					return v1alpha1.VerdictFail
@@ -56,8 +56,8 @@ func scenarios() []*scenario {
 			shown: map[string]int32{"v1": 100, "v2": 50},
 		},
 		{
-			name: "stopped", template: canary, before: "v1", pods: 2,
-			begin: func(w *world) { w.apply("v2", 2) },
+			name: "stopped", template: canary, before: "v1", pods: 4,
+			begin: func(w *world) { w.apply("v2", 4) },
 			judge: func(*v1alpha1.Rollout) v1alpha1.Verdict { return v1alpha1.VerdictInconclusive },
 			react: []reaction{{when: judged("v2"), do: func(w *world) { w.command("stop", "cart-2", v1alpha1.CommandAbort, 0) }}},
 			shown: map[string]int32{"v1": 100, "v2": 20},
@@ -68,21 +68,21 @@ func scenarios() []*scenario {
 			shown: map[string]int32{"v1": 100},
 		},
 		{
-			name: "bluegreen", template: blueGreen, before: "v1", pods: 2,
-			begin: func(w *world) { w.apply("v2", 2) },
+			name: "bluegreen", template: blueGreen, before: "v1", pods: 4,
+			begin: func(w *world) { w.apply("v2", 4) },
 			react: []reaction{{when: waits(plan.ReasonHoldApproval), do: func(w *world) { w.command("yes", "cart-2", v1alpha1.CommandApprove, 1) }}},
 			shown: map[string]int32{"v1": 100, "v2": 100},
 		},
 		{
-			name: "overtaken", template: canary, before: "v1", pods: 2,
-			begin: func(w *world) { w.apply("v2", 2) },
+			name: "overtaken", template: canary, before: "v1", pods: 4,
+			begin: func(w *world) { w.apply("v2", 4) },
 			judge: func(r *v1alpha1.Rollout) v1alpha1.Verdict {
 				if imageOf(r.Spec.Values) == "v2" {
 					return v1alpha1.VerdictInconclusive
 				}
 				return v1alpha1.VerdictPass
 			},
-			react: []reaction{{when: judged("v2"), do: func(w *world) { w.apply("v3", 2) }}},
+			react: []reaction{{when: judged("v2"), do: func(w *world) { w.apply("v3", 4) }}},
 			shown: map[string]int32{"v1": 100, "v2": 20, "v3": 100},
 		},
 		{

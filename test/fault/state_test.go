@@ -19,7 +19,7 @@ type state map[string]string
 // passing are the fields that differ from run to run: identities, versions, and moments.
 var passing = map[string]bool{
 	"uid": true, "resourceVersion": true, "creationTimestamp": true, "managedFields": true, "generation": true,
-	"observedGeneration": true, "lastTransitionTime": true, "clusterIP": true, "clusterIPs": true,
+	"observedGeneration": true, "lastTransitionTime": true, "lastProbeTime": true, "clusterIP": true, "clusterIPs": true,
 	"at": true, "approvedAt": true, "exposedAt": true, "stepStartedAt": true, "waitingSince": true, "takenAt": true,
 	"startTime": true, "completionTime": true, "drainStartedAt": true, "stableShortSince": true, "routeUnsettledSince": true,
 }

@@ -17,6 +17,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -125,12 +126,15 @@ func (w *world) cached() cache.Options {
 		Label:     labels.SelectorFromSet(labels.Set{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy}),
 		Transform: fence.KeepFields(v1alpha1.FieldManager),
 	}
+	listed := own
+	listed.Transform = fence.KeepReady
 	return cache.Options{
 		DefaultNamespaces: map[string]cache.Config{w.namespace: {}},
 		DefaultTransform:  cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&appsv1.Deployment{}: own, &appsv1.StatefulSet{}: own, &appsv1.DaemonSet{}: own, &corev1.Service{}: own,
-			&corev1.ConfigMap{}: own, &batchv1.CronJob{}: own, &batchv1.Job{}: own,
+			&discoveryv1.EndpointSlice{}: listed,
+			&corev1.ConfigMap{}:          own, &batchv1.CronJob{}: own, &batchv1.Job{}: own,
 			&policyv1.PodDisruptionBudget{}: own, &gatewayv1.HTTPRoute{}: own, &gatewayv1.GRPCRoute{}: own,
 		},
 	}

@@ -61,6 +61,7 @@ func TestRollout(t *testing.T) {
 		"a person's abort wins":                                        abortCommandWins,
 		"values put back after an abort serve again":                   valuesPutBack,
 		"a change of size alone has no steps":                          sizeAloneHasNoSteps,
+		"a change of size under way begins nothing anew":               sizeUnderWay,
 		"values that cannot be rendered leave what serves alone":       brokenValuesLeaveServing,
 		"an unknown analysis holds and never aborts":                   unknownAnalysisHolds,
 		"what was changed outside of Tidegate is put right":            driftIsPutRight,

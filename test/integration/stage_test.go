@@ -26,6 +26,7 @@ func TestStage(t *testing.T) {
 	p.Run("an outage of Prometheus holds the canary and aborts nothing", p.sourceOutage)
 	p.Run("a manager at rest writes nothing and stays small", p.atRest)
 	p.Run("commands of the team pause, resume and abort", p.commands)
+	p.Run("what steps make of a route is let in by the gate", p.steps)
 }
 
 // play is one performance on a stage.

@@ -47,7 +47,7 @@ func TestStrategies(t *testing.T) {
 		"a StatefulSet returns after a bad analysis":                       {statefulTemplate, statefulReturns},
 		"a DaemonSet is rolled on every node":                              {daemonTemplate, daemonRolls},
 		"a CronJob is changed, and a newer one supersedes":                 {cronTemplate, cronJobChanges},
-		"sets do not become a workload in place":                           {workerTemplate, strategyChangeIsRefused},
+		"sets by a route do not become a workload in place":                {workerTemplate, strategyChangeIsRefused},
 		"a policy holds a rise and lets an abort through":                  {blueGreenTemplate, policyHolds},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -338,7 +338,7 @@ func strategyChangeIsRefused(t *testing.T, w *staged) {
 	w.use(blueGreenTemplate)
 	w.apply("v2", 1)
 	w.await("the refusal is told", func() bool {
-		return strings.Contains(w.release().Status.Message, "cannot change between sets and a workload in place")
+		return strings.Contains(w.release().Status.Message, "found sets behind the router HTTPRoute")
 	})
 	if d := w.worker(); image(d.Spec.Template) != "v1" || len(w.rollouts()) != 1 {
 		t.Errorf("the worker is %s, and there are %d Rollouts", image(d.Spec.Template), len(w.rollouts()))

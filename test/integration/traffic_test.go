@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,28 +13,38 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tidegate.io/tidegate/rollout/manifest"
 	"tidegate.io/tidegate/rollout/plan"
 	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
-	"tidegate.io/tidegate/test/cluster/local"
 	"tidegate.io/tidegate/test/cluster/traffic/gateway"
-	"tidegate.io/tidegate/test/cluster/traffic/pods"
 )
 
-// TestTraffic rolls out with real requests: pods answer, and a gateway that knows nothing of
-// Tidegate spreads requests over them by the route alone.
+// TestTraffic rolls out with real requests: pods answer, and a gateway and a mesh that know
+// nothing of Tidegate spread requests over them by the route alone.
 func TestTraffic(t *testing.T) {
-	w := newTraffic(t)
+	r := newRoads(t)
+	for name, run := range map[string]func(*testing.T, *roads){
+		"an HTTPRoute with testers, copies and a baseline": alongHTTPRoute,
+		"a GRPCRoute, of the shipped template":             alongGRPCRoute,
+		"a VirtualService of Istio":                        alongVirtualService,
+		"an HTTPRoute of a mesh":                           alongMeshRoute,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run(t, r)
+		})
+	}
+}
+
+func alongHTTPRoute(t *testing.T, r *roads) {
+	w := newTraffic(t, r)
 	w.strategy.Steps = []v1alpha1.Step{
 		{SetHeaderRoute: &v1alpha1.HeaderRoute{Matches: []v1alpha1.RequestMatch{
 			{Headers: []v1alpha1.ValueMatch{{Name: "X-Tester", Exact: new("yes")}, {Name: "X-Team", Prefix: new("shop.")}}},
@@ -141,9 +149,12 @@ func (w *traffic) repairsAtOnce() {
 // labels puts something of others on the route.
 func (w *traffic) labels() {
 	w.t.Helper()
-	route := w.route()
-	route.Labels["team"], route.Annotations["note"] = "ours", "kept"
-	if err := w.client.Update(w.t.Context(), route); err != nil {
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		route := w.route()
+		route.Labels["team"], route.Annotations["note"] = "ours", "kept"
+		return w.client.Update(w.t.Context(), route)
+	})
+	if err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -166,82 +177,23 @@ func lines(rules []gatewayv1.HTTPRouteRule) []string {
 	return out
 }
 
-// traffic is a world with pods that answer and a real gateway.
+// traffic is a world on the roads.
 type traffic struct {
 	*world
 	strategy v1alpha1.Strategy
 	proxy    *gateway.Gateway
 }
 
-func newTraffic(t *testing.T) *traffic {
+func newTraffic(t *testing.T, r *roads) *traffic {
 	t.Helper()
-	log.SetLogger(managerLog("all"))
-	cluster := local.ForTest(t, local.Options{ManualReadiness: true})
-	if err := cluster.InstallGatewayAPI(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := cluster.InstallCRDs(t.Context(), "../../charts/tidegate/resources/crds"); err != nil {
-		t.Fatal(err)
-	}
-	w := &traffic{world: ungatedWorld(t, cluster.RESTConfig()), strategy: v1alpha1.Strategy{
+	w := &traffic{world: ungatedWorld(t, r.cluster.RESTConfig()), proxy: r.proxy, strategy: v1alpha1.Strategy{
 		Type:             v1alpha1.StrategyCanary,
 		DrainDelay:       metav1.Duration{Duration: 200 * time.Millisecond},
 		ProgressDeadline: metav1.Duration{Duration: time.Minute},
 	}}
 	w.renders = w
-	config, err := clientcmd.BuildConfigFromFlags("", w.user(cluster, pods.UserName, pods.PolicyRules()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := pods.Serve(t.Context(), pods.Options{RESTConfig: config, PodCIDR: cluster.PodCIDR()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Close)
-	binary, err := cluster.BinaryPath(t.Context(), "gateway")
-	if err != nil {
-		t.Fatal(err)
-	}
-	words, err := os.Create(filepath.Join(t.TempDir(), "gateway.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if w.proxy, err = gateway.Start(t.Context(), binary, w.user(cluster, gateway.UserName, gateway.PolicyRules()), words); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			out, _ := os.ReadFile(words.Name())
-			t.Logf("log of the gateway:\n%s", out[max(0, len(out)-4000):])
-		}
-	})
-	w.create(&gatewayv1.GatewayClass{
-		ObjectMeta: metav1.ObjectMeta{Name: "test"}, Spec: gatewayv1.GatewayClassSpec{ControllerName: gateway.ControllerName},
-	})
-	w.create(&gatewayv1.Gateway{
-		ObjectMeta: metav1.ObjectMeta{Name: "edge", Namespace: w.namespace},
-		Spec: gatewayv1.GatewaySpec{
-			GatewayClassName: "test",
-			Listeners:        []gatewayv1.Listener{{Name: "http", Port: gateway.ListenerPort, Protocol: gatewayv1.HTTPProtocolType}},
-		},
-	})
+	w.create(gate("edge", w.namespace))
 	return w
-}
-
-// user returns a kubeconfig of a user with the given rights.
-func (w *traffic) user(cluster *local.Cluster, name string, rules []rbacv1.PolicyRule) string {
-	w.t.Helper()
-	w.create(&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: rules})
-	w.create(&rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: name}},
-	})
-	path, err := cluster.UserKubeconfig(name)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return path
 }
 
 // Render implements controller.Renderer with the strategy of the case.
@@ -281,6 +233,12 @@ func (w *traffic) ask(header http.Header, n int) map[string]int {
 // among them.
 func (w *traffic) answered(revision string) int {
 	w.t.Helper()
+	return w.counted(revision, 8080, `http_requests_total{code="200"}`)
+}
+
+// counted is the sum of a metric over the pods of a revision.
+func (w *world) counted(revision string, port int, metric string) int {
+	w.t.Helper()
 	var list corev1.PodList
 	if err := w.client.List(w.t.Context(), &list, client.InNamespace(w.namespace), client.MatchingLabels{v1alpha1.LabelRevision: revision}); err != nil {
 		w.t.Fatal(err)
@@ -291,7 +249,7 @@ func (w *traffic) answered(revision string) int {
 		if !ok {
 			continue
 		}
-		req, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, "http://127."+address+":8080/metrics", http.NoBody)
+		req, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, fmt.Sprintf("http://127.%s:%d/metrics", address, port), http.NoBody)
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -301,7 +259,7 @@ func (w *traffic) answered(revision string) int {
 		}
 		lines := bufio.NewScanner(res.Body)
 		for lines.Scan() {
-			if count, ok := strings.CutPrefix(lines.Text(), `http_requests_total{code="200"} `); ok {
+			if count, ok := strings.CutPrefix(lines.Text(), metric+" "); ok {
 				n, err := strconv.Atoi(count)
 				if err != nil {
 					w.t.Fatal(err)
@@ -318,8 +276,8 @@ func (w *traffic) answered(revision string) int {
 func (w *traffic) serves(image string) {
 	w.t.Helper()
 	w.await("the gateway serves "+image, func() bool {
-		stats, err := w.proxy.Stats(w.t.Context())
-		return err == nil && len(stats.Routes) == 1 && len(stats.Routes[0].Backends) == 1 && len(stats.Routes[0].Backends[0].Endpoints) > 0
+		routes := w.served()
+		return len(routes) == 1 && len(routes[0].Backends) == 1 && len(routes[0].Backends[0].Endpoints) > 0
 	})
 }
 
@@ -338,11 +296,21 @@ func (w *traffic) awaitStep(step int32, rules, backends int) {
 	// The route is accepted before the gateway's data plane has it, and pods are available before
 	// it has heard of them.
 	w.await("the gateway serves the route", func() bool {
-		stats, err := w.proxy.Stats(w.t.Context())
-		return err == nil && len(stats.Routes) == rules && !slices.ContainsFunc(stats.Routes, func(r gateway.Route) bool {
+		routes := w.served()
+		return len(routes) == rules && !slices.ContainsFunc(routes, func(r gateway.Route) bool {
 			return len(r.Backends) != backendsOf(r.Rule, backends) || slices.ContainsFunc(r.Backends, func(b gateway.Backend) bool { return len(b.Endpoints) == 0 })
 		})
 	})
+}
+
+// served is what the gateway serves of this world.
+func (w *traffic) served() []gateway.Route {
+	w.t.Helper()
+	stats, err := w.proxy.Stats(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return slices.DeleteFunc(stats.Routes, func(r gateway.Route) bool { return !strings.Contains(r.Rule, "shop.example") })
 }
 
 // backendsOf is how many backends a rule has: testers' have one.

@@ -44,7 +44,7 @@ func (r rendering) Render(_ context.Context, _ webhook.Source, values []byte, c 
 	}
 	u := &unstructured.Unstructured{Object: object}
 	u.SetGroupVersionKind(deployments)
-	return &render.Result{Digest: "sha256:" + c.Name, Set: []*unstructured.Unstructured{u}}, nil
+	return &render.Result{Revision: revision, Digest: "sha256:" + c.Name, Set: []*unstructured.Unstructured{u}}, nil
 }
 
 // workload is the Deployment of a Release.
@@ -68,6 +68,22 @@ func released(namespace, name string) []client.Object {
 			},
 		},
 	}
+}
+
+// over is a Rollout of another revision over the first of a Release, with or without a baseline.
+func over(name string, baseline bool) *v1alpha1.Rollout {
+	out, _ := released("shop", name)[1].(*v1alpha1.Rollout)
+	out.Name, out.Spec.Number, out.Spec.Revision = name+"-2", 2, "9876543210"
+	out.Spec.Stable = &v1alpha1.StableReference{Rollout: name + "-1", Revision: revision}
+	out.Spec.Strategy = v1alpha1.Strategy{Type: v1alpha1.StrategyCanary, Steps: []v1alpha1.Step{{SetBaseline: &baseline}}}
+	return out
+}
+
+// baseline is the Deployment of fresh pods of what Release cart serves.
+func baseline(image string) *appsv1.Deployment {
+	out := workload("shop", "cart-"+revision+"-baseline", "cart", image)
+	out.Spec.Template.Labels[v1alpha1.LabelRevision] = revision + "-baseline"
+	return out
 }
 
 // owned sets the controller of an object.
@@ -153,6 +169,13 @@ func TestTheBypassFinder(t *testing.T) {
 		"a workload that differs from what was rendered": {
 			[]client.Object{workload("shop", "till-"+revision, "till", `"evil"`), released("shop", "till")[0], released("shop", "till")[1]},
 			[]string{"fail TG-AUDIT-DRIFT Deployment/till-" + revision},
+		},
+		"the baseline set of a Rollout that has one": {[]client.Object{baseline(`"good"`), over("cart", true)}, nil},
+		"a baseline set that differs from what was rendered": {
+			[]client.Object{baseline(`"evil"`), over("cart", true)}, []string{"fail TG-AUDIT-DRIFT Deployment/cart-" + revision + "-baseline"},
+		},
+		"a baseline set that no Rollout has": {
+			[]client.Object{baseline(`"good"`), over("cart", false)}, []string{"fail TG-AUDIT-UNMANAGED Deployment/cart-" + revision + "-baseline"},
 		},
 		"a workload without a label": {[]client.Object{deployment("shop", "x")}, []string{"fail TG-AUDIT-UNMANAGED Deployment/x"}},
 		"a workload with the label of a Release that does not render it": {

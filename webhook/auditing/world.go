@@ -16,6 +16,7 @@ import (
 
 	"tidegate.io/tidegate/policies/audit"
 	"tidegate.io/tidegate/policies/eval"
+	"tidegate.io/tidegate/rollout/manifest"
 	"tidegate.io/tidegate/schemas/exempt"
 	"tidegate.io/tidegate/schemas/impact"
 	"tidegate.io/tidegate/schemas/render"
@@ -191,7 +192,8 @@ func (w *world) behind(ctx context.Context, u *unstructured.Unstructured) behind
 		return b
 	}
 	key := objectKey{u.GroupVersionKind().GroupKind(), u.GetName()}
-	revision := revisionOf(u)
+	// A baseline set is of the revision whose fresh pods it has.
+	revision := strings.TrimSuffix(revisionOf(u), manifest.BaselineSuffix)
 	for _, r := range m.rollouts[name] {
 		if revision != "" && r.Spec.Revision != revision {
 			continue
@@ -237,7 +239,11 @@ func (w *world) pinned(ctx context.Context, m *managed, r *v1alpha1.Rollout) *pi
 		p.err = fmt.Errorf("rendering Rollout %s: %w", r.Name, err)
 		return p
 	}
-	for _, o := range impact.Objects(result) {
+	objects := impact.Objects(result)
+	if m.baselined(r) {
+		objects = slices.Concat(objects, manifest.Baseline(result).Set)
+	}
+	for _, o := range objects {
 		key := objectKey{o.GroupVersionKind().GroupKind(), o.GetName()}
 		p.objects[key] = nil
 		if slices.Contains(hashed, key.kind) {
@@ -245,6 +251,13 @@ func (w *world) pinned(ctx context.Context, m *managed, r *v1alpha1.Rollout) *pi
 		}
 	}
 	return p
+}
+
+// baselined says whether a later Rollout has a baseline of what a Rollout brought.
+func (m *managed) baselined(of *v1alpha1.Rollout) bool {
+	return slices.ContainsFunc(m.rollouts[of.Spec.Release], func(r *v1alpha1.Rollout) bool {
+		return manifest.WantsBaseline(r.Spec) && r.Spec.Stable.Rollout == of.Name
+	})
 }
 
 func (w *world) render(ctx context.Context, m *managed, r *v1alpha1.Rollout) (*render.Result, error) {

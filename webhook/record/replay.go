@@ -62,7 +62,7 @@ func (r *Record) Replay(ctx context.Context, o Options) (Verdict, error) {
 	if err != nil {
 		return Verdict{}, err
 	}
-	handler, err := r.handler(w, o) //nolint:contextcheck // policies are compiled whole, however long the answer may take
+	handler, err := r.handler(w, o) //nolint:contextcheck,nolintlint // found or not, as the facts are cached; policies are compiled whole, however long the answer may take
 	if err != nil {
 		return Verdict{}, err
 	}

@@ -98,23 +98,53 @@ func normal(v any) any {
 	return plain(v)
 }
 
+// kindVirtual is the kind of route that is not of the Gateway API.
+const kindVirtual = "VirtualService"
+
+// Rules is the path of the rules of a route.
+func Rules(route map[string]any) string {
+	if route["kind"] == kindVirtual {
+		return "spec.http"
+	}
+	return "spec.rules"
+}
+
 // Backends returns the names of what the rules of a route lead to, sorted.
 func Backends(route map[string]any) []string {
 	spec, _ := route["spec"].(map[string]any)
-	rules, _ := spec["rules"].([]any)
+	list, references, name := "rules", "backendRefs", backend
+	if route["kind"] == kindVirtual {
+		list, references, name = "http", "route", destination
+	}
+	rules, _ := spec[list].([]any)
 	var out []string
 	for _, rule := range rules {
 		fields, _ := rule.(map[string]any)
-		references, _ := fields["backendRefs"].([]any)
-		for _, reference := range references {
+		all, _ := fields[references].([]any)
+		for _, reference := range all {
 			fields, _ := reference.(map[string]any)
-			name, _ := fields["name"].(string)
-			if namespace, _ := fields["namespace"].(string); namespace != "" {
-				name = namespace + "/" + name
-			}
-			out = append(out, name)
+			out = append(out, name(fields))
 		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// backend is what a reference of the Gateway API names.
+func backend(reference map[string]any) string {
+	name, _ := reference["name"].(string)
+	if namespace, _ := reference["namespace"].(string); namespace != "" {
+		name = namespace + "/" + name
+	}
+	return name
+}
+
+// destination is what a route of Istio names: a host, and perhaps a part of its pods.
+func destination(route map[string]any) string {
+	to, _ := route["destination"].(map[string]any)
+	host, _ := to["host"].(string)
+	if subset, _ := to["subset"].(string); subset != "" {
+		host += "/" + subset
+	}
+	return host
 }

@@ -31,8 +31,9 @@ const maxDifferences = 5
 // ofRollout are the paths that the rollout sets, by kind: the weights of a route are read back
 // and judged there, and to which Services they lead is looked at by Backends.
 var ofRollout = map[string][]string{
-	"GRPCRoute": {"spec.rules[*].backendRefs"},
-	"HTTPRoute": {"spec.rules[*].backendRefs"},
+	"GRPCRoute":      {"spec.rules[*].backendRefs"},
+	"HTTPRoute":      {"spec.rules[*].backendRefs"},
+	"VirtualService": {"spec.http[*].route"},
 }
 
 // numbers are set from step to step of a rollout and judged there.

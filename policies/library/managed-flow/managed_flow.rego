@@ -116,7 +116,24 @@ around if {
 	some kind in [
 		{"group": "", "resource": "services"},
 		{"group": "autoscaling", "resource": "horizontalpodautoscalers"},
+		{"group": "autoscaling.k8s.io", "resource": "verticalpodautoscalers"},
+		{"group": "gateway.networking.k8s.io", "resource": "grpcroutes"},
 		{"group": "gateway.networking.k8s.io", "resource": "httproutes"},
+		{"group": "gateway.networking.k8s.io", "resource": "referencegrants"},
+		{"group": "gateway.networking.k8s.io", "resource": "tcproutes"},
+		{"group": "gateway.networking.k8s.io", "resource": "tlsroutes"},
+		{"group": "gateway.networking.k8s.io", "resource": "udproutes"},
+		{"group": "networking.istio.io", "resource": "destinationrules"},
+		{"group": "networking.istio.io", "resource": "envoyfilters"},
+		{"group": "networking.istio.io", "resource": "virtualservices"},
+		{"group": "networking.istio.io", "resource": "workloadentries"},
+		{"group": "networking.k8s.io", "resource": "ingresses"},
+		{"group": "projectcontour.io", "resource": "httpproxies"},
+		{"group": "split.smi-spec.io", "resource": "trafficsplits"},
+		{"group": "traefik.io", "resource": "ingressroutes"},
+		{"group": "traefik.io", "resource": "ingressroutetcps"},
+		{"group": "traefik.io", "resource": "ingressrouteudps"},
+		{"group": "traefik.io", "resource": "traefikservices"},
 	]
 	input.request.resource.group == kind.group
 	input.request.resource.resource == kind.resource

@@ -174,7 +174,13 @@ test_a_service_made_by_hand_is_told_why if {
 }
 
 test_routes_and_autoscalers_made_by_hand_are_told_why if {
-	every kind in [["gateway.networking.k8s.io", "httproutes"], ["autoscaling", "horizontalpodautoscalers"]] {
+	every kind in [
+		["gateway.networking.k8s.io", "httproutes"],
+		["gateway.networking.k8s.io", "grpcroutes"],
+		["networking.istio.io", "virtualservices"],
+		["networking.istio.io", "destinationrules"],
+		["autoscaling", "horizontalpodautoscalers"],
+	] {
 		doc := created(kind[0], kind[1], "always", unlabelled)
 		denied(doc)
 		some violation in managed_flow.deny with input as doc

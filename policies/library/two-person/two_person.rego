@@ -36,6 +36,13 @@ others contains a.actor if {
 	a.actor != ""
 	a.actor != author
 	not a.actor in object.get(object.get(input, "parameters", {}), "machines", [])
+	not machine(a.actor)
+}
+
+# Who may edit a namespace may act as each of its service accounts.
+machine(actor) if {
+	startswith(actor, "system:serviceaccount:")
+	not actor in object.get(object.get(input, "parameters", {}), "serviceAccounts", [])
 }
 
 asked := sprintf("Release %s/%s to %d %%", [input.release.namespace, input.release.name, input.rollout.weight])

@@ -27,6 +27,22 @@ test_somebody_else if denials(asking("alice", [{"step": 1, "actor": "alice"}, {"
 
 test_a_machine_is_nobody_else if denials(asking("alice", [{"step": 1, "actor": "robot"}])) == 1
 
+test_a_service_account_is_nobody_else if denials(asking("alice", [{"step": 1, "actor": "system:serviceaccount:shop:deployer"}])) == 1
+
+test_a_service_account_that_approves_for_people if {
+	denials(object.union(
+		asking("alice", [{"step": 1, "actor": "system:serviceaccount:chat:bot"}]),
+		{"parameters": {"serviceAccounts": ["system:serviceaccount:chat:bot"]}},
+	)) == 0
+}
+
+test_a_service_account_as_the_author_of_what_it_approves if {
+	denials(object.union(
+		asking("system:serviceaccount:chat:bot", [{"step": 1, "actor": "system:serviceaccount:chat:bot"}]),
+		{"parameters": {"serviceAccounts": ["system:serviceaccount:chat:bot"]}},
+	)) == 1
+}
+
 test_no_name_is_nobody_else if denials(asking("alice", [{"step": 1, "actor": ""}])) == 1
 
 test_nobody if denials(asking("alice", [])) == 1

@@ -76,6 +76,15 @@ func OfStep(rollout *v1alpha1.Rollout, labels map[string]string, step int32, tex
 	return e
 }
 
+// OfTest returns a test message to a sink. namespace is the manager's.
+func OfTest(namespace, sink string, now time.Time) *Event {
+	return &Event{
+		ID: identity("test", sink, now.UTC().Format(time.RFC3339Nano)), Kind: Test, Severity: Info, At: now,
+		Namespace: namespace, Release: "notifications", Rollout: "none", Revision: "none", Template: "none",
+		Text: fmt.Sprintf("Somebody checks whether the sink %s takes messages. It does; nothing is to be done.", sink),
+	}
+}
+
 // changed is an ordered list of guards: an end or a turn of the whole Rollout says more
 // than the reason beside it.
 func changed(before, after *v1alpha1.RolloutStatus) meaning {

@@ -38,9 +38,12 @@ const (
 	Repairing Kind = "Repairing"
 	// Notify is: a step of the strategy has something to say.
 	Notify Kind = "Notify"
+	// Test is: somebody sees whether a sink takes messages. It is about no Rollout, and no
+	// route takes it.
+	Test Kind = "Test"
 )
 
-// Kinds returns all kinds, in the order of a Rollout's life.
+// Kinds returns all kinds that routes take, in the order of a Rollout's life.
 func Kinds() []Kind {
 	return []Kind{Begun, Step, Waiting, Held, FellBack, Promoting, Succeeded, Aborting, Aborted, Repairing, Notify}
 }
@@ -104,7 +107,7 @@ type Event struct {
 	// Code is the stable code, and Why the sentence with the numbers. Both are empty for
 	// Notify.
 	Code, Why string
-	// Text is what the step says, for Notify alone.
+	// Text is what the step says, for Notify and Test alone.
 	Text string
 	// Remedy is what to do, empty where nothing is to be done.
 	Remedy string
@@ -141,6 +144,8 @@ func (e Event) happened() string {
 		return "was changed from outside and is being put right"
 	case Notify:
 		return "says at " + e.place()
+	case Test:
+		return "is a test message, about no rollout"
 	}
 	return string(e.Kind)
 }

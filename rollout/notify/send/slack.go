@@ -48,7 +48,11 @@ type slackBlock struct {
 type slackText struct {
 	Type string `json:"type"`
 	Text string `json:"text"`
+	// Verbatim keeps Slack from making mentions and links of what others wrote.
+	Verbatim bool `json:"verbatim"`
 }
+
+func markdown(text string) slackText { return slackText{Type: "mrkdwn", Text: text, Verbatim: true} }
 
 // Send implements Sender.
 func (s *slack) Send(ctx context.Context, e *news.Event, secrets Secrets) error {
@@ -130,7 +134,7 @@ func (s *slack) message(e *news.Event) slackMessage {
 		blocks = append(blocks, section(escape(e.Text)))
 	}
 	if e.Why != "" {
-		blocks = append(blocks, section(fmt.Sprintf("*Why* `%s`\n%s", verbatim(e.Code), quote(escape(e.Why)))))
+		blocks = append(blocks, section(fmt.Sprintf("*Why* `%s`\n%s", verbatim(e.Code), quote(e.Why))))
 	}
 	if e.Remedy != "" {
 		blocks = append(blocks, section(fmt.Sprintf("*To do*\n`%s`", verbatim(e.Remedy))))
@@ -139,12 +143,12 @@ func (s *slack) message(e *news.Event) slackMessage {
 	if s.cluster != "" {
 		about = "Cluster " + s.cluster + ": " + about
 	}
-	blocks = append(blocks, slackBlock{Type: "context", Elements: []slackText{{Type: "mrkdwn", Text: escape(about)}}})
+	blocks = append(blocks, slackBlock{Type: "context", Elements: []slackText{markdown(escape(about))}})
 	return slackMessage{Channel: s.config.Channel, Text: title, Blocks: blocks}
 }
 
 func section(text string) slackBlock {
-	return slackBlock{Type: "section", Text: &slackText{Type: "mrkdwn", Text: text}}
+	return slackBlock{Type: "section", Text: new(markdown(text))}
 }
 
 // icon is how an event looks from afar.
@@ -165,7 +169,13 @@ func icon(e *news.Event) string {
 // escape replaces the three characters by which mrkdwn begins mentions, links and entities
 // (docs.slack.dev, "Formatting message text"), and cuts what is longer than
 // a block may be.
-func escape(text string) string {
+func escape(text string) string { return written(text, "\n") }
+
+// quote marks each line as another's words.
+func quote(text string) string { return "> " + written(text, "\n> ") }
+
+// written escapes text, with newline in the place of each end of a line.
+func written(text, newline string) string {
 	var out strings.Builder
 	for _, r := range text {
 		piece := string(r)
@@ -176,6 +186,8 @@ func escape(text string) string {
 			piece = "&lt;"
 		case '>':
 			piece = "&gt;"
+		case '\n':
+			piece = newline
 		case utf8.RuneError:
 			piece = "?"
 		}
@@ -191,9 +203,4 @@ func escape(text string) string {
 // verbatim is text between backticks.
 func verbatim(text string) string {
 	return strings.NewReplacer("`", "'", "\n", " ").Replace(escape(text))
-}
-
-// quote marks each line as another's words.
-func quote(text string) string {
-	return "> " + strings.ReplaceAll(text, "\n", "\n> ")
 }

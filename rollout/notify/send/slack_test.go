@@ -22,13 +22,17 @@ func TestSlackGetsAMessageByTheAPI(t *testing.T) {
 	if got.path != "/api/chat.postMessage" || got.header.Get("Authorization") != "Bearer "+token || got.header.Get("Content-Type") != "application/json; charset=utf-8" {
 		t.Errorf("the request: %s %v", got.path, got.header)
 	}
+	type written struct {
+		Type, Text string
+		Verbatim   bool
+	}
 	var message struct {
 		Channel, Text string
 		UnfurlLinks   *bool `json:"unfurl_links"`
 		Blocks        []struct {
 			Type     string
-			Text     struct{ Type, Text string }
-			Elements []struct{ Type, Text string }
+			Text     written
+			Elements []written
 		}
 	}
 	if err := json.Unmarshal(got.body, &message); err != nil {
@@ -39,6 +43,9 @@ func TestSlackGetsAMessageByTheAPI(t *testing.T) {
 	}
 	var texts []string
 	for _, b := range message.Blocks {
+		if !b.Text.Verbatim && (b.Elements == nil || !b.Elements[0].Verbatim) {
+			t.Errorf("Slack may make mentions of what is in %+v", b)
+		}
 		switch b.Type {
 		case "section":
 			texts = append(texts, b.Text.Text)
@@ -124,11 +131,13 @@ func TestASlackURLThatCannotBeUsedIsNotRepeated(t *testing.T) {
 }
 
 func TestALongTextIsCutAtACharacter(t *testing.T) {
-	e := held()
-	e.Why = strings.Repeat("<é", 3000)
-	for _, b := range (&slack{}).message(e).Blocks {
-		if b.Text != nil && len(b.Text.Text) > 3000 {
-			t.Errorf("a block of %d bytes", len(b.Text.Text))
+	for _, why := range []string{strings.Repeat("<é", 3000), strings.Repeat("\n", 2000)} {
+		e := held()
+		e.Why = why
+		for _, b := range (&slack{}).message(e).Blocks {
+			if b.Text != nil && len(b.Text.Text) > 3000 {
+				t.Errorf("a block of %d bytes for %.4q...", len(b.Text.Text), why)
+			}
 		}
 	}
 	if got := escape(strings.Repeat("&", 2800)); !strings.HasSuffix(got, "&amp;…") {

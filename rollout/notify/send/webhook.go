@@ -157,7 +157,7 @@ func (w *webhook) event(e *news.Event) (*event.Event, error) {
 		out.SetExtension("code", e.Code)
 	}
 	message := e.Why
-	if e.Kind == news.Notify {
+	if e.Text != "" {
 		message = e.Text
 	}
 	data := Data{

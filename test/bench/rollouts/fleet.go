@@ -115,16 +115,25 @@ func (f *fleet) newest(release string) seen {
 // releaseName is that of the Release with a number from 0; none is the beginning of another.
 func releaseName(i int) string { return fmt.Sprintf("r%05d", i) }
 
+func newRelease(i, replicas int) *v1alpha1.Release {
+	return &v1alpha1.Release{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: releaseName(i)},
+		Spec: v1alpha1.ReleaseSpec{
+			Template: v1alpha1.TemplateReference{Name: templateName},
+			Values:   &runtime.RawExtension{Raw: fmt.Appendf(nil, `{"image":"app:v0","replicas":%d}`, replicas)},
+		},
+	}
+}
+
+// admitted says whether the webhook has seen the template.
+func (f *fleet) admitted(ctx context.Context) bool {
+	return f.client.Create(ctx, newRelease(0, 1), client.DryRunAll) == nil
+}
+
 // create makes the Releases with the numbers from first to before end.
 func (f *fleet) create(ctx context.Context, first, end, replicas int) error {
 	err := inParallel(creators, end-first, func(i int) error {
-		release := &v1alpha1.Release{
-			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: releaseName(first + i)},
-			Spec: v1alpha1.ReleaseSpec{
-				Template: v1alpha1.TemplateReference{Name: templateName},
-				Values:   &runtime.RawExtension{Raw: fmt.Appendf(nil, `{"image":"app:v0","replicas":%d}`, replicas)},
-			},
-		}
+		release := newRelease(first+i, replicas)
 		if err := f.client.Create(ctx, release); err != nil {
 			return fmt.Errorf("creating Release %s: %w", release.Name, err)
 		}

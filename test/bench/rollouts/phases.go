@@ -20,8 +20,8 @@ const (
 	mostEvents      = 6
 	mostMemory      = 110 // MiB, with usualFleet Releases
 	mostRestart     = 3 * time.Second
-	mostCycleGrowth = 5 // percent of the live heap
-	quietFor        = 3 * time.Second
+	mostCycleGrowth = 5               // percent of the live heap
+	quietFor        = 6 * time.Second // longer than words are put off
 	// longestUnsettled is how long a manager may take until it has looked at everything.
 	longestUnsettled = 15 * time.Minute
 	// slowestCanary is how long each of many canaries at once may take more.
@@ -65,6 +65,10 @@ func (w *world) measured(ctx context.Context) error {
 // idle measures the start of a manager beside so many Releases, and then what it asks for while
 // nothing happens.
 func (w *world) idle(ctx context.Context, b *block) error {
+	// What is put off is written when its time has come, by whichever manager there is then.
+	if err := w.settle(ctx); err != nil {
+		return err
+	}
 	made, err := w.manager.used()
 	if err != nil {
 		return err
@@ -116,11 +120,10 @@ func (w *world) idle(ctx context.Context, b *block) error {
 	b.add("at rest: processor", 100*(after.Processor-before.Processor).Seconds()/seconds, "% of a core")
 	if b.Releases == usualFleet {
 		b.target("memory, steady", mib(after.Resident), "MiB", mostMemory)
-		b.target("memory, peak", mib(after.Peak), "MiB", mostMemory)
 	} else {
 		b.add("memory, steady", mib(after.Resident), "MiB")
-		b.add("memory, peak", mib(after.Peak), "MiB")
 	}
+	b.add("memory, peak, since it began", mib(after.Peak), "MiB")
 	b.add("memory, steady, without the program's own pages", mib(after.Own), "MiB")
 	b.add("memory of the workers besides", mib(after.Workers), "MiB")
 	live, err := m.live(ctx)
@@ -232,6 +235,9 @@ func reactions(b *block, prefix string, changes []change, seen []seen, calls []c
 
 // burst measures many canaries at once.
 func (w *world) burst(ctx context.Context, b *block) error {
+	if err := w.bare.prepare(ctx, w.options.burst[len(w.options.burst)-1]); err != nil {
+		return err
+	}
 	for i, n := range w.options.burst {
 		if err := w.measured(ctx); err != nil {
 			return err
@@ -273,6 +279,14 @@ func (w *world) burst(ctx context.Context, b *block) error {
 		b.add(prefix+"requests of the manager", float64(total(all, sortRead, sortWrite, sortEvent, sortReview)), "requests")
 		b.add(prefix+"processor time", (after.Processor - before.Processor).Seconds(), "s")
 		b.add(prefix+"memory, peak", mib(after.Peak), "MiB")
+		if err := w.settle(ctx); err != nil {
+			return err
+		}
+		least, err := w.bare.canaries(ctx, n)
+		if err != nil {
+			return err
+		}
+		b.durations(prefix+"the same objects written by a client that decides nothing, done after", least, 0)
 		if i == len(w.options.burst)-1 {
 			b.Requests = all
 		}

@@ -47,6 +47,7 @@ type world struct {
 	client  client.Client
 	manager *manager
 	fleet   *fleet
+	bare    *bare
 	// pod is the UID of the pod that the manager takes itself to run in.
 	pod int
 	// ports are those of health, metrics and profiles.
@@ -119,6 +120,9 @@ func (w *world) connect(ctx context.Context) error {
 	if w.fleet, err = newFleet(ctx, w.client, informers); err != nil {
 		return err
 	}
+	if w.bare, err = newBare(ctx, w.client, informers, w.options.replicas); err != nil {
+		return err
+	}
 	if _, err := startGateway(ctx, w.client, informers, w.log); err != nil {
 		return err
 	}
@@ -150,7 +154,7 @@ func (w *world) publish(ctx context.Context) error {
 				return false, fmt.Errorf("the template is refused: %s", c.Message)
 			}
 		}
-		return template.Status.LatestRevision != "", nil
+		return template.Status.LatestRevision != "" && w.fleet.admitted(ctx), nil
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,6 +78,22 @@ func (c *Cluster) InstallOpenReports(ctx context.Context) error {
 	return c.InstallCRDs(ctx, filepath.Join(dir, "config", "crd"))
 }
 
+// InstallIstio installs the CRDs of Istio's VirtualService and DestinationRule, of the version that
+// Tidegate's go.mod pins, and waits until they are served. There is no more of Istio.
+func (c *Cluster) InstallIstio(ctx context.Context) error {
+	dir, err := moduleDir(ctx, "istio.io/api")
+	if err != nil {
+		return err
+	}
+	crds, err := readCRDs(filepath.Join(dir, "kubernetes"))
+	if err != nil {
+		return err
+	}
+	return c.install(ctx, slices.DeleteFunc(crds, func(crd *unstructured.Unstructured) bool {
+		return crd.GetName() != "virtualservices.networking.istio.io" && crd.GetName() != "destinationrules.networking.istio.io"
+	}))
+}
+
 // InstallCRDs applies all CustomResourceDefinitions in the YAML files of a directory, passes over
 // other kinds, and waits until each is established.
 func (c *Cluster) InstallCRDs(ctx context.Context, dir string) error {
@@ -84,6 +101,10 @@ func (c *Cluster) InstallCRDs(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	return c.install(ctx, crds)
+}
+
+func (c *Cluster) install(ctx context.Context, crds []*unstructured.Unstructured) error {
 	client, err := dynamic.NewForConfig(c.RESTConfig())
 	if err != nil {
 		return fmt.Errorf("making a client: %w", err)

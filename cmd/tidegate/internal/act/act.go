@@ -147,33 +147,52 @@ func stepOf(rollout *v1alpha1.Rollout, d Decision) (int32, error) {
 
 // returnTo returns the Rollout whose revision is to be brought back: the one asked for or,
 // where none was, the newest that has been in service with another revision than the one
-// that is now, or that is on its way.
+// that is now, or that is on its way. After an abort that serves which was before it: whether
+// it or an older one is meant has to be said.
 func returnTo(rollouts []v1alpha1.Rollout, d Decision) (*v1alpha1.Rollout, error) {
 	view := tidyNames(rollouts)
+	newest := &rollouts[0]
+	if d.To != "" {
+		return named(rollouts, d, view)
+	}
 	var now string
+	switch newest.Status.Phase {
+	case v1alpha1.RolloutAborted:
+		return nil, misfit("Rollout %s was aborted, and what served before it serves; name the one to return to with --to: %s", newest.Name, view)
+	case v1alpha1.RolloutSucceeded:
+		now = newest.Spec.Revision
+	case v1alpha1.RolloutPending, v1alpha1.RolloutProgressing, v1alpha1.RolloutPromoting, v1alpha1.RolloutAborting:
+	}
 	for i := range rollouts {
-		r := &rollouts[i]
-		good := r.Status.Phase == v1alpha1.RolloutSucceeded
-		switch {
-		case d.To != "" && (d.To == r.Name || d.To == fmt.Sprint(r.Spec.Number) || d.To == r.Spec.Revision):
-			switch {
-			case !good:
-				return nil, misfit("Rollout %s has never been in service (%s), so its revision cannot be brought back; those that can are %s", r.Name, orPending(r.Status.Phase), view)
-			case i == 0:
-				return nil, misfit("Rollout %s is the newest, and its revision serves; those to return to are %s", r.Name, view)
-			}
-			return r, nil
-		case d.To != "" || !good:
-		case now == "" && rollouts[0].Status.Phase == v1alpha1.RolloutSucceeded:
-			now = r.Spec.Revision
-		case r.Spec.Revision != now:
+		if r := &rollouts[i]; r.Status.Phase == v1alpha1.RolloutSucceeded && r.Spec.Revision != now {
 			return r, nil
 		}
 	}
-	if d.To != "" {
-		return nil, misfit("wanted the number, name or revision of a rollout of Release %s, found %q; those to return to are %s", d.Release, d.To, view)
-	}
 	return nil, misfit("Release %s has no other revision that was in service; see what there was with: tidegate history %s", d.Release, d.Release)
+}
+
+// named returns the Rollout that is asked for. Several may have one revision: it is the newest
+// that has been in service with it.
+func named(rollouts []v1alpha1.Rollout, d Decision, view string) (*v1alpha1.Rollout, error) {
+	var found *v1alpha1.Rollout
+	for i := range rollouts {
+		r := &rollouts[i]
+		if d.To != r.Name && d.To != fmt.Sprint(r.Spec.Number) && d.To != r.Spec.Revision {
+			continue
+		}
+		if found = r; r.Status.Phase == v1alpha1.RolloutSucceeded {
+			break
+		}
+	}
+	switch {
+	case found == nil:
+		return nil, misfit("wanted the number, name or revision of a rollout of Release %s, found %q; those to return to are %s", d.Release, d.To, view)
+	case found.Status.Phase != v1alpha1.RolloutSucceeded:
+		return nil, misfit("Rollout %s has never been in service (%s), so its revision cannot be brought back; those that can are %s", found.Name, orPending(found.Status.Phase), view)
+	case found == &rollouts[0]:
+		return nil, misfit("Rollout %s is the newest, and its revision serves; those to return to are %s", found.Name, view)
+	}
+	return found, nil
 }
 
 // tidyNames lists the Rollouts that can be returned to.

@@ -92,6 +92,24 @@ func TestCompose(t *testing.T) {
 			v1alpha1.RolloutCommandSpec{Rollout: "cart-2", Action: v1alpha1.CommandRollBack},
 			"",
 		},
+		"undo of what was aborted asks which is meant, as what was before it serves already": {
+			[]v1alpha1.Rollout{c, b, a},
+			Decision{Action: v1alpha1.CommandRollBack},
+			v1alpha1.RolloutCommandSpec{},
+			"Rollout cart-3 was aborted, and what served before it serves; name the one to return to with --to: 2 (bbbbbbbbbb), 1 (aaaaaaaaaa)",
+		},
+		"undo takes the revision from when it was in service, not from an attempt that was aborted": {
+			[]v1alpha1.Rollout{b, rollout(4, "aaaaaaaaaa", bad, 1), a},
+			Decision{Action: v1alpha1.CommandRollBack, To: "aaaaaaaaaa"},
+			v1alpha1.RolloutCommandSpec{Rollout: "cart-1", Action: v1alpha1.CommandRollBack},
+			"",
+		},
+		"undo does not return to a revision that was never in service": {
+			[]v1alpha1.Rollout{b, c, a},
+			Decision{Action: v1alpha1.CommandRollBack, To: "cccccccccc"},
+			v1alpha1.RolloutCommandSpec{},
+			"Rollout cart-3 has never been in service (Aborted)",
+		},
 		"undo takes a number": {
 			[]v1alpha1.Rollout{c, b, a},
 			Decision{Action: v1alpha1.CommandRollBack, To: "1"},

@@ -9,9 +9,11 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/printers"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tidegate.io/tidegate/cmd/tidegate/internal/act"
+	"tidegate.io/tidegate/cmd/tidegate/internal/term"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -103,7 +105,7 @@ tidegate retry cart --reason "the database is back"`)
 
 func (c *cli) undo() *cobra.Command {
 	cmd, o := c.decide(v1alpha1.CommandRollBack, "Bring back a revision that was in service before",
-		"Bring back a revision that was in service before, exactly as it was judged then: template,\nvalues, ConfigMaps. Without --to it is the one before. It is a rollout like others; where\nthe template has a rollbackWindow and the revision is in it, no steps are walked.\n\nThe spec of the release is not changed. It stays undone until somebody applies the release\nwith a change.", `
+		"Bring back a revision that was in service before, exactly as it was judged then: template,\nvalues, ConfigMaps. Without --to it is the one before; after an abort, which has\nreturned to that already, --to is asked for. It is a rollout like others; where\nthe template has a rollbackWindow and the revision is in it, no steps are walked.\n\nThe spec of the release is not changed. It stays undone until somebody applies the release\nwith a change.", `
 tidegate undo cart --reason "checkout is slow"
 tidegate undo cart --to 7`)
 	cmd.Use = "undo RELEASE"
@@ -159,7 +161,21 @@ func (a *answering) validate() error {
 	if a.wait < 0 {
 		return fmt.Errorf("wanted a positive time in --wait, found %s", a.wait)
 	}
-	return nil
+	// Before anything is decided: what is wrong afterwards reads as if nothing had been.
+	_, err := a.printer()
+	return err
+}
+
+// printer is that of --output, nil without.
+func (a *answering) printer() (printers.ResourcePrinter, error) {
+	if f := a.format.OutputFormat; f == nil || *f == "" {
+		return nil, nil //nolint:nilnil // none is asked for
+	}
+	printer, err := a.format.ToPrinter()
+	if err != nil {
+		return nil, fmt.Errorf("wanted a format for --output, found %q: %w", *a.format.OutputFormat, err)
+	}
+	return printer, nil
 }
 
 // conclusion says how one kind of command is worded.
@@ -197,10 +213,9 @@ func conclude[T any, C interface {
 }
 
 func (a *answering) print(command client.Object, what string, outcome v1alpha1.CommandOutcome, message string) error {
-	if f := a.format.OutputFormat; f != nil && *f != "" {
-		printer, err := a.format.ToPrinter()
+	if printer, err := a.printer(); printer != nil || err != nil {
 		if err != nil {
-			return fmt.Errorf("output format: %w", err)
+			return err
 		}
 		return printer.PrintObj(command, a.Out)
 	}
@@ -209,7 +224,7 @@ func (a *answering) print(command client.Object, what string, outcome v1alpha1.C
 	}
 	line := fmt.Sprintf("%s: %s", what, outcome)
 	if message != "" {
-		line += ": " + message
+		line += ": " + term.Line(message)
 	}
 	_, err := fmt.Fprintln(a.Out, line)
 	return err

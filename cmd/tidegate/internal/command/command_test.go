@@ -255,10 +255,11 @@ func TestWrongInputsSayWhatWasWanted(t *testing.T) {
 		"a release without a rollout": {[]string{"pause", "checkout", "-n", "shop"}, ExitRefused, []string{
 			`Release "checkout" has no Rollout yet, so there is nothing to pause`,
 		}},
-		"a negative wait":         {[]string{"pause", "cart", "-n", "shop", "--wait", "-1s"}, ExitError, []string{"wanted a positive time in --wait, found -1s"}},
-		"arguments of version":    {[]string{"version", "now"}, ExitError, []string{`wanted no arguments, found ["now"]`}},
-		"render without anything": {[]string{"render"}, ExitRenderFailed, []string{"wanted --filename, found none"}},
-		"render with a typo":      {[]string{"render", "--vales", "x"}, ExitRenderFailed, []string{"found --vales; did you mean --values?"}},
+		"a format of a decision, before it is one": {[]string{"pause", "cart", "-n", "shop", "-o", "xml"}, ExitError, []string{`wanted a format for --output, found "xml"`}},
+		"a negative wait":                          {[]string{"pause", "cart", "-n", "shop", "--wait", "-1s"}, ExitError, []string{"wanted a positive time in --wait, found -1s"}},
+		"arguments of version":                     {[]string{"version", "now"}, ExitError, []string{`wanted no arguments, found ["now"]`}},
+		"render without anything":                  {[]string{"render"}, ExitRenderFailed, []string{"wanted --filename, found none"}},
+		"render with a typo":                       {[]string{"render", "--vales", "x"}, ExitRenderFailed, []string{"found --vales; did you mean --values?"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, interceptor.Funcs{}, shop()...)

@@ -268,7 +268,7 @@ func none(cmd *cobra.Command, args []string) error {
 // say writes a line for people. One that cannot be written is lost, since there is
 // nowhere to say so.
 func (c *cli) say(format string, args ...any) {
-	_, _ = fmt.Fprintf(c.Err, format+"\n", args...)
+	_, _ = fmt.Fprintln(c.Err, term.Plain(fmt.Sprintf(format, args...)))
 }
 
 func (c *cli) style() term.Style { return term.Detect(c.color, c.Terminal, c.Getenv) }

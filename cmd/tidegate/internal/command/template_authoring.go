@@ -76,11 +76,21 @@ func until[T any](ctx context.Context, work func() (T, error)) (T, error) {
 var errEndless = fmt.Errorf("TG-RENDER-BUDGET: wanted the template to be done within %v, found it still at work; look for loops in loops, lists without list.MaxItems, and choices between structs that are joined by &", workLimit)
 
 // unless returns what work returns unless ctx ends first: CUE itself cannot be interrupted,
-// so the work is left behind for the end of the process.
+// so the work is left behind for the end of the process. Where ctx is over already, none begins.
 func unless[T any](ctx context.Context, work func() (T, error)) (T, error) {
 	type answer struct {
 		value T
 		err   error
+	}
+	over := func() (T, error) {
+		var none T
+		if cause := context.Cause(ctx); errors.Is(cause, errEndless) {
+			return none, cause
+		}
+		return none, errors.New("interrupted")
+	}
+	if ctx.Err() != nil {
+		return over()
 	}
 	done := make(chan answer, 1)
 	go func() {
@@ -91,11 +101,7 @@ func unless[T any](ctx context.Context, work func() (T, error)) (T, error) {
 	case a := <-done:
 		return a.value, a.err
 	case <-ctx.Done():
-		var none T
-		if cause := context.Cause(ctx); errors.Is(cause, errEndless) {
-			return none, cause
-		}
-		return none, errors.New("interrupted")
+		return over()
 	}
 }
 

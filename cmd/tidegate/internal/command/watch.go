@@ -168,7 +168,7 @@ func factLines[V any](o *watchOptions, s subject[V]) func(V, error) error {
 		trouble = ""
 		after := s.facts(view)
 		for _, f := range tree.Changed(before, after) {
-			if _, err := fmt.Fprintf(o.Out, "%s  %s\n", o.Now().Format(time.TimeOnly), f.Text); err != nil {
+			if _, err := fmt.Fprintf(o.Out, "%s  %s\n", o.Now().Format(time.TimeOnly), term.Line(f.Text)); err != nil {
 				return fmt.Errorf("writing: %w", err)
 			}
 		}

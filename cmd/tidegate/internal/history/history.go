@@ -54,6 +54,7 @@ type Entry struct {
 	// Restores is the name of the Rollout whose revision it brought back.
 	Restores string                  `json:"restores,omitempty"`
 	Known    bool                    `json:"known,omitempty"`
+	Sizes    []Size                  `json:"sizes,omitempty"`
 	Values   string                  `json:"values,omitempty"`
 	Moves    []v1alpha1.HistoryEntry `json:"moves,omitempty"`
 	Checks   []v1alpha1.Check        `json:"checks,omitempty"`
@@ -99,6 +100,7 @@ func entryOf(r *v1alpha1.Rollout, commands []v1alpha1.RolloutCommand) Entry {
 		Reason: r.Status.Reason, Message: r.Status.Message, Created: r.CreationTimestamp.Time,
 		Known: r.Spec.Known, Moves: r.Status.History, Checks: r.Status.Checks,
 	}
+	e.Sizes = sizesOf(r.Spec)
 	if restores := r.Spec.Restores; restores != nil {
 		e.Restores = restores.Rollout
 	}
@@ -207,7 +209,7 @@ func (e Entry) why() string {
 	case e.Restores != "" && e.Outcome != Aborted:
 		text = "brought back from " + e.Restores
 	case e.Outcome == Aborted || e.Outcome == UnderWay:
-		text = e.Reason + ": " + e.Message
+		text = e.Reason + ": " + term.Line(e.Message)
 	case e.Known:
 		text = "known to be good, walked no steps"
 	}
@@ -227,12 +229,13 @@ func (e Entry) Lines(style term.Style, now time.Time) []string {
 	if e.Restores != "" {
 		out = append(out, "  brought back the revision of "+e.Restores)
 	}
+	out = append(out, e.sizeLines()...)
 	if e.Message != "" {
-		out = append(out, fmt.Sprintf("  %s: %s", e.Reason, e.Message))
+		out = append(out, fmt.Sprintf("  %s: %s", e.Reason, term.Line(e.Message)))
 	}
 	out = append(out, "Moves:")
 	for _, m := range e.Moves {
-		out = append(out, fmt.Sprintf("  %s  %-11s step %d, %d %%  %s: %s", m.At.UTC().Format(time.TimeOnly), m.Phase, m.Step, m.Weight, m.Reason, m.Message))
+		out = append(out, fmt.Sprintf("  %s  %-11s step %d, %d %%  %s: %s", m.At.UTC().Format(time.TimeOnly), m.Phase, m.Step, m.Weight, m.Reason, term.Line(m.Message)))
 	}
 	if len(e.Checks) > 0 {
 		out = append(out, "Jobs and hooks:")
@@ -242,7 +245,7 @@ func (e Entry) Lines(style term.Style, now time.Time) []string {
 		if c.Job == "" {
 			what = "hook " + c.Hook
 		}
-		out = append(out, fmt.Sprintf("  %s  step %d  %s: %s %s", c.At.UTC().Format(time.TimeOnly), c.Step, what, c.Outcome, c.Message))
+		out = append(out, fmt.Sprintf("  %s  step %d  %s: %s %s", c.At.UTC().Format(time.TimeOnly), c.Step, what, c.Outcome, term.Line(c.Message)))
 	}
 	if len(e.Commands) > 0 {
 		out = append(out, "Decisions of people:")
@@ -253,7 +256,7 @@ func (e Entry) Lines(style term.Style, now time.Time) []string {
 	if e.Values != "" {
 		out = append(out, "Values:")
 		for line := range strings.Lines(e.Values) {
-			out = append(out, "  "+strings.TrimRight(line, "\n"))
+			out = append(out, "  "+strings.TrimRight(term.Plain(line), "\n"))
 		}
 	}
 	return out
@@ -265,15 +268,15 @@ func (c Command) line() string {
 		text += fmt.Sprintf(" of step %d", c.Step)
 	}
 	if c.Actor != "" {
-		text += " by " + c.Actor
+		text += " by " + term.Line(c.Actor)
 	}
 	if c.Reason != "" {
-		text += ": " + c.Reason
+		text += ": " + term.Line(c.Reason)
 	}
 	if c.Outcome == "" {
 		return text + " (not answered yet)"
 	}
-	return text + fmt.Sprintf(" (%s: %s)", c.Outcome, c.Message)
+	return text + fmt.Sprintf(" (%s: %s)", c.Outcome, term.Line(c.Message))
 }
 
 // short is a time to the second below an hour, and coarser above.

@@ -103,6 +103,29 @@ Values:
 	}
 }
 
+func TestWhatOthersWroteIsNoLineOfTheRecord(t *testing.T) {
+	t.Parallel()
+	const forged = "no\x1b[2J\n  12:00:01  approve of step 2 by boss: ok"
+	command := v1alpha1.RolloutCommand{
+		ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(noon)},
+		Spec:       v1alpha1.RolloutCommandSpec{Rollout: "cart-3", Action: v1alpha1.CommandAbort, Actor: forged, Reason: forged},
+		Status:     v1alpha1.RolloutCommandStatus{Outcome: v1alpha1.OutcomeApplied, Message: forged},
+	}
+	r := rollout(3, "cccccccccc", v1alpha1.RolloutAborted, func(r *v1alpha1.Rollout) {
+		r.Status.AbortCause = &v1alpha1.Cause{Code: "TG-ABORT-COMMAND", Message: forged}
+		r.Status.History[0].Message = forged
+		r.Status.Checks = []v1alpha1.Check{{Step: 1, Hook: "gate", Outcome: v1alpha1.CheckPassed, Message: forged}}
+		r.Spec.Values = &runtime.RawExtension{Raw: []byte(`{"image":"\u001b[2J"}`)}
+	})
+	v := Of(&v1alpha1.Release{ObjectMeta: metav1.ObjectMeta{Name: "cart", Namespace: "shop"}}, []v1alpha1.Rollout{r}, []v1alpha1.RolloutCommand{command})
+	entry, _ := v.Find("3")
+	for _, line := range append(entry.Lines(term.Style{}, noon), v.Table(term.Style{}, noon)...) {
+		if strings.ContainsAny(line, "\x1b\n") || strings.HasPrefix(strings.TrimSpace(line), "12:00:01") {
+			t.Errorf("what somebody else wrote is shown as it is: %q", line)
+		}
+	}
+}
+
 func TestAReleaseWithoutRollouts(t *testing.T) {
 	t.Parallel()
 	v := Of(&v1alpha1.Release{ObjectMeta: metav1.ObjectMeta{Name: "cart", Namespace: "shop"}}, nil, nil)

@@ -27,13 +27,13 @@ func Draw(v View, o tree.Options) []string {
 	root := tree.Item{Text: templateLine(v, o.Style)}
 	root.Add(tree.Sentence(staleNote(v.Template)))
 	if v.Template.Broken != "" {
-		root.Add(tree.Sentence(o.Style.Paint(term.Bad, "the newest source is not published: ") + v.Template.Broken))
+		root.Add(tree.Sentence(o.Style.Paint(term.Bad, "the newest source is not published: ") + term.Line(v.Template.Broken)))
 	}
 	if s := v.Sync; s != nil {
 		if s.Reason != "" {
-			root.Add(tree.Item{Text: s.Reason, Items: []tree.Item{tree.Sentence(s.Message)}})
+			root.Add(tree.Item{Text: s.Reason, Items: []tree.Item{tree.Sentence(term.Line(s.Message))}})
 		} else {
-			root.Add(tree.Sentence(s.Message))
+			root.Add(tree.Sentence(term.Line(s.Message)))
 		}
 		root.Add(revisionItems(v, o), waveItems(s, o), waitingItems(s, o.Style))
 	}
@@ -42,7 +42,7 @@ func Draw(v View, o tree.Options) []string {
 	}
 	root.Add(commandItems(v.Commands, o))
 	for _, n := range v.Notes {
-		root.Add(tree.Sentence("note: " + n))
+		root.Add(tree.Sentence("note: " + term.Line(n)))
 	}
 	return tree.Outline(root, o)
 }
@@ -188,7 +188,7 @@ func waitingItems(s *Sync, style term.Style) tree.Item {
 	for _, w := range s.Waiting {
 		item := tree.Item{Text: fmt.Sprintf("%s/%s  %s  %s", w.Namespace, w.Name, style.Paint(stateColor(w.State), w.State), placeText(w))}
 		if w.Message != "" {
-			item.Add(tree.Sentence(w.Message))
+			item.Add(tree.Sentence(term.Line(w.Message)))
 		}
 		items = append(items, item)
 	}
@@ -219,7 +219,7 @@ func commandItems(commands []Command, o tree.Options) tree.Item {
 	for _, c := range commands {
 		item := tree.Item{Text: fmt.Sprintf("%s  %s  %s", commandText(c), ago(c.At, o.Now), answerText(c))}
 		if c.Reason != "" {
-			item.Add(tree.Sentence("reason: " + c.Reason))
+			item.Add(tree.Sentence("reason: " + term.Line(c.Reason)))
 		}
 		items = append(items, item)
 	}
@@ -232,7 +232,7 @@ func commandText(c Command) string {
 		text += fmt.Sprintf(" to %d", c.Revision)
 	}
 	if c.Actor != "" {
-		text += " by " + c.Actor
+		text += " by " + term.Line(c.Actor)
 	}
 	return text
 }
@@ -242,7 +242,7 @@ func answerText(c Command) string {
 	case c.Outcome == "":
 		return "no answer yet"
 	case c.Message != "":
-		return string(c.Outcome) + ": " + c.Message
+		return string(c.Outcome) + ": " + term.Line(c.Message)
 	}
 	return string(c.Outcome)
 }

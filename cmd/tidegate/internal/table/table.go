@@ -264,8 +264,12 @@ func (k Kind) Table(objects []client.Object, o Options) *metav1.Table {
 		row := metav1.TableRow{Object: runtime.RawExtension{Object: object}, Cells: []any{object.GetName()}}
 		for _, c := range k.columns {
 			value := c.value(object)
-			if text, ok := value.(string); ok && c.name == "Message" && !o.Wide {
-				value = o.Style.Shorten(text, sentenceWidth)
+			if text, ok := value.(string); ok {
+				text = term.Line(text)
+				if c.name == "Message" && !o.Wide {
+					text = o.Style.Shorten(text, sentenceWidth)
+				}
+				value = text
 			}
 			row.Cells = append(row.Cells, value)
 		}

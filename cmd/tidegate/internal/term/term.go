@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -118,6 +119,22 @@ func (s Style) Shorten(text string, width int) string {
 	}
 	runes := []rune(text)
 	return strings.TrimRight(string(runes[:width-utf8.RuneCountInString(dots)]), " ") + dots
+}
+
+// Line is what somebody else wrote, such as the reason of a decision, on one line and without
+// what a terminal would obey: it can neither move the cursor nor look like lines of ours.
+func Line(text string) string {
+	return strings.Join(strings.Fields(Plain(text)), " ")
+}
+
+// Plain is text without what a terminal would obey, its lines left as they are.
+func Plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, text)
 }
 
 // IsTerminal says whether w is a terminal.

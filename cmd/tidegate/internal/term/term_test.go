@@ -104,3 +104,14 @@ func TestCutKeepsEscapeSequencesWhole(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+func TestWhatATerminalWouldObeyIsTakenOut(t *testing.T) {
+	t.Parallel()
+	const hostile = "calm\x1b[2J\r\n  down\u202e\x00 é"
+	if got, want := Line(hostile), "calm [2J down é"; got != want {
+		t.Errorf("Line is %q, want %q", got, want)
+	}
+	if got, want := Plain(hostile), "calm [2J \n  down   é"; got != want {
+		t.Errorf("Plain is %q, want %q", got, want)
+	}
+}

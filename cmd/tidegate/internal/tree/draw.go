@@ -29,7 +29,7 @@ type node struct {
 // Draw returns the lines of the tree.
 func Draw(v View, o Options) []string {
 	root := node{text: releaseLine(v, o.Style)}
-	root.add(sentence(staleNote(v.Release)), sentence(v.Release.Message))
+	root.add(sentence(staleNote(v.Release)), sentence(term.Line(v.Release.Message)))
 	if v.Rollout != nil {
 		root.add(rolloutNode(v.Rollout, v.Release.Message, o))
 	}
@@ -41,7 +41,7 @@ func Draw(v View, o Options) []string {
 		root.add(sets)
 	}
 	for _, n := range v.Notes {
-		root.add(sentence("note: " + n))
+		root.add(sentence("note: " + term.Line(n)))
 	}
 	return root.draw(nil, "", "", o)
 }
@@ -142,12 +142,12 @@ func staleNote(r Release) string {
 func rolloutNode(r *Rollout, said string, o Options) node {
 	n := node{text: rolloutLine(r, o.Style)}
 	if c := r.AbortCause; c != nil {
-		n.add(sentence(o.Style.Paint(term.Bad, "aborted") + ": " + c.Message + " (" + c.Code + ")"))
+		n.add(sentence(o.Style.Paint(term.Bad, "aborted") + ": " + term.Line(c.Message) + " (" + c.Code + ")"))
 	}
 	if r.Message != said && (r.AbortCause == nil || r.Message != r.AbortCause.Message) {
-		n.add(sentence(r.Message))
+		n.add(sentence(term.Line(r.Message)))
 	}
-	n.add(node{text: "weight: " + weightText(r)})
+	n.add(node{text: "weight: " + weightText(r)}, sentence(r.Size))
 	n.add(stepsNode(r, o))
 	if r.Analysis != nil {
 		n.add(analysisNode(r, o))
@@ -231,13 +231,13 @@ func analysisNode(r *Rollout, o Options) node {
 	n := node{text: fmt.Sprintf("analysis  %s  in step %d, %s ago",
 		o.Style.Paint(color, string(a.Verdict)), a.Step, span(o.Now.Sub(a.TakenAt.Time)))}
 	if len(a.Findings) == 0 {
-		n.add(sentence(a.Message))
+		n.add(sentence(term.Line(a.Message)))
 	}
 	for _, f := range a.Findings {
 		symbol := verdictSymbol(f.Verdict, o.Style)
 		child := sentence(o.Style.Paint(verdictColor(f.Verdict), symbol) + " " + findingText(f, r.units[f.Metric]))
 		if f.Verdict != v1alpha1.VerdictPass {
-			child.add(sentence(f.Message))
+			child.add(sentence(term.Line(f.Message)))
 		}
 		n.add(child)
 	}

@@ -52,6 +52,9 @@ func rolloutFacts(o *Rollout, said string) []Fact {
 		facts = append(facts, Fact{"abort " + o.Name, fmt.Sprintf("rollout %s: aborted: %s (%s)", o.Name, c.Message, c.Code)})
 	}
 	facts = append(facts, Fact{"weight", fmt.Sprintf("rollout %s: weight: %s", o.Name, weightText(o))})
+	if o.Size != "" {
+		facts = append(facts, Fact{"size", fmt.Sprintf("rollout %s: %s", o.Name, o.Size)})
+	}
 	for _, s := range o.Steps {
 		if s.State == StepCurrent || s.State == StepFailed {
 			facts = append(facts, Fact{"step", join(fmt.Sprintf("rollout %s: step %d of %d", o.Name, s.Number, len(o.Steps)), fmt.Sprintf("%s, %s", s.State, s.Text))})

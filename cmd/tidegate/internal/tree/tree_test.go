@@ -108,6 +108,10 @@ func scenes() map[string]View {
 	unreadable.Notes = []string{"the Deployments of shop cannot be read: forbidden"}
 	return map[string]View{
 		"progressing": Build(release(nil), rollout(nil), both),
+		"resized": Build(release(nil), rollout(func(o *v1alpha1.Rollout) {
+			o.Spec.Replicas, o.Spec.Stable.Replicas = 8, 8
+			o.Spec.Resized = []v1alpha1.FormerSize{{Replicas: 4, StableReplicas: 4, Until: metav1.NewTime(noon.Add(-time.Minute))}}
+		}), both),
 		"serving": Build(
 			release(func(r *v1alpha1.Release) {
 				r.Status.Phase, r.Status.StableRevision = v1alpha1.ReleaseServing, newRevision

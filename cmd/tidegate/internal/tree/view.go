@@ -72,6 +72,8 @@ type Rollout struct {
 	Weight int32 `json:"weight"`
 	// ApprovedWeight is what the gates have allowed.
 	ApprovedWeight int32 `json:"approvedWeight"`
+	// Size says how many pods there are to be in all, where that has changed under way.
+	Size string `json:"size,omitempty"`
 	// Strategy is how the revision comes into service. With rolling, weights are shares of
 	// pods.
 	Strategy v1alpha1.StrategyType `json:"strategy,omitempty"`
@@ -200,6 +202,7 @@ func buildRollout(o *v1alpha1.Rollout) *Rollout {
 		AbortCause:     o.Status.AbortCause,
 		Weight:         o.Status.Weight,
 		ApprovedWeight: o.Status.ApprovedWeight,
+		Size:           sizeText(o.Spec),
 		Strategy:       o.Spec.Strategy.Type,
 		InPlace:        inPlace(o),
 		Analysis:       o.Status.Analysis,

@@ -309,19 +309,24 @@ var sizes = map[string][]string{
 func Identity(set []*Object) []map[string]any {
 	out := make([]map[string]any, len(set))
 	for i, o := range set {
-		out[i] = o.Content
-		spec, ok := o.Content["spec"].(map[string]any)
-		if !ok || !slices.ContainsFunc(sizes[o.Kind], func(field string) bool { _, sized := spec[field]; return sized }) {
-			continue
-		}
-		out[i] = maps.Clone(o.Content)
-		spec = maps.Clone(spec)
-		for _, field := range sizes[o.Kind] {
-			delete(spec, field)
-		}
-		out[i]["spec"] = spec
+		out[i] = WithoutSizes(o.Kind, o.Content)
 	}
 	return out
+}
+
+// WithoutSizes is the content of an object of a kind without what says how many pods there are.
+// What it is given stays as it is.
+func WithoutSizes(kind string, content map[string]any) map[string]any {
+	spec, ok := content["spec"].(map[string]any)
+	if !ok || !slices.ContainsFunc(sizes[kind], func(field string) bool { _, sized := spec[field]; return sized }) {
+		return content
+	}
+	content, spec = maps.Clone(content), maps.Clone(spec)
+	for _, field := range sizes[kind] {
+		delete(spec, field)
+	}
+	content["spec"] = spec
+	return content
 }
 
 // Objects returns the objects in the form that clients take.

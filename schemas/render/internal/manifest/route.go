@@ -90,6 +90,21 @@ func (r *Rendered) routed(s v1alpha1.Strategy) {
 				"rollout.steps[%d].setWeight: wanted at most %d, or %d, where a plain Service spreads the requests over pods and the stable set stays whole, found %d; render an HTTPRoute, a GRPCRoute or a VirtualService named \\(context.name) for others",
 				i, halfExposure, fullExposure, *n))
 		}
+		if n := step.SetWeight; n != nil && *n > 0 && *n < fullExposure {
+			r.unscaled(i, *n)
+		}
+	}
+}
+
+// unscaled refuses an autoscaler where a weight is made of the numbers of pods: it changes these numbers by
+// the load of each revision, and with them the weight that was approved.
+func (r *Rendered) unscaled(step int, weight int32) {
+	for _, o := range r.Set {
+		if _, ok := scalerOf(o); ok {
+			r.lines = append(r.lines, fmt.Sprintf(
+				"rollout.steps[%d].setWeight: wanted %d beside objects.%s (%s) where a plain Service spreads the requests over pods, since each pod that it adds or takes away would change the weight, found %d; render an HTTPRoute, a GRPCRoute or a VirtualService named \\(context.name), use blueGreen, or say spec.replicas and leave the autoscaler out",
+				step, fullExposure, o.ID, o.Kind, weight))
+		}
 	}
 }
 

@@ -30,11 +30,19 @@ smoke: {apiVersion: batch/v1, kind: Job, metadata: {name: cart-smoke-ab12cd34ef}
 	smoked = `{type: canary, steps: [{job: {object: smoke}}, {setWeight: 100}]}`
 )
 
-// unsized is a set whose size is an autoscaler's.
-var unsized = strings.Replace(set, "replicas: 3, ", "", 1)
+// unsized is a set whose size is an autoscaler's, and unsizedPods is its Deployment.
+var (
+	unsized     = strings.Replace(set, "replicas: 3, ", "", 1)
+	unsizedPods = strings.Replace(setDeployment, "replicas: 3, ", "", 1)
+)
 
 // with replaces texts, in pairs.
 func with(text string, pairs ...string) string { return strings.NewReplacer(pairs...).Replace(text) }
+
+// virtualOf is a VirtualService with the given blocks.
+func virtualOf(blocks string) string {
+	return "\nroute: {apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: cart}, spec: {hosts: [cart.example], " + blocks + "}}"
+}
 
 func TestWhatSpreadsTheRequests(t *testing.T) {
 	t.Parallel()
@@ -44,16 +52,18 @@ func TestWhatSpreadsTheRequests(t *testing.T) {
 		object           string
 		shared           []string
 	}{
-		"an HTTPRoute":                               {set, canary, v1alpha1.RouterHTTPRoute, "HTTPRoute cart", nil},
-		"a GRPCRoute":                                {setDeployment + setService + grpc, canary, v1alpha1.RouterGRPCRoute, "GRPCRoute cart", nil},
-		"a VirtualService":                           {setDeployment + setService + virtual, canary, v1alpha1.RouterVirtualService, "VirtualService cart", nil},
-		"a VirtualService of the version before":     {with(setDeployment+setService+virtual, "istio.io/v1,", "istio.io/v1beta1,"), canary, v1alpha1.RouterVirtualService, "VirtualService cart", nil},
-		"a VirtualService by the name of the domain": {with(setDeployment+setService+virtual, "host: cart-ab12cd34ef", "host: cart-ab12cd34ef.shop.svc.cluster.local"), canary, v1alpha1.RouterVirtualService, "VirtualService cart", nil},
-		"a route of a mesh, from a Service":          {setDeployment + setService + parent + meshed, canary, v1alpha1.RouterHTTPRoute, "HTTPRoute cart", []string{"Service cart"}},
-		"a plain Service":                            {setDeployment + plain, blueGreen, v1alpha1.RouterService, "Service cart", nil},
-		"a plain Service beside one of the revision": {setDeployment + setService + plain, canary, v1alpha1.RouterService, "Service cart", nil},
-		"a plain Service at half":                    {setDeployment + plain, walked("canary", "{setWeight: 25}, {setWeight: 50}, {setWeight: 100}"), v1alpha1.RouterService, "Service cart", nil},
-		"nothing where the workload is in place":     {deployment + with(plain, ", tidegate.io/revision: ab12cd34ef", ""), rolling, "", "", []string{"Service cart"}},
+		"an HTTPRoute":                                {set, canary, v1alpha1.RouterHTTPRoute, "HTTPRoute cart", nil},
+		"a GRPCRoute":                                 {setDeployment + setService + grpc, canary, v1alpha1.RouterGRPCRoute, "GRPCRoute cart", nil},
+		"a VirtualService":                            {setDeployment + setService + virtual, canary, v1alpha1.RouterVirtualService, "VirtualService cart", nil},
+		"a VirtualService of the version before":      {with(setDeployment+setService+virtual, "istio.io/v1,", "istio.io/v1beta1,"), canary, v1alpha1.RouterVirtualService, "VirtualService cart", nil},
+		"a VirtualService by the name of the domain":  {with(setDeployment+setService+virtual, "host: cart-ab12cd34ef", "host: cart-ab12cd34ef.shop.svc.cluster.local"), canary, v1alpha1.RouterVirtualService, "VirtualService cart", nil},
+		"a route of a mesh, from a Service":           {setDeployment + setService + parent + meshed, canary, v1alpha1.RouterHTTPRoute, "HTTPRoute cart", []string{"Service cart"}},
+		"a plain Service":                             {setDeployment + plain, blueGreen, v1alpha1.RouterService, "Service cart", nil},
+		"a plain Service beside one of the revision":  {setDeployment + setService + plain, canary, v1alpha1.RouterService, "Service cart", nil},
+		"a plain Service at half":                     {setDeployment + plain, walked("canary", "{setWeight: 25}, {setWeight: 50}, {setWeight: 100}"), v1alpha1.RouterService, "Service cart", nil},
+		"a plain Service and an autoscaler, at once":  {unsizedPods + setAutoscaler + plain, walked("canary", "{pause: {duration: 5m}}, {setWeight: 100}"), v1alpha1.RouterService, "Service cart", nil},
+		"a plain Service and an autoscaler, switched": {unsizedPods + setAutoscaler + plain, blueGreen, v1alpha1.RouterService, "Service cart", nil},
+		"nothing where the workload is in place":      {deployment + with(plain, ", tidegate.io/revision: ab12cd34ef", ""), rolling, "", "", []string{"Service cart"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -88,6 +98,8 @@ func TestWhatCannotSpreadRequestsIsRefused(t *testing.T) {
 		"a plain Service of the revision alone":    {setDeployment + with(plain, "tidegate.io/release: cart, ", ""), canary, `objects.plain (Service cart): wanted spec.selector to have "tidegate.io/release": context.name beside the revision`},
 		"a plain Service without ports":            {setDeployment + with(plain, "ports: [{port: 80}]", "ports: []"), canary, "objects.plain (Service cart): wanted at least one port in spec.ports"},
 		"more than half over pods":                 {setDeployment + plain, "{type: canary, steps: [{setWeight: 51}]}", "rollout.steps[0].setWeight: wanted at most 50, or 100, where a plain Service spreads the requests over pods and the stable set stays whole, found 51; render an HTTPRoute"},
+		"an autoscaler over pods":                  {unsizedPods + plain + setAutoscaler, "{type: canary, steps: [{setWeight: 20}]}", "rollout.steps[0].setWeight: wanted 100 beside objects.hpa (HorizontalPodAutoscaler) where a plain Service spreads the requests over pods, since each pod that it adds or takes away would change the weight, found 20; render an HTTPRoute"},
+		"one of KEDA over pods":                    {unsizedPods + plain + keda, "{type: canary, steps: [{setWeight: 20}]}", "wanted 100 beside objects.keda (ScaledObject)"},
 		"a scale over pods":                        {setDeployment + plain, scaled, "rollout.steps[1].setScale: wanted none where a plain Service"},
 		"testers over pods":                        {setDeployment + plain, "{type: canary, steps: [{setHeaderRoute: {matches: [{headers: [{name: x, exact: v}]}]}}]}", "rollout.steps[0].setHeaderRoute: wanted none where a plain Service"},
 		"copies over pods":                         {setDeployment + plain, "{type: canary, steps: [{setMirrorRoute: {percent: 5}}]}", "rollout.steps[0].setMirrorRoute: wanted none where a plain Service"},
@@ -104,6 +116,10 @@ func TestWhatCannotSpreadRequestsIsRefused(t *testing.T) {
 		"a GRPCRoute with a misspelt field":        {with(routed, "rules:", "rule:"), canary, "wanted the fields of a GRPCRoute, found"},
 		"a VirtualService without hosts":           {with(virtually, "hosts: [cart.example], ", ""), canary, "wanted at least one host in spec.hosts"},
 		"a VirtualService for TCP":                 {with(virtually, "http:", "tcp: [{}], http:"), canary, "wanted spec.http alone"},
+		"a VirtualService for TCP alone":           {setDeployment + setService + virtualOf("tcp: [{match: [{port: 80}], route: [{destination: {host: cart-ab12cd34ef, port: {number: 80}}}]}]"), canary, "wanted spec.http alone, since the rollout moves the weights of its routes"},
+		"a VirtualService for TLS alone":           {setDeployment + setService + virtualOf("tls: [{match: [{port: 443, sniHosts: [cart.example]}], route: [{destination: {host: cart-ab12cd34ef}}]}]"), canary, "wanted spec.http alone, since the rollout moves the weights of its routes"},
+		"a VirtualService for nothing":             {setDeployment + setService + virtualOf("http: []"), canary, "wanted at least one rule with a destination in spec.http, found none"},
+		"a VirtualService with a rule to others":   {with(virtually, "{redirect: {uri: /}}", "{route: [{destination: {host: other.elsewhere.svc.cluster.local}}]}"), canary, `wanted spec.http[1].route[0].destination.host to be a Service of this revision (cart-ab12cd34ef), found "other.elsewhere.svc.cluster.local"`},
 		"a VirtualService without rules":           {with(virtually, "http:", "http: [], x:"), canary, "found: unknown field"},
 		"a VirtualService that leads to two":       {with(virtually, "route: [{dest", "route: [{destination: {host: x}}, {dest"), canary, "wanted one destination in spec.http[0].route, since the controller adds the other revision's, found 2"},
 		"a VirtualService that redirects alone":    {with(virtually, "match: [{uri: {prefix: /}}], timeout: 5s, route: [{destination: {host: cart-ab12cd34ef, port: {number: 80}}}]", "redirect: {uri: /}"), canary, "wanted at least one rule with a destination in spec.http"},

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -31,7 +33,7 @@ func kindsOf(s v1alpha1.Step) []string {
 	var out []string
 	v := reflect.ValueOf(s)
 	for i, name := range stepKinds() {
-		if !v.Field(i).IsNil() {
+		if !v.Field(i).IsZero() {
 			out = append(out, name)
 		}
 	}
@@ -44,8 +46,6 @@ type walk struct {
 	header, mirror bool
 	baseline       bool
 	analyzed       bool
-	// raised is true after the first weight above 0.
-	raised bool
 }
 
 // steps checks the steps one by one, each against what those before it have set.
@@ -53,6 +53,8 @@ func (c *checker) steps(s v1alpha1.Strategy) {
 	if n := len(s.Steps); n > maxSteps {
 		c.failf("rollout.steps", "wanted at most %d steps, found %d", maxSteps, n)
 		return
+	} else if n == maxSteps && !whole(s) {
+		c.failf("rollout.steps", "wanted at most %d steps where none of them brings the weight to %d, since that comes after the last, found %d", maxSteps-1, fullExposure, n)
 	}
 	if s.Type == v1alpha1.StrategyCanary && len(s.Steps) == 0 {
 		c.failf("rollout.steps", "wanted 1 to %d steps, found none; for none at all use the strategy blueGreen or rolling", maxSteps)
@@ -98,10 +100,7 @@ func (c *checker) step(path string, step v1alpha1.Step, s v1alpha1.Strategy, w *
 	case step.Pause != nil:
 		c.pause(path+".pause", *step.Pause)
 	case step.Analyze != nil:
-		w.analyzed = true
-		if s.Analysis == nil {
-			c.failf(path+".analyze", "wanted rollout.analysis to say what to measure, found none")
-		}
+		c.analyze(path+".analyze", *step.Analyze, s, w)
 	case step.SetScale != nil:
 		c.setScale(path+".setScale", *step.SetScale, w)
 	case step.SetHeaderRoute != nil:
@@ -112,6 +111,20 @@ func (c *checker) step(path string, step v1alpha1.Step, s v1alpha1.Strategy, w *
 		c.setBaseline(path+".setBaseline", *step.SetBaseline, w)
 	default:
 		c.check(path, step, s)
+	}
+}
+
+// analyze refuses what would be waited for in vain. In the background nothing waits at the
+// weight that is the last.
+func (c *checker) analyze(path string, a v1alpha1.Analyze, s v1alpha1.Strategy, w *walk) {
+	w.analyzed = true
+	if s.Analysis == nil {
+		c.failf(path, "wanted rollout.analysis to say what to measure, found none")
+		return
+	}
+	compares := slices.ContainsFunc(s.Analysis.Metrics, func(m v1alpha1.Metric) bool { return m.Ratio != nil })
+	if s.Type == v1alpha1.StrategyCanary && w.weight == fullExposure && compares && !a.Background {
+		c.failf(path, "wanted it at a weight below %d where a metric has a ratio, since the old revision then gets no request to compare with, found it at %d; move it before, or use threshold", fullExposure, w.weight)
 	}
 }
 
@@ -149,7 +162,6 @@ func (c *checker) check(path string, step v1alpha1.Step, s v1alpha1.Strategy) {
 func (c *checker) setWeight(path string, n int32, s v1alpha1.Strategy, w *walk) {
 	was := w.weight
 	w.weight = n
-	w.raised = w.raised || n > 0
 	switch {
 	case n < 0 || n > fullExposure:
 		c.failf(path, "wanted 0 to %d, found %d", fullExposure, n)
@@ -215,10 +227,23 @@ func (c *checker) headerRoute(path string, r v1alpha1.HeaderRoute, w *walk) {
 			c.failf(at, "wanted at most %d headers and %d cookies, found %d and %d", maxMatches, maxCookies, len(m.Headers), len(m.Cookies))
 		}
 		for j, v := range m.Headers {
-			c.valueMatch(fmt.Sprintf("%s.headers[%d]", at, j), v)
+			header := fmt.Sprintf("%s.headers[%d]", at, j)
+			c.valueMatch(header, v)
+			c.agrees(header, v, m.Headers[:j], strings.EqualFold)
 		}
 		for j, v := range m.Cookies {
-			c.valueMatch(fmt.Sprintf("%s.cookies[%d]", at, j), v)
+			cookie := fmt.Sprintf("%s.cookies[%d]", at, j)
+			c.valueMatch(cookie, v)
+			c.agrees(cookie, v, m.Cookies[:j], func(a, b string) bool { return a == b })
+		}
+	}
+}
+
+// agrees refuses a value where another one is asked for: no request would fit.
+func (c *checker) agrees(path string, v v1alpha1.ValueMatch, before []v1alpha1.ValueMatch, same func(a, b string) bool) {
+	for _, other := range before {
+		if same(v.Name, other.Name) && v.Exact != nil && other.Exact != nil && *v.Exact != *other.Exact {
+			c.failf(path, "wanted one value of %s, since a match fits where all of it does, found %q and %q; write a match for each", v.Name, *other.Exact, *v.Exact)
 		}
 	}
 }
@@ -294,7 +319,7 @@ func (c *checker) hooks(s v1alpha1.Strategy) {
 
 func (c *checker) hook(at string, h v1alpha1.Hook) {
 	u, err := url.Parse(h.URL)
-	if err != nil || len(h.URL) > maxHookURL || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil {
+	if err != nil || len(h.URL) > maxHookURL || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil {
 		c.failf(at+".url", "wanted an address such as https://checks.example.com/rollout, without a user name, found %q", h.URL)
 	}
 	known := []v1alpha1.HookEvent{v1alpha1.HookBegin, v1alpha1.HookStepEvent, v1alpha1.HookPromote, v1alpha1.HookRollback}
@@ -305,7 +330,7 @@ func (c *checker) hook(at string, h v1alpha1.Hook) {
 	}
 	c.tries(at, h)
 	for field, ref := range map[string]*v1alpha1.KeyReference{"secretRef": h.SecretRef, "caSecretRef": h.CASecretRef} {
-		if ref != nil && (ref.Name == "" || ref.Key == "") {
+		if ref != nil && len(validation.IsDNS1123Subdomain(ref.Name))+len(validation.IsConfigMapKey(ref.Key)) > 0 {
 			c.failf(at+"."+field, "wanted the name and the key of a Secret in the namespace of the manager, found %q and %q", ref.Name, ref.Key)
 		}
 	}
@@ -315,6 +340,9 @@ func (c *checker) hook(at string, h v1alpha1.Hook) {
 func (c *checker) tries(at string, h v1alpha1.Hook) {
 	if h.Timeout.Duration <= 0 || h.Interval.Duration <= 0 {
 		c.failf(at, "wanted a timeout and an interval above 0s, found %v and %v", h.Timeout.Duration, h.Interval.Duration)
+	}
+	if h.Timeout.Duration > maxHookTimeout {
+		c.failf(at+".timeout", "wanted at most %v, since only so many calls are under way at a time, found %v; for what takes longer use a job, or onFailure: hold", maxHookTimeout, h.Timeout.Duration)
 	}
 	if h.Retries != nil && (*h.Retries < 0 || *h.Retries > maxRetries) {
 		c.failf(at+".retries", "wanted 0 to %d, found %d", maxRetries, *h.Retries)

@@ -29,6 +29,9 @@ const (
 	defaultHookTimeout  = 10 * time.Second
 	defaultHookInterval = 10 * time.Second
 	defaultHookRetries  = 3
+	maxHookTimeout      = 5 * time.Minute
+	// minPeriod keeps rounds of analysis from following one another without a rest.
+	minPeriod = 100 * time.Millisecond
 
 	maxSteps      = 50
 	maxMetrics    = 20
@@ -162,15 +165,20 @@ func fill(s *v1alpha1.Strategy, raw map[string]any) {
 
 // complete adds the last of the traffic where no step says when it comes.
 func complete(s *v1alpha1.Strategy) {
+	if !whole(*s) {
+		s.Steps = append(s.Steps, v1alpha1.Step{SetWeight: new(int32(fullExposure))})
+	}
+}
+
+// whole says whether the steps bring all of the traffic.
+func whole(s v1alpha1.Strategy) bool {
 	weight := int32(0)
 	for _, step := range s.Steps {
 		if step.SetWeight != nil {
 			weight = *step.SetWeight
 		}
 	}
-	if weight != fullExposure {
-		s.Steps = append(s.Steps, v1alpha1.Step{SetWeight: new(int32(fullExposure))})
-	}
+	return weight == fullExposure
 }
 
 func (c *checker) strategy(s v1alpha1.Strategy, raw map[string]any) {
@@ -262,11 +270,11 @@ func (c *checker) analysis(a v1alpha1.Analysis) {
 	if a.Source == "" {
 		c.failf(path+".source", "wanted the name of a MetricSource, found none")
 	}
-	if a.Interval.Duration <= 0 {
-		c.failf(path+".interval", "wanted a duration above 0s, found %v", a.Interval.Duration)
+	if a.Interval.Duration < minPeriod {
+		c.failf(path+".interval", "wanted a duration of at least %v, found %v", minPeriod, a.Interval.Duration)
 	}
-	if a.Window.Duration <= 0 {
-		c.failf(path+".window", "wanted a duration above 0s, found %v", a.Window.Duration)
+	if a.Window.Duration < minPeriod {
+		c.failf(path+".window", "wanted a duration of at least %v, found %v", minPeriod, a.Window.Duration)
 	}
 	if n := len(a.Metrics); n == 0 || n > maxMetrics {
 		c.failf(path+".metrics", "wanted 1 to %d metrics, found %d", maxMetrics, n)

@@ -34,11 +34,20 @@ func (s *stats) fail(w http.ResponseWriter, status int, reason string) {
 	http.Error(w, reason, status)
 }
 
-// newTransport dials the loopback address that serves a pod. It is shared by all backends, so
-// that a change of configuration keeps the connections that are open.
-func newTransport() *http.Transport {
+// Schemes of endpoints: HTTP/1.1, and HTTP/2 without TLS, which is what gRPC is spoken in.
+const (
+	schemeHTTP = "http"
+	schemeH2C  = "h2c"
+)
+
+// transport dials the loopback address that serves a pod, in the protocol of the endpoint's scheme.
+// It is shared by all backends, so that a change of configuration keeps the connections that are
+// open.
+type transport struct{ http1, h2c *http.Transport }
+
+func newTransport() *transport {
 	dialer := &net.Dialer{Timeout: dialTimeout}
-	return &http.Transport{
+	http1 := &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			return dialer.DialContext(ctx, network, loopback(address))
 		},
@@ -46,6 +55,22 @@ func newTransport() *http.Transport {
 		IdleConnTimeout:       30 * time.Second,
 		ResponseHeaderTimeout: headerTimeout,
 	}
+	h2c := http1.Clone()
+	h2c.Protocols = new(http.Protocols)
+	h2c.Protocols.SetUnencryptedHTTP2(true)
+	return &transport{http1: http1, h2c: h2c}
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme != schemeH2C {
+		return t.http1.RoundTrip(r) //nolint:wrapcheck // A RoundTripper between two others.
+	}
+	plain := *r.URL
+	plain.Scheme = schemeHTTP // HTTP/2 is what the transport is for.
+	out := r.WithContext(r.Context())
+	out.URL = &plain
+	return t.h2c.RoundTrip(out) //nolint:wrapcheck // As above.
 }
 
 // loopback maps a pod address 10.b.c.d:port to 127.b.c.d:port, where the pod's server listens:

@@ -1,8 +1,8 @@
-// Command gateway is the test gateway of the local cluster. It routes HTTP requests by the Gateway
-// API objects of a cluster, with the semantics of a third party: Traefik's provider watches the
-// cluster, attaches routes, resolves references and writes their status, and Traefik's muxer and
-// weighted balancer decide where a request goes. The data plane below them is small and our own:
-// it forwards to the loopback addresses that stand for pods.
+// Command gateway is the test gateway of the local cluster. It routes HTTP requests and gRPC calls
+// by the Gateway API objects of a cluster, with the semantics of a third party: Traefik's provider
+// watches the cluster, attaches routes, resolves references and writes their status, and Traefik's
+// muxer and weighted balancer decide where a request goes. The data plane below them is small and
+// our own: it forwards to the loopback addresses that stand for pods.
 package main
 
 import (
@@ -113,7 +113,9 @@ func run(ctx context.Context, o options) error {
 
 // serve answers requests until ctx ends; those in flight then have the time of drain to end.
 func serve(ctx context.Context, listener net.Listener, h http.Handler, drain time.Duration) error {
-	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, Protocols: new(http.Protocols)}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true) // For gRPC.
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	select {

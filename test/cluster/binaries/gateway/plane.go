@@ -194,6 +194,10 @@ func (b *builder) child(ctx context.Context, s dynamic.WRRService) (http.Handler
 	if s.Status != nil {
 		return b.status(*s.Status, "backend reference does not resolve: "+s.Name), nil
 	}
+	if s.GRPCStatus != nil {
+		// A gRPC client takes it for the status Unavailable, which is what the provider asks for.
+		return b.status(http.StatusServiceUnavailable, "backend reference does not resolve: "+s.Name), nil
+	}
 	return b.service(ctx, s.Name)
 }
 
@@ -203,11 +207,12 @@ func (b *builder) signature(conf *dynamic.WeightedRoundRobin) (string, error) {
 		Name        string
 		Weight      int
 		Status      *int
+		GRPCStatus  bool
 		Middlewares []*dynamic.Middleware
 	}
 	entries := make([]entry, 0, len(conf.Services))
 	for _, s := range conf.Services {
-		e := entry{Name: s.Name, Weight: weight(s), Status: s.Status}
+		e := entry{Name: s.Name, Weight: weight(s), Status: s.Status, GRPCStatus: s.GRPCStatus != nil}
 		if service := b.conf.Services[s.Name]; service != nil {
 			for _, m := range service.Middlewares {
 				e.Middlewares = append(e.Middlewares, b.conf.Middlewares[m])
@@ -230,7 +235,7 @@ func (b *builder) backend(name string, conf *dynamic.ServersLoadBalancer) (*back
 		if err != nil {
 			return nil, fmt.Errorf("reading an endpoint of %q: %w", name, err)
 		}
-		if u.Scheme != "http" {
+		if u.Scheme != schemeHTTP && u.Scheme != schemeH2C {
 			return nil, fmt.Errorf("reading endpoint %s of %q: the test gateway forwards plain HTTP only", s.URL, name)
 		}
 		endpoints = append(endpoints, u)

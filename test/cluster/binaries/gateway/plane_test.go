@@ -34,7 +34,10 @@ func newPod(t *testing.T, n int, name string, handler http.HandlerFunc) *pod {
 		t.Fatal(err)
 	}
 	p := &pod{name: name, url: "http://10." + strings.TrimPrefix(l.Addr().String(), "127.")}
-	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	s := &httptest.Server{Listener: l, Config: &http.Server{Protocols: protocols, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.count.Add(1)
 		w.Header().Set("X-Pod", name)
 		if handler != nil {
@@ -90,7 +93,8 @@ func (c config) entry(s dynamic.WRRService) {
 func testPlane(t *testing.T) *plane {
 	t.Helper()
 	transport := newTransport()
-	t.Cleanup(transport.CloseIdleConnections)
+	t.Cleanup(transport.http1.CloseIdleConnections)
+	t.Cleanup(transport.h2c.CloseIdleConnections)
 	p, err := newPlane(transport, &stats{}, safe.NewPool(t.Context()))
 	if err != nil {
 		t.Fatal(err)

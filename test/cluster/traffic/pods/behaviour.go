@@ -10,7 +10,7 @@ import (
 type Behaviour struct {
 	// Version is the part of the tag that is no modifier, "1.0.0" of "1.0.0-errors5".
 	Version string
-	// Errors is the share of requests that are answered with status 500.
+	// Errors is the share of requests that are answered with status 500, or Internal in gRPC.
 	Errors Rate
 	// Latency is added to every answer.
 	Latency time.Duration

@@ -53,6 +53,8 @@ type podServer struct {
 
 	codes    *prometheus.CounterVec
 	duration prometheus.Histogram
+	handled  *prometheus.CounterVec // Calls of gRPC, as codes are requests.
+	handling prometheus.Histogram
 }
 
 // identity is what a request sees of the pod. It is replaced as a whole.
@@ -96,7 +98,9 @@ func listen(ctx context.Context, pod *corev1.Pod, c clock.WithTicker) (*podServe
 	p := &podServer{uid: pod.UID, podIP: pod.Status.PodIP, address: address, clock: c, listener: listener, served: make(chan struct{})}
 	p.life, p.end = context.WithCancel(ctx)
 	p.identity.Store(identify(pod))
-	p.http = &http.Server{Handler: p.handler(), ReadHeaderTimeout: 10 * time.Second}
+	p.http = &http.Server{Handler: p.handler(), ReadHeaderTimeout: 10 * time.Second, Protocols: new(http.Protocols)}
+	p.http.Protocols.SetHTTP1(true)
+	p.http.Protocols.SetUnencryptedHTTP2(true)
 	go func() {
 		defer close(p.served)
 		// Always an error, after Shutdown ErrServerClosed: the listener is ours and local.
@@ -135,7 +139,14 @@ func (p *podServer) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/", p.echo)
-	return mux
+	calls := p.calls(registry)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isCall(r) {
+			calls.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // echo answers a request as the behaviour wants and counts it.
@@ -146,13 +157,7 @@ func (p *podServer) echo(w http.ResponseWriter, r *http.Request) {
 	if id.behaviour.Errors.Hits(p.requests.Add(1)) {
 		code = http.StatusInternalServerError
 	}
-	if id.behaviour.Latency > 0 {
-		// A pod that ends answers late all the same: a drained request is a served request.
-		select {
-		case <-p.clock.After(id.behaviour.Latency):
-		case <-r.Context().Done():
-		}
-	}
+	p.delay(r.Context(), id.behaviour)
 
 	// Counted before the answer, so that who has the answer also finds it in the metrics.
 	p.codes.WithLabelValues(strconv.Itoa(code)).Inc()
@@ -164,6 +169,18 @@ func (p *podServer) echo(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(code)
 	// The client that stops reading is the only way this fails.
 	_ = json.NewEncoder(w).Encode(id)
+}
+
+// delay is the time that the behaviour adds to an answer. A pod that ends answers late all the same:
+// a drained request is a served request.
+func (p *podServer) delay(ctx context.Context, b Behaviour) {
+	if b.Latency <= 0 {
+		return
+	}
+	select {
+	case <-p.clock.After(b.Latency):
+	case <-ctx.Done():
+	}
 }
 
 // live tells the pod's readiness, as its behaviour wants it, until the pod ends. It retries what

@@ -2,7 +2,8 @@
 //
 // The nodes of the local cluster are simulated, so its pods run no code. This package watches
 // them and, for each running pod with address 10.b.c.d, serves HTTP on 127.b.c.d and the first
-// container's first port (8080 if it names none), which test gateways and scrapers dial instead.
+// container's first port (8080 if it names none), which test gateways and scrapers dial instead. On
+// the same port it answers the health service of gRPC over HTTP/2 without TLS.
 // How a server behaves follows from the image tag, see ParseImage. When it listens, the pod gets the
 // annotation ReadyAnnotation, on which the simulated node makes the pod ready. So readiness,
 // errors and latency are real all the way to the requests and the metrics.
