@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
@@ -21,7 +22,7 @@ func (t *turn) command(c Command) (v1alpha1.CommandOutcome, string) {
 	if code, why := t.tooLate(c); code != "" {
 		return refuse(code, "%s", why)
 	}
-	if c.Reason == "" && slices.Contains(t.o.Spec.Strategy.RequireReason, c.Action) {
+	if strings.TrimSpace(c.Reason) == "" && slices.Contains(t.o.Spec.Strategy.RequireReason, c.Action) {
 		return refuse(ReasonCommandReason, "the template asks for a reason for %s, and none was given; create the command again with spec.reason", c.Action)
 	}
 	switch c.Action {

@@ -135,6 +135,9 @@ func TestCommandsAreAnswered(t *testing.T) {
 		"a command without the reason that is asked for": {in2.with(func(o *Observation) {
 			o.Spec.Strategy.RequireReason = []v1alpha1.CommandAction{v1alpha1.CommandApprove}
 		}), approve(at50Approval), refused, "TG-COMMAND-REASON", nil},
+		"a command with a reason of nothing but spaces": {in2.with(func(o *Observation) {
+			o.Spec.Strategy.RequireReason = []v1alpha1.CommandAction{v1alpha1.CommandApprove}
+		}), because(approve(at50Approval), " \t"), refused, "TG-COMMAND-REASON", nil},
 		"what nobody knows is refused": {in2, act("dance"), refused, `"dance" is not known`, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -182,4 +185,9 @@ func TestCommandsAreTakenInOrder(t *testing.T) {
 	if d.Actions[0].Kind != ActionSetWeight || d.Actions[0].Exposure.Weight != 0 {
 		t.Errorf("the traffic does not go first: %v", d.Actions)
 	}
+}
+
+func because(c Command, reason string) Command {
+	c.Reason = reason
+	return c
 }

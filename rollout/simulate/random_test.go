@@ -66,8 +66,15 @@ func randomScenario(r *rand.Rand) (text string, safe bool) {
 	} else {
 		fmt.Fprintf(&b, "  type: canary\n  steps: [%s]\n", randomSteps(r))
 	}
-	b.WriteString("  hooks: [{name: ask, url: 'https://x.example.com', onFailure: hold}]\n")
-	b.WriteString("  analysis: {source: main, window: 20s, metrics: [{name: e, query: e, samples: n, threshold: {max: 1}}]}\ntimeline:\n")
+	// What nothing calls or measures is refused.
+	if strings.Contains(b.String(), "{hook:") {
+		b.WriteString("  hooks: [{name: ask, url: 'https://x.example.com', onFailure: hold}]\n")
+	}
+	if !strings.Contains(b.String(), "{analyze:") {
+		b.WriteString("timeline:\n")
+	} else {
+		b.WriteString("  analysis: {source: main, window: 20s, metrics: [{name: e, query: e, samples: n, threshold: {max: 1}}]}\ntimeline:\n")
+	}
 	safe = true
 	at := 0
 	for range 1 + r.IntN(12) {

@@ -219,8 +219,8 @@ func TestStrategiesAreCompiled(t *testing.T) {
 			`{"type":"blueGreen","steps":[{"setWeight":100}],"hooks":[{"name":"gate","url":"https://ci.example.com/gate","on":["promote"],"timeout":"10s","retries":3,"interval":"10s","onFailure":"abort"}],"routeGrace":"0s","drainDelay":"30s","scaleDownDelay":"10m0s","progressDeadline":"10m0s"}`,
 		},
 		"what a hook says is kept": {
-			`{type: blueGreen, hooks: [{name: gate, url: "http://ci/gate", timeout: 1s, retries: 0, interval: 2s, onFailure: hold}]}`,
-			`{"type":"blueGreen","steps":[{"setWeight":100}],"hooks":[{"name":"gate","url":"http://ci/gate","timeout":"1s","retries":0,"interval":"2s","onFailure":"hold"}],"routeGrace":"0s","drainDelay":"30s","scaleDownDelay":"10m0s","progressDeadline":"10m0s"}`,
+			`{type: blueGreen, hooks: [{name: gate, url: "http://ci/gate", "on": [promote], timeout: 1s, retries: 0, interval: 2s, onFailure: hold}]}`,
+			`{"type":"blueGreen","steps":[{"setWeight":100}],"hooks":[{"name":"gate","url":"http://ci/gate","on":["promote"],"timeout":"1s","retries":0,"interval":"2s","onFailure":"hold"}],"routeGrace":"0s","drainDelay":"30s","scaleDownDelay":"10m0s","progressDeadline":"10m0s"}`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -73,6 +73,9 @@ func (c *checker) steps(s v1alpha1.Strategy) {
 	if w.analyzed && w.weight == fullExposure || w.analyzed && s.Type == v1alpha1.StrategyBlueGreen {
 		c.lastAnalysis(s)
 	}
+	if s.Analysis != nil && !w.analyzed {
+		c.failf("rollout.analysis", "wanted a step that measures by it, such as {analyze: {}}, found none; add one, or leave the analysis out")
+	}
 }
 
 func listed(words []string) string {
@@ -306,6 +309,9 @@ func (c *checker) hooks(s v1alpha1.Strategy) {
 	names := map[string]bool{}
 	for i, h := range s.Hooks {
 		at := fmt.Sprintf("rollout.hooks[%d]", i)
+		if len(h.On) == 0 && !slices.ContainsFunc(s.Steps, func(s v1alpha1.Step) bool { return s.Hook != nil && s.Hook.Name == h.Name }) {
+			c.failf(at, "wanted it to be called, at an event (on: [%q]) or by a step ({hook: name: %q}), found neither", v1alpha1.HookPromote, h.Name)
+		}
 		if len(h.Name) > maxMetricName || !hookName.MatchString(h.Name) {
 			c.failf(at+".name", "wanted at most %d lower case letters, digits and dashes, found %q", maxMetricName, h.Name)
 		}

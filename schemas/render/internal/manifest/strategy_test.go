@@ -109,6 +109,8 @@ var mistakenStrategies = map[string]struct{ rollout, want string }{
 	"a reason for what nobody can do":         {"{type: blueGreen, requireReason: [delete]}", `rollout.requireReason[0]: wanted one of approve, pause, resume, abort, skip-step, promote, retry, roll-back, each once, found "delete"`},
 	"a reason asked for twice":                {"{type: blueGreen, requireReason: [abort, abort]}", `rollout.requireReason[1]: wanted one of approve`},
 	"a hook without a name":                   {hooked(`url: "https://x"`), `rollout.hooks[0].name: wanted at most 40 lower case letters, digits and dashes, found ""`},
+	"a hook that nothing calls":               {hooked(`name: a, url: "https://x"`), `rollout.hooks[0]: wanted it to be called, at an event (on: ["promote"]) or by a step ({hook: name: "a"}), found neither`},
+	"an analysis that no step asks for":       {walked("canary", "{setWeight: 5}", `, analysis: {source: main, metrics: [{name: errors, query: "1", samples: "1", threshold: {max: 1}}]}`), "rollout.analysis: wanted a step that measures by it, such as {analyze: {}}, found none"},
 	"two hooks of one name":                   {`{type: blueGreen, hooks: [{name: a, url: "https://x"}, {name: a, url: "https://x"}]}`, `rollout.hooks[1].name: wanted each name once, found "a" again`},
 	"more hooks than are called":              {"{type: blueGreen, hooks: [" + times(11, `{name: a, url: "https://x"}, `) + "]}", "rollout.hooks: wanted at most 10, found 11"},
 	"a hook at no address":                    {hooked("name: a, url: ci"), `rollout.hooks[0].url: wanted an address such as https://checks.example.com/rollout, without a user name, found "ci"`},
