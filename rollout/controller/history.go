@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -124,36 +125,45 @@ func restoring(rollouts []v1alpha1.Rollout, r *v1alpha1.Rollout) bool {
 	return source != nil && source.Status.Restored != nil && source.Status.Restored.Command == r.Spec.Restores.Command
 }
 
-// keptCommand is for how long a command is kept at least, so that who gave it reads the answer.
+// keptCommand is for how long a command that came too late is kept, so that who gave it reads the answer.
 const keptCommand = 10 * time.Minute
 
 // forget deletes the answered commands about a Rollout that is gone: they were its audit trail.
-// One without an answer gets one: nobody else would give it.
-func (l *rolloutLoop) forget(ctx context.Context, key client.ObjectKey) error {
+// One without an answer gets one, since nobody else would give it, and is deleted later; again is
+// when.
+func (l *rolloutLoop) forget(ctx context.Context, key client.ObjectKey) (again time.Duration, err error) {
 	var list v1alpha1.RolloutCommandList
 	about := []client.ListOption{client.InNamespace(key.Namespace), client.MatchingFields{observe.FieldRollout: key.Name}}
 	if err := l.client.List(ctx, &list, about...); err != nil {
-		return fmt.Errorf("listing the commands about Rollout %s: %w", key, err)
+		return 0, fmt.Errorf("listing the commands about Rollout %s: %w", key, err)
 	}
 	list.Items = slices.DeleteFunc(list.Items, func(c v1alpha1.RolloutCommand) bool {
-		return c.Status.Outcome != "" && l.clock.Since(c.CreationTimestamp.Time) < keptCommand
+		left := keptCommand - l.clock.Since(c.CreationTimestamp.Time)
+		if c.Status.Outcome == "" || !strings.HasPrefix(c.Status.Message, plan.ReasonCommandLate) || left <= 0 {
+			return false
+		}
+		again = max(again, left)
+		return true
 	})
 	if len(list.Items) == 0 {
-		return nil
+		return again, nil
 	}
 	// The cache may be behind, and the Rollout be there already.
 	if err := l.reader.Live.Get(ctx, key, &v1alpha1.Rollout{}); !apierrors.IsNotFound(err) {
 		if err != nil {
-			return fmt.Errorf("reading Rollout %s: %w", key, err)
+			return 0, fmt.Errorf("reading Rollout %s: %w", key, err)
 		}
-		return nil
+		return 0, nil
 	}
 	for i := range list.Items {
+		if list.Items[i].Status.Outcome == "" {
+			again = keptCommand
+		}
 		if err := l.tidy(ctx, &list.Items[i]); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return again, nil
 }
 
 // tidy answers a command about a Rollout that is gone, or deletes one that was answered.

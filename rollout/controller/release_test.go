@@ -296,7 +296,7 @@ func TestARolloutIsNotOverForOneOfAnotherRelease(t *testing.T) {
 	mine, other := attempt(1, "one", v1alpha1.RolloutSucceeded, ofRelease("mine")), attempt(2, "two", v1alpha1.RolloutSucceeded, ofRelease("other"))
 	c := newCluster(t, &mine, &other)
 	loop := &rolloutLoop{client: c, reader: observe.Reader{Live: c}}
-	if over, err := loop.over(t.Context(), client.ObjectKeyFromObject(&mine)); over || err != nil {
+	if over, _, err := loop.over(t.Context(), client.ObjectKeyFromObject(&mine)); over || err != nil {
 		t.Errorf("over: %t, %v", over, err)
 	}
 }

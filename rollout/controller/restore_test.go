@@ -446,18 +446,27 @@ func TestARolloutThatIsGoneTakesItsCommandsAlong(t *testing.T) {
 		}
 	}
 	there := attempt(2, "two", v1alpha1.RolloutSucceeded)
-	recent := about("recent", "cart-1", v1alpha1.OutcomeApplied)
-	recent.SetCreationTimestamp(metav1.NewTime(noon.Add(-time.Minute)))
-	c := newCluster(t, &there, about("old", "cart-1", v1alpha1.OutcomeApplied), about("asked", "cart-1", ""), recent, about("kept", "cart-2", v1alpha1.OutcomeApplied))
+	late := func(name string, before time.Duration) client.Object {
+		o := about(name, "cart-1", v1alpha1.OutcomeRefused)
+		o.SetCreationTimestamp(metav1.NewTime(noon.Add(-before)))
+		o.(*v1alpha1.RolloutCommand).Status.Message = "TG-COMMAND-LATE: wanted Rollout cart-1, found that it is gone"
+		return o
+	}
+	c := newCluster(t, &there, about("old", "cart-1", v1alpha1.OutcomeApplied), about("asked", "cart-1", ""),
+		late("told", time.Minute), late("told-long-ago", keptCommand), about("kept", "cart-2", v1alpha1.OutcomeApplied))
 	loop := &rolloutLoop{client: c, reader: observe.Reader{Live: c}, clock: testclock.NewFakePassiveClock(noon)}
 	for _, name := range []string{"cart-1", "cart-2"} {
-		if _, err := loop.over(t.Context(), client.ObjectKey{Namespace: "shop", Name: name}); err != nil {
+		_, again, err := loop.over(t.Context(), client.ObjectKey{Namespace: "shop", Name: name})
+		if err != nil {
 			t.Fatal(err)
 		}
+		if looks := again == keptCommand; looks != (name == "cart-1") {
+			t.Errorf("what is left of %s is looked at again in %s", name, again)
+		}
 	}
-	// The cache of one that is late has not seen a Rollout yet.
-	late := &rolloutLoop{client: newCluster(t, about("kept", "cart-2", v1alpha1.OutcomeApplied)), reader: observe.Reader{Live: c}, clock: loop.clock}
-	if err := late.forget(t.Context(), client.ObjectKey{Namespace: "shop", Name: "cart-2"}); err != nil {
+	// The cache of one that is behind has not seen a Rollout yet.
+	behind := &rolloutLoop{client: newCluster(t, about("kept", "cart-2", v1alpha1.OutcomeApplied)), reader: observe.Reader{Live: c}, clock: loop.clock}
+	if _, err := behind.forget(t.Context(), client.ObjectKey{Namespace: "shop", Name: "cart-2"}); err != nil {
 		t.Fatal(err)
 	}
 	var left v1alpha1.RolloutCommandList
@@ -468,19 +477,19 @@ func TestARolloutThatIsGoneTakesItsCommandsAlong(t *testing.T) {
 	for i := range left.Items {
 		names = append(names, left.Items[i].Name)
 	}
-	if diff := cmp.Diff([]string{"asked", "kept", "recent"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"asked", "kept", "told"}, names); diff != "" {
 		t.Errorf("the commands (-want +got):\n%s", diff)
 	}
 	for i := range left.Items {
 		s := left.Items[i].Status
 		refused := s.Outcome == v1alpha1.OutcomeRefused && strings.HasPrefix(s.Message, "TG-COMMAND-LATE: wanted Rollout cart-1, found that it is gone")
-		if refused != (left.Items[i].Name == "asked") {
+		if refused != (left.Items[i].Name != "kept") {
 			t.Errorf("%s is answered with %s: %q", left.Items[i].Name, s.Outcome, s.Message)
 		}
 	}
 	var still v1alpha1.RolloutCommandList
-	if err := late.client.List(t.Context(), &still); err != nil || len(still.Items) != 1 {
-		t.Errorf("the late one has deleted it: %d left, %v", len(still.Items), err)
+	if err := behind.client.List(t.Context(), &still); err != nil || len(still.Items) != 1 {
+		t.Errorf("the one that is behind has deleted it: %d left, %v", len(still.Items), err)
 	}
 	if got := loop.ofCommand(t.Context(), about("old", "cart-1", v1alpha1.OutcomeApplied)); len(got) != 1 {
 		t.Errorf("a command about one that is gone is not looked at: %v", got)

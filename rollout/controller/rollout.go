@@ -138,14 +138,14 @@ func (l *rolloutLoop) Reconcile(ctx context.Context, req reconcile.Request) (rec
 }
 
 func (l *rolloutLoop) step(ctx context.Context, key client.ObjectKey) (time.Duration, error) {
-	subject, err := l.subject(ctx, key)
+	subject, again, err := l.subject(ctx, key)
 	if subject == nil {
 		if err == nil {
 			l.lags.forget(key)
 			l.writings.forget(key)
 			l.hooks.Forget(key)
 		}
-		return 0, err
+		return again, err
 	}
 	var hold error
 	if subject.Sides, hold = l.sides(ctx, subject); hold != nil {
@@ -263,39 +263,42 @@ func (l *rolloutLoop) unsaid(rollout *v1alpha1.Rollout, decision *plan.Decision,
 }
 
 // subject reads what a decision is about, or nil where there is nothing to decide.
-func (l *rolloutLoop) subject(ctx context.Context, key client.ObjectKey) (*observe.Subject, error) {
-	if over, err := l.over(ctx, key); over || err != nil {
-		return nil, err
+func (l *rolloutLoop) subject(ctx context.Context, key client.ObjectKey) (*observe.Subject, time.Duration, error) {
+	if over, again, err := l.over(ctx, key); over || err != nil {
+		return nil, again, err
 	}
-	return l.gather(ctx, key)
+	subject, err := l.gather(ctx, key)
+	return subject, 0, err
 }
 
 // over says, from the cache, that a Rollout has ended, is not the newest and has no
 // command to answer. None of that can turn back, so that a stale cache does no harm, and
-// a manager that starts need not read the whole history of the cluster.
-func (l *rolloutLoop) over(ctx context.Context, key client.ObjectKey) (bool, error) {
+// a manager that starts need not read the whole history of the cluster. Again is when to look
+// after what is left of one that is gone.
+func (l *rolloutLoop) over(ctx context.Context, key client.ObjectKey) (over bool, again time.Duration, err error) {
 	var rollout v1alpha1.Rollout
 	switch err := l.client.Get(ctx, key, &rollout); {
 	case apierrors.IsNotFound(err):
-		return true, l.forget(ctx, key)
+		again, err = l.forget(ctx, key)
+		return true, again, err
 	case err != nil:
-		return false, fmt.Errorf("reading Rollout %s: %w", key, err)
+		return false, 0, fmt.Errorf("reading Rollout %s: %w", key, err)
 	}
 	if !rollout.Status.Phase.Terminal() || tells(&rollout) {
-		return false, nil
+		return false, 0, nil
 	}
 	owner := metav1.GetControllerOf(&rollout)
 	if owner == nil {
 		// Its Release was deleted without it.
-		return true, nil
+		return true, 0, nil
 	}
 	siblings, err := observe.Rollouts(ctx, l.client, key.Namespace, rollout.Spec.Release)
 	siblings = observe.Controlled(siblings, owner.UID)
 	if err != nil || len(siblings) == 0 || siblings[len(siblings)-1].Spec.Number <= rollout.Spec.Number {
-		return false, err
+		return false, 0, err
 	}
 	unanswered, err := observe.Unanswered(ctx, l.client, &rollout)
-	return len(unanswered) == 0, err
+	return len(unanswered) == 0, 0, err
 }
 
 // gather reads what a decision is about. It returns nil when there is nothing to decide.

@@ -27,6 +27,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/util/retry"
 	testclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -1100,9 +1101,13 @@ func (e *estate) revisionsStay(t *testing.T) {
 
 func (e *estate) nothingIsSwallowed(t *testing.T) {
 	template := webTemplate("web", nil)
-	e.get(template)
-	template.Spec.Channels = append(template.Spec.Channels, v1alpha1.TemplateChannel{Name: "1.2.0", Revision: 1})
-	if err := e.client.Update(t.Context(), template); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "spec.channels[2].name") {
+	// Its status may be written in between.
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		e.get(template)
+		template.Spec.Channels = append(template.Spec.Channels, v1alpha1.TemplateChannel{Name: "1.2.0", Revision: 1})
+		return e.client.Update(t.Context(), template)
+	})
+	if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "spec.channels[2].name") {
 		t.Errorf("a channel whose name cannot be: %v", err)
 	}
 	// As kubectl asks.

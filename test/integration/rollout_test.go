@@ -931,35 +931,48 @@ func (w *world) gateway(ctx context.Context) {
 		}
 		for i := range routes.Items {
 			route := &routes.Items[i]
-			if len(route.Spec.ParentRefs) == 0 || answered(route) {
-				continue
-			}
-			condition := func(kind string) metav1.Condition {
-				return metav1.Condition{
-					Type: kind, Status: metav1.ConditionTrue, Reason: kind,
-					ObservedGeneration: route.Generation, LastTransitionTime: metav1.Now(),
-				}
-			}
-			route.Status.Parents = []gatewayv1.RouteParentStatus{{
-				ParentRef:      route.Spec.ParentRefs[0],
-				ControllerName: "test.tidegate.io/gateway",
-				Conditions:     []metav1.Condition{condition("Accepted"), condition("ResolvedRefs")},
-			}}
-			// A conflict is tried again at the next tick.
-			_ = w.client.Status().Update(ctx, route)
+			w.accept(ctx, route, route.Spec.ParentRefs, &route.Status.RouteStatus)
+		}
+		var calls gatewayv1.GRPCRouteList
+		if err := w.client.List(ctx, &calls, client.InNamespace(w.namespace)); err != nil {
+			continue
+		}
+		for i := range calls.Items {
+			route := &calls.Items[i]
+			w.accept(ctx, route, route.Spec.ParentRefs, &route.Status.RouteStatus)
 		}
 	}
 }
 
-func answered(route *gatewayv1.HTTPRoute) bool {
-	for _, parent := range route.Status.Parents {
+// accept says of a route, where it is not said yet, that its first parent has its newest generation.
+func (w *world) accept(ctx context.Context, route client.Object, parents []gatewayv1.ParentReference, status *gatewayv1.RouteStatus) {
+	if len(parents) == 0 || answered(route.GetGeneration(), status) {
+		return
+	}
+	condition := func(kind string) metav1.Condition {
+		return metav1.Condition{
+			Type: kind, Status: metav1.ConditionTrue, Reason: kind,
+			ObservedGeneration: route.GetGeneration(), LastTransitionTime: metav1.Now(),
+		}
+	}
+	status.Parents = []gatewayv1.RouteParentStatus{{
+		ParentRef:      parents[0],
+		ControllerName: "test.tidegate.io/gateway",
+		Conditions:     []metav1.Condition{condition("Accepted"), condition("ResolvedRefs")},
+	}}
+	// A conflict is tried again at the next tick.
+	_ = w.client.Status().Update(ctx, route)
+}
+
+func answered(generation int64, status *gatewayv1.RouteStatus) bool {
+	for _, parent := range status.Parents {
 		for _, c := range parent.Conditions {
-			if c.ObservedGeneration != route.Generation {
+			if c.ObservedGeneration != generation {
 				return false
 			}
 		}
 	}
-	return len(route.Status.Parents) > 0
+	return len(status.Parents) > 0
 }
 
 // explain logs the state of a world whose test has failed.
