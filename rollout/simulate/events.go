@@ -285,10 +285,15 @@ func (e unreadEvent) text() string {
 }
 
 func (e unreadEvent) happen(w *world) {
-	w.unread = map[string]bool{}
-	for _, f := range e.facts {
-		w.unread[f] = true
+	w.unread = setOf(e.facts)
+}
+
+func setOf(words []string) map[string]bool {
+	out := make(map[string]bool, len(words))
+	for _, w := range words {
+		out[w] = true
 	}
+	return out
 }
 
 // writesEvent is which writes the API server refuses from now on.
@@ -302,10 +307,7 @@ func (e writesEvent) text() string {
 }
 
 func (e writesEvent) happen(w *world) {
-	w.refused = map[string]bool{}
-	for _, f := range e.fail {
-		w.refused[f] = true
-	}
+	w.refused = setOf(e.fail)
 }
 
 // loadEvent is how many pods the load asks for from now on.
