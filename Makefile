@@ -14,8 +14,10 @@ NESTED        := .ci/tools $(patsubst %/,%,$(sort $(dir $(wildcard test/cluster/
 UNIT_PACKAGES  = $(shell go list ./... | grep -v -e /test/integration -e /test/cluster -e /test/attack$$ -e /test/fault$$)
 # What has tests that short runs skip; those of schemas/render and rollout are sampled there, not skipped.
 LONG_PACKAGES := ./cmd/tidegate ./cmd/tidegate-manager ./policies/eval/... ./schemas/worker ./test/bench/admission
-# What starts real programs; one package after the other, since each takes a machine to itself.
-CLUSTER_PACKAGES := ./test/cluster/... ./test/integration ./test/attack
+CLUSTER_PACKAGES := ./test/cluster/...
+# Whose tests have a cluster each, of which so many run at a time: on two cores, two keep them busy.
+CLUSTER_TESTS := test/attack test/integration
+CLUSTERS      ?= 2
 
 .PHONY: help
 help: ## List the targets.
@@ -46,9 +48,11 @@ exhaustive: ## All states of the planner, and random walks of its world with fau
 	go test -count=1 -v -timeout 25m -run 'EveryObservation|RandomWalks' ./rollout/plan
 
 .PHONY: integration
-integration: binaries ## Tests against local clusters.
+integration: binaries ## Tests against local clusters; CLUSTERS=1 plays one test at a time.
 	cd test/cluster/binaries/gateway && go test .
-	go test -count=1 -timeout 45m -p 1 $(CLUSTER_PACKAGES)
+	go test -count=1 -timeout 20m -p 1 $(CLUSTER_PACKAGES)
+	go build -o .demo/bin/ ./cmd/tidegate ./cmd/tidegate-manager # which the stages then find as they are
+	.ci/clusters $(CLUSTERS) $(CLUSTER_TESTS)
 	go test -count=1 -parallel 16 -timeout 30m ./test/fault
 
 .PHONY: fault

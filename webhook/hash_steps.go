@@ -26,7 +26,8 @@ const (
 
 // formsOfSteps are what the steps of the Release's Rollouts make of an object, beside what the
 // templates render: a route with rules for testers, copies or a baseline, a plain Service that
-// selects both revisions, and the objects of a baseline set. They are made as the rollout makes
+// selects both revisions, the objects of a baseline set, the autoscaler of a set that keeps its pods, and the
+// objects of a workload in place while the Release changes to sets or back. They are made as the rollout makes
 // them, from what was judged.
 func (h *gate) formsOfSteps(ctx context.Context, r admission.Request, release string) ([]map[string]any, error) {
 	var list v1alpha1.RolloutList
@@ -45,6 +46,11 @@ func (h *gate) formsOfSteps(ctx context.Context, r admission.Request, release st
 		}
 		if strings.Contains(r.Name, manifest.BaselineSuffix) {
 			out = append(out, ofBaseline(sides, rollout, r)...)
+			continue
+		}
+		out = append(out, ofPlace(sides, rollout, r)...)
+		if r.Kind.Kind == manifest.KindAutoscaler {
+			out = append(out, ofScaler(sides, rollout, r)...)
 			continue
 		}
 		out = append(out, ofLevels(sides, rollout, r)...)
@@ -67,7 +73,23 @@ func (h *gate) sides(ctx context.Context, rollout *v1alpha1.Rollout, all []v1alp
 		return out, false
 	}
 	out.Stable, err = h.pinned(ctx, &all[at])
-	return out, err == nil
+	return manifest.Apart(out, rollout.Spec), err == nil
+}
+
+// ofPlace is an object of a workload in place while its Release changes to sets or back: what selects its pods
+// selects those of its revision alone.
+func ofPlace(sides manifest.Sides, rollout *v1alpha1.Rollout, r admission.Request) []map[string]any {
+	if !rollout.Spec.Changes() {
+		return nil
+	}
+	place := sides.Canary
+	if rollout.Spec.Strategy.Type.InSets() {
+		place = sides.Stable
+	}
+	if o := rendering(&render.Result{Set: place.Set}, r); o != nil {
+		return []map[string]any{o}
+	}
+	return nil
 }
 
 // ofBaseline is the object of a Rollout's baseline set that a request is about.

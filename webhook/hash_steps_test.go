@@ -92,7 +92,7 @@ func stepped(number int64, revision string, steps []v1alpha1.Step) *v1alpha1.Rol
 }
 
 // gated are the handlers where Release cart is rendered so and walks these steps.
-func gated(t *testing.T, renders steppedRenderer, rollouts ...*v1alpha1.Rollout) *webhook.Handlers {
+func gated(t *testing.T, renders webhook.Renderer, rollouts ...*v1alpha1.Rollout) *webhook.Handlers {
 	t.Helper()
 	objects := fake.NewClientBuilder().WithScheme(newScheme(t)).WithObjects(
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}},

@@ -5,7 +5,7 @@
 // Objects are written by server-side apply with the field manager of Tidegate and are
 // owned by their Release. Two writes are conditional on what was observed, since they
 // cost requests when they come late: weights are applied on the resourceVersion of the
-// route that the decision rested on, and objects are deleted by their UID, after the
+// route that the decision rested on, and objects are deleted as they were seen, after the
 // route was read back.
 package apply
 
@@ -17,7 +17,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"tidegate.io/tidegate/rollout/manifest"
 	"tidegate.io/tidegate/rollout/observe"
@@ -52,8 +55,8 @@ type Target struct {
 	// Seen are the objects of the sets that the decision rested on.
 	Seen observe.Versions
 	// Spared says of an object that it is left as it is, there or not; nil spares none. Touched
-	// is true where somebody else may have changed or deleted it: it is not there as Tidegate
-	// applied it.
+	// is true where somebody else may have changed or deleted it: it is not there as it is
+	// wanted now.
 	Spared func(o *unstructured.Unstructured, touched bool) (bool, error)
 }
 
@@ -135,7 +138,7 @@ func (a Applier) ensureSet(ctx context.Context, t *Target, action plan.Action) e
 	if err != nil {
 		return err
 	}
-	workload, made, err := a.before(ctx, t, side)
+	workload, made, err := a.before(ctx, t, side, action.Least)
 	if err != nil {
 		return err
 	}
@@ -163,8 +166,9 @@ func (a Applier) ensureSet(ctx context.Context, t *Target, action plan.Action) e
 	return a.stillWanted(ctx, t, action.Role, side)
 }
 
-// before applies all of a set but its workload, which it returns, and says whether something was made.
-func (a Applier) before(ctx context.Context, t *Target, side *render.Result) (workload *unstructured.Unstructured, made bool, err error) {
+// before applies all of a set but its workload, which it returns, and says whether something was made. Its
+// autoscaler leaves it least pods.
+func (a Applier) before(ctx context.Context, t *Target, side *render.Result, least int32) (workload *unstructured.Unstructured, made bool, err error) {
 	for _, obj := range side.Set {
 		want, err := manifest.Wanted(obj, t.Release)
 		if err != nil {
@@ -174,13 +178,28 @@ func (a Applier) before(ctx context.Context, t *Target, side *render.Result) (wo
 			workload = want
 			continue
 		}
-		fresh, err := a.put(ctx, t, want)
+		fresh, err := a.putLifted(ctx, t, want, least)
 		if err != nil {
 			return nil, made, err
 		}
 		made = made || fresh
 	}
 	return workload, made, nil
+}
+
+// putLifted is put of an object whose autoscaler is to leave least pods. Where that is refused, as by a policy about
+// the cost of it, it is put as rendered: no abort waits for pods that nobody may keep.
+func (a Applier) putLifted(ctx context.Context, t *Target, want *unstructured.Unstructured, least int32) (made bool, err error) {
+	lifted := want.DeepCopy()
+	if err := manifest.WithLeast(lifted, least); err != nil {
+		return false, err //nolint:wrapcheck // says what it did
+	}
+	made, err = a.put(ctx, t, lifted)
+	if manifest.Lifted(lifted) > 0 && (apierrors.IsForbidden(err) || apierrors.IsInvalid(err)) {
+		log.FromContext(ctx).Error(err, "Its autoscaler may take pods of the old set away")
+		return a.put(ctx, t, want)
+	}
+	return made, err
 }
 
 // retire deletes the objects of a set. That it gets no traffic was decided on an
@@ -202,7 +221,7 @@ func (a Applier) retire(ctx context.Context, t *Target, role plan.Role) error {
 	if err != nil {
 		return err
 	}
-	if route != nil && manifest.Carries(route, side.Revision) {
+	if route != nil && manifest.LeadsTo(route, t.Rollout.Spec, side.Revision) {
 		return fmt.Errorf("retiring the %s set of Rollout %s: %w: %s %s leads to revision %s",
 			role, t.Rollout.Name, ErrCarriesTraffic, route.GetKind(), route.GetName(), side.Revision)
 	}
@@ -255,26 +274,38 @@ func (a Applier) sweep(ctx context.Context, t *Target, role plan.Role, side *ren
 
 // remove deletes one object of the Release, and whatever depends on it.
 func (a Applier) remove(ctx context.Context, t *Target, obj *unstructured.Unstructured) error {
-	live := &unstructured.Unstructured{}
-	live.SetGroupVersionKind(obj.GroupVersionKind())
-	switch err := a.Live.Get(ctx, client.ObjectKeyFromObject(obj), live); {
+	found, err := a.removeAs(ctx, t, obj, a.known(), "")
+	if found != "" && apierrors.IsConflict(err) && a.known() != a.Live {
+		_, err = a.removeAs(ctx, t, obj, a.Live, found) // the cache is behind
+	}
+	return err
+}
+
+// removeAs is remove of the object as from has it, which it names; only says which one it is, where that is known. One
+// that was made anew since is not what was decided about.
+func (a Applier) removeAs(ctx context.Context, t *Target, obj *unstructured.Unstructured, from client.Reader, only types.UID) (types.UID, error) {
+	found := &unstructured.Unstructured{}
+	found.SetGroupVersionKind(obj.GroupVersionKind())
+	switch err := from.Get(ctx, client.ObjectKeyFromObject(obj), found); {
 	case apierrors.IsNotFound(err):
-		return nil
+		return "", nil
 	case err != nil:
-		return fmt.Errorf("reading %s %s/%s: %w", obj.GetKind(), obj.GetNamespace(), obj.GetName(), err)
+		return "", fmt.Errorf("reading %s %s/%s: %w", obj.GetKind(), obj.GetNamespace(), obj.GetName(), err)
 	}
-	if live.GetDeletionTimestamp() != nil || taken(live, obj) {
-		return nil
+	uid, version := found.GetUID(), found.GetResourceVersion()
+	switch {
+	case only != "" && uid != only:
+		return uid, apierrors.NewConflict(schema.GroupResource{Group: obj.GroupVersionKind().Group, Resource: obj.GetKind()}, obj.GetName(), errMovedOn)
+	case found.GetDeletionTimestamp() != nil || taken(found, obj):
+		return uid, nil
+	case foreign(found, t.Release):
+		return uid, fmt.Errorf("deleting %s %s/%s: %w than Release %s", obj.GetKind(), obj.GetNamespace(), obj.GetName(), ErrForeign, t.Release.Name)
 	}
-	if foreign(live, t.Release) {
-		return fmt.Errorf("deleting %s %s/%s: %w than Release %s", obj.GetKind(), obj.GetNamespace(), obj.GetName(), ErrForeign, t.Release.Name)
-	}
-	uid := live.GetUID()
-	err := a.Writer.Delete(ctx, live, client.Preconditions{UID: &uid}, client.PropagationPolicy(propagation(t, obj)))
+	err := a.Writer.Delete(ctx, found, client.Preconditions{UID: &uid, ResourceVersion: &version}, client.PropagationPolicy(propagation(t, obj)))
 	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("deleting %s %s/%s: %w", obj.GetKind(), obj.GetNamespace(), obj.GetName(), err)
+		return uid, fmt.Errorf("deleting %s %s/%s: %w", obj.GetKind(), obj.GetNamespace(), obj.GetName(), err)
 	}
-	return nil
+	return uid, nil
 }
 
 // taken says whether a workload of one name in every revision has been made another revision's since: the object and
@@ -322,14 +353,17 @@ func (a Applier) put(ctx context.Context, t *Target, want *unstructured.Unstruct
 	}
 	live := &unstructured.Unstructured{}
 	live.SetGroupVersionKind(want.GroupVersionKind())
-	err = a.known().Get(ctx, client.ObjectKeyFromObject(want), live)
-	absent := apierrors.IsNotFound(err)
+	absent := t.Seen.Missed(want) // then the write is bound to that
+	if !absent {
+		err = a.known().Get(ctx, client.ObjectKeyFromObject(want), live)
+		absent = apierrors.IsNotFound(err)
+	}
 	if err != nil && !absent {
 		return false, fail(err)
 	}
-	asApplied := !absent && manifest.UpToDate(live, want)
+	asWanted := !absent && manifest.UpToDate(live, want) && sameNumbers(t, live, want)
 	if t.Spared != nil {
-		if spared, err := t.Spared(want, !asApplied); spared || err != nil {
+		if spared, err := t.Spared(want, !asWanted); spared || err != nil {
 			return false, err
 		}
 	}
@@ -337,7 +371,7 @@ func (a Applier) put(ctx context.Context, t *Target, want *unstructured.Unstruct
 	case absent:
 	case foreign(live, t.Release):
 		return false, fail(fmt.Errorf("%w than Release %s", ErrForeign, t.Release.Name))
-	case asApplied && sameNumbers(t, live, want):
+	case asWanted:
 		return false, nil
 	}
 	if absent {
@@ -370,5 +404,5 @@ func sameNumbers(t *Target, live, want *unstructured.Unstructured) bool {
 	case want.GetName() == key.GetName() && want.GroupVersionKind().GroupKind() == key.GroupVersionKind().GroupKind() && !manifest.Rolling(t.Rollout.Spec):
 		return manifest.SameRoute(live, want)
 	}
-	return !manifest.Narrow(live, want)
+	return !manifest.Narrow(live, want) && manifest.Lifted(live) == manifest.Lifted(want)
 }

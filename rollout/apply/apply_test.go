@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -217,6 +218,70 @@ func TestEveryActionMayBeRepeated(t *testing.T) {
 	b.wantWrites("apply HTTPRoute", "delete Deployment", "delete Service")
 	b.must(retireCanary)
 	b.wantWrites()
+}
+
+// The cache has the Deployment as it was before somebody else's write, and the API server refuses to delete that. What
+// was made anew under the name since is not what was to be deleted.
+func TestWhatIsDeletedIsReadAnewWhereTheCacheIsBehind(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		now    types.UID
+		writes []string
+		fails  bool
+	}{
+		"it was written since":   {"first", []string{"delete Deployment", "delete Deployment", "delete Service"}, false},
+		"it was made anew since": {"second", []string{"delete Deployment"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.must(ensureCanary)
+			made := b.get("apps/v1", "Deployment", "cart-"+newRevision)
+			made.SetUID("first")
+			known := fake.NewClientBuilder().WithScheme(b.client.Scheme()).WithObjects(made.DeepCopy(), b.get("v1", "Service", "cart-"+newRevision)).Build()
+			made.SetUID(c.now)
+			made.SetAnnotations(map[string]string{"by": "another"})
+			if err := b.client.Update(t.Context(), made); err != nil {
+				t.Fatal(err)
+			}
+			b.writes = nil
+			err := apply.Applier{Writer: b.client, Live: b.client, Known: known}.Execute(t.Context(), b.target, retireCanary)
+			if apierrors.IsConflict(err) != c.fails || err != nil && !c.fails {
+				t.Fatalf("got %v, want a conflict: %t", err, c.fails)
+			}
+			b.wantWrites(c.writes...)
+			if left := b.get("apps/v1", "Deployment", "cart-"+newRevision); (left != nil) != c.fails {
+				t.Errorf("the Deployment is there: %t, want %t", left != nil, c.fails)
+			}
+		})
+	}
+}
+
+// What was looked for and was not there is not looked for again: the write is refused where that has changed.
+func TestWhatWasNotThereIsMadeAndNeverWrittenOver(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	service := object("v1", "Service", "cart-"+newRevision, nil)
+	world, err := observe.Reader{Live: b.client}.Observe(t.Context(), observe.Subject{
+		Release: b.target.Release, Rollout: b.target.Rollout, Sides: b.target.Sides,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !world.Seen.Missed(service) {
+		t.Fatal("wanted the Service to have been looked for and not found")
+	}
+	b.target.Seen = world.Seen
+	if err := b.client.Create(t.Context(), service); err != nil {
+		t.Fatal(err)
+	}
+	service.SetAnnotations(map[string]string{"by": "another"})
+	if err := b.client.Update(t.Context(), service); err != nil { // the first version of an object is another here than on a cluster
+		t.Fatal(err)
+	}
+	if err := b.do(ensureCanary); !apierrors.IsConflict(err) {
+		t.Errorf("wanted a conflict with who has made the Service meanwhile, found %v", err)
+	}
 }
 
 // One row for each write: what fails stops the action there, and doing it again ends well.

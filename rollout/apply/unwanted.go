@@ -43,7 +43,7 @@ func (a Applier) stillWanted(ctx context.Context, t *Target, role plan.Role, sid
 	if err != nil {
 		return err //nolint:wrapcheck // says what it read
 	}
-	if route != nil && manifest.Carries(route, side.Revision) {
+	if route != nil && manifest.LeadsTo(route, t.Rollout.Spec, side.Revision) {
 		return conflict
 	}
 	for _, obj := range side.Set {

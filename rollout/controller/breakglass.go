@@ -39,9 +39,9 @@ type sparing struct {
 }
 
 // sparing reads the exemptions from the API server where the cache has any, or when it is asked
-// about an object that is not as it was applied: a use is recorded before it is let through, so
-// whoever sees what it changed sees it there, which a cache could not promise. What is as it was
-// applied nobody has touched, and what people added to it outlasts a write of Tidegate's fields.
+// about an object that is not as it is wanted: a use is recorded before it is let through, so
+// whoever sees what it changed sees it there, which a cache could not promise. What is as it
+// is wanted is not written.
 func (l *rolloutLoop) sparing(ctx context.Context, rollout *v1alpha1.Rollout, status v1alpha1.RolloutStatus, actions []plan.Action, now time.Time) (*sparing, error) {
 	writes := slices.ContainsFunc(actions, func(a plan.Action) bool {
 		return a.Kind == plan.ActionApplyShared || a.Kind == plan.ActionEnsureSet || a.Kind == plan.ActionSetWeight
@@ -55,9 +55,9 @@ func (l *rolloutLoop) sparing(ctx context.Context, rollout *v1alpha1.Rollout, st
 		return nil, fmt.Errorf("listing BreakGlasses of namespace %s: %w", rollout.Namespace, err)
 	}
 	if len(known.Items) > 0 {
-		return exempted(ctx, l.reader.Live, rollout, now)
+		return exempted(ctx, l.live.Live, rollout, now)
 	}
-	return &sparing{read: func() (*sparing, error) { return exempted(ctx, l.reader.Live, rollout, now) }}, nil
+	return &sparing{read: func() (*sparing, error) { return exempted(ctx, l.live.Live, rollout, now) }}, nil
 }
 
 // exempted reads what people may have made by themselves since the Rollout began, which is to be

@@ -8,10 +8,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"tidegate.io/tidegate/rollout/fence"
 	"tidegate.io/tidegate/rollout/observe"
 	"tidegate.io/tidegate/rollout/plan"
 	"tidegate.io/tidegate/schemas/v1alpha1"
@@ -65,7 +68,7 @@ func TestWhatWasTouchedUnderAnExemptionIsSpared(t *testing.T) {
 			o.SetKind(tc.kind)
 			o.SetName("cart")
 			for what, cache := range map[string]client.Client{"a cache that knows of it": server, "a cache that does not yet": behind} {
-				l := &rolloutLoop{client: cache, reader: observe.Reader{Live: server}}
+				l := &rolloutLoop{client: cache, live: observe.Reader{Live: server}}
 				s, err := l.sparing(t.Context(), rollout, v1alpha1.RolloutStatus{Phase: tc.phase}, []plan.Action{{Kind: plan.ActionEnsureSet}}, start.Add(tc.after))
 				if err != nil {
 					t.Fatal(err)
@@ -82,8 +85,10 @@ func TestWhatWasTouchedUnderAnExemptionIsSpared(t *testing.T) {
 func TestNobodyIsAskedAboutWhatNobodyTouched(t *testing.T) {
 	t.Parallel()
 	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, gatewayv1.Install, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
 	}
 	reads := 0
 	empty := fake.NewClientBuilder().WithScheme(scheme).Build()
@@ -93,7 +98,11 @@ func TestNobodyIsAskedAboutWhatNobodyTouched(t *testing.T) {
 			return c.List(ctx, list, opts...)
 		},
 	})
-	l := &rolloutLoop{client: empty, reader: observe.Reader{Live: live}}
+	fenced, err := fence.New(empty, live, kept...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &rolloutLoop{client: fenced, live: observe.Reader{Live: live}}
 	rollout := &v1alpha1.Rollout{ObjectMeta: metav1.ObjectMeta{Namespace: "shop"}}
 	s, err := l.sparing(t.Context(), rollout, v1alpha1.RolloutStatus{}, []plan.Action{{Kind: plan.ActionSetWeight}}, time.Unix(100, 0))
 	if err != nil {

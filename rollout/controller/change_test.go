@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,6 +63,8 @@ func TestAReleaseChangesBetweenSetsAndAWorkloadInPlace(t *testing.T) {
 		is     v1alpha1.StrategyType
 		kind   string
 		router v1alpha1.Router
+		// by is the router that the Rollout has; the plain Service if empty.
+		by     v1alpha1.Router
 		refuse string
 		drain  time.Duration
 		warm   time.Duration
@@ -81,11 +84,14 @@ func TestAReleaseChangesBetweenSetsAndAWorkloadInPlace(t *testing.T) {
 		"nor sets a DaemonSet": {
 			served: by(v1alpha1.StrategyCanary, "Deployment", v1alpha1.RouterService), is: v1alpha1.StrategyRolling, kind: "DaemonSet", refuse: "only a Deployment can change, found a DaemonSet",
 		},
-		"nor sets behind a route a workload in place": {
-			served: by(v1alpha1.StrategyCanary, "Deployment", v1alpha1.RouterHTTPRoute), is: v1alpha1.StrategyRolling, refuse: "found sets behind the router HTTPRoute",
+		"sets behind a route become a workload in place, which keeps the route meanwhile": {
+			served: by(v1alpha1.StrategyCanary, "Deployment", v1alpha1.RouterGRPCRoute), is: v1alpha1.StrategyRolling, by: v1alpha1.RouterGRPCRoute, drain: 20 * time.Second, warm: 20 * time.Second,
 		},
-		"nor a workload in place sets behind a route": {
-			served: by(v1alpha1.StrategyRolling, "Deployment", ""), is: v1alpha1.StrategyCanary, router: v1alpha1.RouterGRPCRoute, refuse: "found sets behind the router GRPCRoute",
+		"so do sets of before Rollouts said what spreads the requests": {
+			served: by(v1alpha1.StrategyCanary, "Deployment", ""), is: v1alpha1.StrategyRolling, by: v1alpha1.RouterHTTPRoute, drain: 20 * time.Second, warm: 20 * time.Second,
+		},
+		"and a workload in place sets behind a route": {
+			served: by(v1alpha1.StrategyRolling, "Deployment", ""), is: v1alpha1.StrategyCanary, router: v1alpha1.RouterGRPCRoute, by: v1alpha1.RouterGRPCRoute,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -111,7 +117,7 @@ func TestAReleaseChangesBetweenSetsAndAWorkloadInPlace(t *testing.T) {
 				t.Fatalf("got %+v, %v", next, err)
 			}
 			s := next.Spec
-			if !s.Changes() || !s.InSets() || s.Router != v1alpha1.RouterService || s.Stable.Strategy != served.Spec.Strategy.Type {
+			if !s.Changes() || !s.InSets() || s.Router != cmp.Or(c.by, v1alpha1.RouterService) || s.Stable.Strategy != served.Spec.Strategy.Type {
 				t.Errorf("it is over %+v, by the router %q", s.Stable, s.Router)
 			}
 			if !c.is.InSets() && (s.Strategy.DrainDelay.Duration != c.drain || s.Strategy.Warm() != c.warm) {

@@ -81,7 +81,7 @@ func begin(w wish, rollouts []v1alpha1.Rollout, number int64) (*v1alpha1.Rollout
 
 // sameServing refuses to go from one router to another, and from one kind of workload in place to
 // another: there is no step between the two at which both serve. From sets to a workload in place, or
-// back, a Release goes with Deployments behind a plain Service; see manifest.Fit for the rest.
+// back, a Release goes with Deployments; see manifest.Fit for the rest.
 func sameServing(w wish, stable *v1alpha1.Rollout) error {
 	if stable == nil {
 		return nil
@@ -90,11 +90,11 @@ func sameServing(w wish, stable *v1alpha1.Rollout) error {
 	kind := manifest.WorkloadKind(w.result)
 	switch {
 	case is.InSets() != was.InSets():
-		place, router := stable.Spec.Workload, routerOf(w.result)
+		place := stable.Spec.Workload
 		if was.InSets() {
-			place, router = kind, stable.Spec.Router
+			place = kind
 		}
-		return betweenWays(is, was, place, routed(router))
+		return betweenWays(is, was, place)
 	case !is.InSets() && kind != stable.Spec.Workload:
 		return terminalf(ReasonStrategyChange,
 			"the template now renders a %s, and what serves is a %s; a workload that is changed in place keeps its kind, so nothing is changed. Keep to %s, or make another Release of another name and move over to it",
@@ -107,18 +107,12 @@ func sameServing(w wish, stable *v1alpha1.Rollout) error {
 	return nil
 }
 
-// betweenWays refuses to change between sets and a workload in place where that is no Deployment, or
-// requests come to the sets by anything but a plain Service.
-func betweenWays(is, was v1alpha1.StrategyType, place string, router v1alpha1.Router) error {
-	switch {
-	case place != manifest.KindDeployment:
+// betweenWays refuses to change between sets and a workload in place where that is no Deployment.
+func betweenWays(is, was v1alpha1.StrategyType, place string) error {
+	if place != manifest.KindDeployment {
 		return terminalf(ReasonStrategyChange,
 			"the template now rolls out by %s, and what serves came by %s; between sets and a workload in place only a Deployment can change, found a %s, so nothing is changed. Keep to %s, or make another Release of another name and move over to it",
 			is, was, cmp.Or(place, "workload of unknown kind"), was)
-	case router != v1alpha1.RouterService:
-		return terminalf(ReasonStrategyChange,
-			"the template now rolls out by %s, and what serves came by %s; between sets and a workload in place a Release changes behind a plain Service, found sets behind the router %s, so nothing is changed. Keep to %s, or render for the sets a Service named \\(context.name) and no route, or make another Release of another name and move over to it",
-			is, was, router, was)
 	}
 	return nil
 }
@@ -224,7 +218,7 @@ func newRollout(w wish, rollouts []v1alpha1.Rollout, number int64) *v1alpha1.Rol
 		out.Spec.Stable = &v1alpha1.StableReference{
 			Rollout: stable.Name, Revision: stable.Spec.Revision, Replicas: stableSize(stable, rollouts),
 		}
-		plan.Follow(&out.Spec, stable.Spec.Strategy)
+		plan.Follow(&out.Spec, stable.Spec)
 	}
 	return out
 }

@@ -62,11 +62,15 @@ func endedAt(st *v1alpha1.RolloutStatus) time.Time {
 	return time.Time{}
 }
 
+// oldestCommit is how long before its Rollout a change is believed to have been made. A time before that
+// is that of no clock, such as 1970, and one of them would be in every average for weeks.
+const oldestCommit = 365 * 24 * time.Hour
+
 // committedAt is when a change was made: what its pipeline says, else when the Rollout was.
-// What lies in the future is not believed.
+// What lies in the future, or more than a year back, is not believed.
 func committedAt(annotation string, r *v1alpha1.Rollout) time.Time {
 	at, err := time.Parse(time.RFC3339, annotation)
-	if err != nil || at.After(r.CreationTimestamp.Time) {
+	if made := r.CreationTimestamp.Time; err != nil || at.After(made) || at.Before(made.Add(-oldestCommit)) {
 		return r.CreationTimestamp.Time
 	}
 	return at

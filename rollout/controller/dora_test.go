@@ -51,6 +51,18 @@ func TestFigures(t *testing.T) {
 		"a commit of tomorrow is not believed": {
 			ended(good, nil), "2026-05-05T11:00:00Z", figures{result: changeGood, leadTime: 10 * time.Minute},
 		},
+		"nor is one of 1970, which no clock has said": {
+			ended(good, nil), "1970-01-01T00:00:00Z", figures{result: changeGood, leadTime: 10 * time.Minute},
+		},
+		"nor one of the year 1": {
+			ended(good, nil), "0001-01-01T00:00:00Z", figures{result: changeGood, leadTime: 10 * time.Minute},
+		},
+		"nor what is no time": {
+			ended(good, nil), "yesterday", figures{result: changeGood, leadTime: 10 * time.Minute},
+		},
+		"a commit of half a year ago is": {
+			ended(good, nil), "2025-11-04T12:00:00Z", figures{result: changeGood, leadTime: 181*24*time.Hour + 10*time.Minute},
+		},
 		"a change of the size alone is none": {
 			ended(good, func(r *v1alpha1.Rollout) { r.Spec.Stable.Revision = r.Spec.Revision }), "", figures{},
 		},

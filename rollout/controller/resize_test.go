@@ -30,6 +30,7 @@ type sizerValues struct {
 	Image          string
 	Replicas, Most int32
 	Counts         string
+	Rolling        bool
 }
 
 func (sizer) Render(_ context.Context, _ *v1alpha1.TemplateRevision, values *runtime.RawExtension, _ render.Context) (*render.Result, error) {
@@ -49,6 +50,10 @@ func (sizer) Render(_ context.Context, _ *v1alpha1.TemplateRevision, values *run
 		Set:      []*unstructured.Unstructured{object("Deployment", map[string]any{"replicas": int64(v.Replicas)})},
 		Shared:   []*unstructured.Unstructured{object("ConfigMap", map[string]any{"counts": v.Counts})},
 	}
+	if v.Rolling {
+		out.Strategy.Type = v1alpha1.StrategyRolling
+		out.Set[0].SetName("cart")
+	}
 	if v.Most > 0 {
 		out.Set = append(out.Set, object("HorizontalPodAutoscaler", map[string]any{"minReplicas": int64(v.Replicas), "maxReplicas": int64(v.Most)}))
 	}
@@ -67,6 +72,7 @@ func trial(t *testing.T, number int64, values string, phase v1alpha1.RolloutPhas
 	r := attempt(number, "x", phase)
 	r.Spec.Values, r.Spec.Revision, r.Spec.Digest, r.Spec.Replicas, r.Spec.Strategy = valued(values), result.Revision, result.Digest, result.Replicas, result.Strategy
 	r.Status.Step, r.Status.ApprovedWeight = 3, 40
+	r.Spec.Workload = result.Set[0].GetKind()
 	for _, c := range change {
 		c(&r)
 	}
@@ -156,6 +162,29 @@ func TestASizeAloneBeginsNoOtherRollout(t *testing.T) {
 		"one that is on its way back":     {moves(inPhase(v1alpha1.RolloutAborting)), twoOf8, goesOn},
 		"what was rejected is not tried again for it": {
 			moves(inPhase(aborted), abortedFor(plan.ReasonAnalysisFail)), twoOf8, goesOn,
+		},
+		"a workload that is held at a share of its pods grows by another Rollout": {
+			[]v1alpha1.Rollout{
+				trial(t, 1, `{"image":"one","replicas":4,"rolling":true}`, ok),
+				trial(t, 2, `{"image":"two","replicas":4,"rolling":true}`, walks, over(1, "one", 4)),
+			},
+			`{"image":"two","replicas":8,"rolling":true}`, "cart-1 one 4, cart-2 two 4/4, cart-3 two 8/4",
+		},
+		"and shrinks in its step": {
+			[]v1alpha1.Rollout{
+				trial(t, 1, `{"image":"one","replicas":4,"rolling":true}`, ok),
+				trial(t, 2, `{"image":"two","replicas":4,"rolling":true}`, walks, over(1, "one", 4)),
+			},
+			`{"image":"two","replicas":2,"rolling":true}`, "cart-1 one 4, cart-2 two 2/2 (4/4 at 2)",
+		},
+		"sets that are to become a workload in place": {
+			[]v1alpha1.Rollout{
+				trial(t, 1, oneOf4, ok),
+				trial(t, 2, `{"image":"two","replicas":4,"rolling":true}`, walks, over(1, "one", 4), func(r *v1alpha1.Rollout) {
+					r.Spec.Stable.Strategy = v1alpha1.StrategyCanary
+				}),
+			},
+			`{"image":"two","replicas":8,"rolling":true}`, "cart-1 one 4, cart-2 two 8/8 (4/4 at 2)",
 		},
 		"a first install": {
 			[]v1alpha1.Rollout{trial(t, 1, twoOf4, walks, at(2))}, twoOf8, "cart-1 two 8 (4/0 at 2)",

@@ -68,7 +68,7 @@ type rolloutLoop struct {
 
 // kept are the kinds of which the manager's cache is asked. Each is watched, or small.
 var kept = []client.Object{
-	&v1alpha1.Release{}, &v1alpha1.Rollout{}, &v1alpha1.RolloutCommand{},
+	&v1alpha1.Release{}, &v1alpha1.Rollout{}, &v1alpha1.RolloutCommand{}, &v1alpha1.BreakGlass{},
 	&appsv1.Deployment{}, &appsv1.StatefulSet{}, &appsv1.DaemonSet{},
 	&corev1.Service{}, &discoveryv1.EndpointSlice{}, &policyv1.PodDisruptionBudget{}, &gatewayv1.HTTPRoute{}, &gatewayv1.GRPCRoute{},
 }
@@ -169,7 +169,7 @@ func (l *rolloutLoop) step(ctx context.Context, key client.ObjectKey) (time.Dura
 	}
 	explainHold(&decision.Status, hold)
 	unsaid := l.unsaid(subject.Rollout, &decision, now)
-	rollout, err := l.record(ctx, subject.Rollout, decision.Status, now)
+	rollout, err := l.decided(ctx, subject.Rollout, decision.Status, world, now)
 	if err != nil {
 		return 0, err
 	}

@@ -39,13 +39,12 @@ func TestAReleaseKeepsTheWayInWhichItServes(t *testing.T) {
 		into   string
 		refuse string
 	}{
-		"blueGreen becomes canary":               {v1alpha1.StrategyBlueGreen, "Deployment", v1alpha1.StrategyCanary, "Deployment", ""},
-		"canary becomes blueGreen":               {v1alpha1.StrategyCanary, "Deployment", v1alpha1.StrategyBlueGreen, "Deployment", ""},
-		"a worker stays one":                     {v1alpha1.StrategyRolling, "Deployment", v1alpha1.StrategyRolling, "Deployment", ""},
-		"sets do not become a workload in place": {v1alpha1.StrategyCanary, "Deployment", v1alpha1.StrategyRolling, "Deployment", "rolls out by rolling, and what serves came by canary"},
-		"a workload in place does not become sets": {
-			v1alpha1.StrategyRolling, "Deployment", v1alpha1.StrategyBlueGreen, "Deployment", "rolls out by blueGreen, and what serves came by rolling",
-		},
+		"blueGreen becomes canary":           {v1alpha1.StrategyBlueGreen, "Deployment", v1alpha1.StrategyCanary, "Deployment", ""},
+		"canary becomes blueGreen":           {v1alpha1.StrategyCanary, "Deployment", v1alpha1.StrategyBlueGreen, "Deployment", ""},
+		"a worker stays one":                 {v1alpha1.StrategyRolling, "Deployment", v1alpha1.StrategyRolling, "Deployment", ""},
+		"sets become a workload in place":    {v1alpha1.StrategyCanary, "Deployment", v1alpha1.StrategyRolling, "Deployment", ""},
+		"but no StatefulSet":                 {v1alpha1.StrategyCanary, "Deployment", v1alpha1.StrategyRolling, "StatefulSet", "rolls out by rolling, and what serves came by canary"},
+		"a workload in place becomes sets":   {v1alpha1.StrategyRolling, "Deployment", v1alpha1.StrategyBlueGreen, "Deployment", ""},
 		"a workload in place keeps its kind": {v1alpha1.StrategyRolling, "Deployment", v1alpha1.StrategyRolling, "CronJob", "now renders a CronJob, and what serves is a Deployment"},
 		"a Rollout of before kinds were kept": {
 			v1alpha1.StrategyCanary, "", v1alpha1.StrategyCanary, "Deployment", "",

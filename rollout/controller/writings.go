@@ -61,7 +61,7 @@ func (w *writings) wait(key client.ObjectKey, was, is v1alpha1.RolloutStatus, no
 	if !known || every == 0 {
 		return 0
 	}
-	return max(0, last.Add(every).Sub(now))
+	return min(every, max(0, last.Add(every).Sub(now))) // never longer, wherever the clock is set
 }
 
 // patience is how long what differs between two statuses may be out of date.

@@ -12,10 +12,14 @@ import (
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
-// A Release goes from a workload that is changed in place to sets, or back, behind the one Service
-// that bears its name. For that one Rollout the workload in place is looked at as a set: what selects its
-// pods selects those of its revision alone. The Service stays so afterwards; the next rollout in
-// place makes it select the pods of every revision again before it touches the workload.
+// A Release goes from a workload that is changed in place to sets, or back. For that one Rollout the
+// workload in place is looked at as a set: what selects its pods selects those of its revision alone.
+//
+//   - Behind a plain Service, the one that bears the Release's name is switched. It stays so
+//     afterwards; the next rollout in place makes it select the pods of every revision again before it
+//     touches the workload.
+//   - Behind a route, that Service is the one by which the route leads to the workload in place: it has the
+//     part that the Service of its own has with a set.
 
 // Apart returns the sides with the one that is in place made a set, where the Rollout goes from the one
 // way of serving to the other.
@@ -23,24 +27,26 @@ func Apart(s Sides, spec v1alpha1.RolloutSpec) Sides {
 	switch {
 	case !spec.Changes():
 	case spec.Strategy.Type.InSets():
-		s.Stable = aside(s.Stable, spec.Release)
+		s.Stable, s.Lent = aside(s.Stable, s.Canary, spec)
 	default:
-		s.Canary = aside(s.Canary, spec.Release)
+		s.Canary, s.Lent = aside(s.Canary, s.Stable, spec)
 	}
 	return s
 }
 
-// aside makes a set of a revision that is in place: the Service of the Release's name is its route, and
-// what else selects pods belongs to the set.
-func aside(r *render.Result, release string) *render.Result {
+// aside makes a set of a revision that is in place: what selects pods belongs to the set, the Service of the
+// Release's name among them unless it is what spreads the requests. Lent is true where the route is that of
+// the sets.
+func aside(r, sets *render.Result, spec v1alpha1.RolloutSpec) (out *render.Result, lent bool) {
 	if r == nil {
-		return nil
+		return nil, spec.Router.Routes() // as far as is known
 	}
-	out := *r
-	out.Set, out.Shared, out.Router = slices.Clone(r.Set), nil, v1alpha1.RouterService
+	own := *r
+	out = &own
+	out.Set, out.Shared, out.Router = slices.Clone(r.Set), nil, spec.Router
 	for _, obj := range r.Shared {
 		switch {
-		case isService(obj) && obj.GetName() == release:
+		case spec.Router == v1alpha1.RouterService && isService(obj) && obj.GetName() == spec.Release, routes(obj, spec):
 			out.Route = obj
 		case selectsPods(obj):
 			own := obj.DeepCopy()
@@ -56,7 +62,11 @@ func aside(r *render.Result, release string) *render.Result {
 			out.Shared = append(out.Shared, obj)
 		}
 	}
-	return &out
+	lent = out.Route == nil && spec.Router.Routes()
+	if lent && sets != nil && sets.Route != nil {
+		out.Route = ledTo(sets.Route, sets.Revision)
+	}
+	return out, lent
 }
 
 // InPlaceWorkload says whether obj is the workload that revisions share, among the objects of a set.
@@ -64,8 +74,9 @@ func InPlaceWorkload(obj *unstructured.Unstructured, release string) bool {
 	return IsWorkload(obj) && obj.GetName() == release
 }
 
-// Fit refuses a change between a workload in place and sets at which a request could be lost: both are
-// behind the Service of the Release's name, and each Service finds the pods of either.
+// Fit refuses a change between a workload in place and sets at which a request could be lost: behind a plain
+// Service both are behind that of the Release's name, and each Service finds the pods of either; behind a route
+// see fitRoute.
 func Fit(s Sides, spec v1alpha1.RolloutSpec) error {
 	place, sets := s.Canary, s.Stable
 	if spec.Strategy.Type.InSets() {
@@ -77,13 +88,19 @@ func Fit(s Sides, spec v1alpha1.RolloutSpec) error {
 	at := slices.IndexFunc(place.Shared, func(o *unstructured.Unstructured) bool {
 		return isService(o) && o.GetName() == spec.Release
 	})
-	if at < 0 || sets.Route == nil || !isService(sets.Route) {
+	switch {
+	case at < 0 && spec.Router.Routes():
+		return fmt.Errorf("wanted a Service named %s beside the workload in place, to which the route can lead, found none", spec.Release)
+	case at < 0 || sets.Route == nil || isService(sets.Route) == spec.Router.Routes():
 		return fmt.Errorf("wanted a Service named %s on either side, which the pods of both can be behind, found none in one", spec.Release)
 	}
 	for _, obj := range place.Shared {
 		if obj != place.Shared[at] && selectsPods(obj) && has(sets, obj) {
 			return fmt.Errorf("wanted %s on one side alone, since it selects pods, found it on either", described(obj))
 		}
+	}
+	if spec.Router.Routes() {
+		return fitRoute(place, sets, place.Shared[at], spec)
 	}
 	return oneService(place, sets, place.Shared[at], sets.Route)
 }
@@ -118,9 +135,8 @@ func finds(service *unstructured.Unstructured, side *render.Result) error {
 
 // ports are those that clients ask for and where they lead, and whether there is an address.
 func ports(service *unstructured.Unstructured) []string {
-	address, _, _ := unstructured.NestedString(service.Object, "spec", "clusterIP")
 	var out []string
-	if address == "None" {
+	if addressless(service) {
 		out = append(out, "no address")
 	}
 	for _, p := range objects(service, "spec", "ports") {

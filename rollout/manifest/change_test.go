@@ -88,10 +88,14 @@ func TestAWorkloadInPlaceIsASetWhileAReleaseChanges(t *testing.T) {
 		place func(Sides) *render.Result
 	}{
 		"on the way to sets it is the stable one": {
-			toSets, func(t *testing.T) Sides { return Sides{inPlaceSide(t, oldRevision), ofSets(t, newRevision)} }, func(s Sides) *render.Result { return s.Stable },
+			toSets, func(t *testing.T) Sides {
+				return Sides{Stable: inPlaceSide(t, oldRevision), Canary: ofSets(t, newRevision)}
+			}, func(s Sides) *render.Result { return s.Stable },
 		},
 		"on the way back it is the new one": {
-			toPlace, func(t *testing.T) Sides { return Sides{ofSets(t, oldRevision), inPlaceSide(t, newRevision)} }, func(s Sides) *render.Result { return s.Canary },
+			toPlace, func(t *testing.T) Sides {
+				return Sides{Stable: ofSets(t, oldRevision), Canary: inPlaceSide(t, newRevision)}
+			}, func(s Sides) *render.Result { return s.Canary },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -122,7 +126,7 @@ func TestAWorkloadInPlaceIsASetWhileAReleaseChanges(t *testing.T) {
 			}
 		})
 	}
-	sides := Sides{inPlaceSide(t, oldRevision), inPlaceSide(t, newRevision)}
+	sides := Sides{Stable: inPlaceSide(t, oldRevision), Canary: inPlaceSide(t, newRevision)}
 	if got := Apart(sides, changeTo(v1alpha1.StrategyRolling, "")); got != sides {
 		t.Error("a Rollout that keeps to its way of serving has other sides")
 	}
@@ -134,8 +138,8 @@ func TestTheServiceSelectsOneRevisionWhileAReleaseChanges(t *testing.T) {
 		spec  v1alpha1.RolloutSpec
 		sides Sides
 	}{
-		"to sets": {toSets, Sides{inPlaceSide(t, oldRevision), ofSets(t, newRevision)}},
-		"back":    {toPlace, Sides{ofSets(t, oldRevision), inPlaceSide(t, newRevision)}},
+		"to sets": {toSets, Sides{Stable: inPlaceSide(t, oldRevision), Canary: ofSets(t, newRevision)}},
+		"back":    {toPlace, Sides{Stable: ofSets(t, oldRevision), Canary: inPlaceSide(t, newRevision)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -195,9 +199,9 @@ func TestFit(t *testing.T) {
 			for _, spec := range []v1alpha1.RolloutSpec{toSets, toPlace} {
 				place, sets := inPlaceSide(t, oldRevision), ofSets(t, newRevision)
 				c.change(t, place, sets)
-				sides := Sides{place, sets}
+				sides := Sides{Stable: place, Canary: sets}
 				if !spec.Strategy.Type.InSets() {
-					sides = Sides{sets, place}
+					sides = Sides{Stable: sets, Canary: place}
 				}
 				err := Fit(sides, spec)
 				if (c.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), c.want) {

@@ -31,6 +31,9 @@ type Sides struct {
 	// Canary is nil where the Rollout's own revision could not be rendered as it was
 	// judged.
 	Canary *render.Result
+	// Lent is true where a revision in place has no route of its own and has that of the sets, led to its
+	// Service, for as long as a Rollout goes from the one to the other; see Apart.
+	Lent bool
 }
 
 // Complete says whether every side that spec names was rendered.

@@ -80,49 +80,49 @@ func TestRoute(t *testing.T) {
 		hostname string
 	}{
 		"a canary gets its weight and the stable revision the rest": {
-			Sides{stable, canary},
+			Sides{Stable: stable, Canary: canary},
 			over, v1alpha1.RolloutProgressing, 5,
 			[][]string{{"cart-aaaaaaaaaa=95", "cart-bbbbbbbbbb=5"}},
 			"old.example",
 		},
 		"a canary without weight is not named, since its Service may not be there": {
-			Sides{stable, canary},
+			Sides{Stable: stable, Canary: canary},
 			over, v1alpha1.RolloutProgressing, 0,
 			[][]string{{"cart-aaaaaaaaaa=100"}},
 			"old.example",
 		},
 		"a stable revision without weight is not named, since its Service will go": {
-			Sides{stable, canary},
+			Sides{Stable: stable, Canary: canary},
 			over, v1alpha1.RolloutProgressing, 100,
 			[][]string{{"cart-bbbbbbbbbb=100"}},
 			"old.example",
 		},
 		"the route becomes the new revision's own when it is promoted": {
-			Sides{stable, canary},
+			Sides{Stable: stable, Canary: canary},
 			over, v1alpha1.RolloutPromoting, 100,
 			[][]string{{"cart-bbbbbbbbbb=100"}},
 			"new.example",
 		},
 		"the route is the stable revision's again in an abort": {
-			Sides{stable, canary},
+			Sides{Stable: stable, Canary: canary},
 			over, v1alpha1.RolloutAborting, 0,
 			[][]string{{"cart-aaaaaaaaaa=100"}},
 			"old.example",
 		},
 		"a first install has all of the traffic": {
-			Sides{nil, canary},
+			Sides{Stable: nil, Canary: canary},
 			nil, v1alpha1.RolloutProgressing, 100,
 			[][]string{{"cart-bbbbbbbbbb=100"}},
 			"new.example",
 		},
 		"a first install without weight leaves no backend": {
-			Sides{nil, canary},
+			Sides{Stable: nil, Canary: canary},
 			nil, v1alpha1.RolloutAborting, 0,
 			[][]string{{}},
 			"new.example",
 		},
 		"a rollout in place keeps all of the traffic on the one set": {
-			Sides{canary, canary},
+			Sides{Stable: canary, Canary: canary},
 			&v1alpha1.StableReference{Rollout: "cart-1", Revision: newRevision},
 			v1alpha1.RolloutProgressing, 100,
 			[][]string{{"cart-bbbbbbbbbb=100"}},
@@ -130,11 +130,11 @@ func TestRoute(t *testing.T) {
 		},
 		"each rule is split, and a fixed backend is left alone": {
 			Sides{
-				side(t, oldRevision, "old.example",
+				Stable: side(t, oldRevision, "old.example",
 					"backendRefs: ["+ref("cart", oldRevision)+"]",
 					"backendRefs: [{name: docs, port: 8080}]",
 					"backendRefs: ["+ref("cart-admin", oldRevision)+"]"),
-				side(t, newRevision, "new.example",
+				Canary: side(t, newRevision, "new.example",
 					"backendRefs: ["+ref("cart-admin", newRevision)+"]",
 					"backendRefs: ["+ref("cart", newRevision)+"]"),
 			},
@@ -148,8 +148,8 @@ func TestRoute(t *testing.T) {
 		},
 		"a Service that one revision alone has is not split": {
 			Sides{
-				side(t, oldRevision, "old.example", "backendRefs: ["+ref("cart", oldRevision)+"]", "backendRefs: ["+ref("gone", oldRevision)+"]"),
-				canary,
+				Stable: side(t, oldRevision, "old.example", "backendRefs: ["+ref("cart", oldRevision)+"]", "backendRefs: ["+ref("gone", oldRevision)+"]"),
+				Canary: canary,
 			},
 			over, v1alpha1.RolloutProgressing, 50,
 			[][]string{{"cart-aaaaaaaaaa=50", "cart-bbbbbbbbbb=50"}, {"gone-aaaaaaaaaa=100"}},
@@ -157,8 +157,8 @@ func TestRoute(t *testing.T) {
 		},
 		"weights that the template gives side by side are kept in proportion": {
 			Sides{
-				side(t, oldRevision, "old.example", "backendRefs: [{name: cart-aaaaaaaaaa, port: 80, weight: 3}, {name: docs, port: 80, weight: 100}]"),
-				canary,
+				Stable: side(t, oldRevision, "old.example", "backendRefs: [{name: cart-aaaaaaaaaa, port: 80, weight: 3}, {name: docs, port: 80, weight: 100}]"),
+				Canary: canary,
 			},
 			over, v1alpha1.RolloutProgressing, 10,
 			[][]string{{"cart-aaaaaaaaaa=270", "cart-bbbbbbbbbb=30", "docs=100"}},
@@ -186,8 +186,8 @@ func TestRoute(t *testing.T) {
 func TestRouteKeepsItsDigestWhileTheWeightChanges(t *testing.T) {
 	t.Parallel()
 	sides := Sides{
-		side(t, oldRevision, "old.example", "backendRefs: ["+ref("cart", oldRevision)+"]"),
-		side(t, newRevision, "new.example", "backendRefs: ["+ref("cart", newRevision)+"]"),
+		Stable: side(t, oldRevision, "old.example", "backendRefs: ["+ref("cart", oldRevision)+"]"),
+		Canary: side(t, newRevision, "new.example", "backendRefs: ["+ref("cart", newRevision)+"]"),
 	}
 	spec := v1alpha1.RolloutSpec{Revision: newRevision, Stable: &v1alpha1.StableReference{Revision: oldRevision}}
 	digest := func(phase v1alpha1.RolloutPhase, weight int32) string {
@@ -222,8 +222,8 @@ func TestPromotionIsAWriteOnlyWhereTheRoutesDiffer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			sides := Sides{
-				side(t, oldRevision, "old.example", "backendRefs: ["+ref("cart", oldRevision)+"]"),
-				side(t, newRevision, c.hostname, "backendRefs: ["+ref("cart", newRevision)+"]"),
+				Stable: side(t, oldRevision, "old.example", "backendRefs: ["+ref("cart", oldRevision)+"]"),
+				Canary: side(t, newRevision, c.hostname, "backendRefs: ["+ref("cart", newRevision)+"]"),
 			}
 			got, err := Route(sides, spec, c.phase, testRelease(), plan.Exposure{Weight: c.weight})
 			if err != nil {

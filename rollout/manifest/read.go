@@ -155,11 +155,11 @@ func sharesOf(d dialect, rule map[string]any, spec v1alpha1.RolloutSpec) (canary
 	refs := maps(rule[d.refsKey()])
 	for _, ref := range refs {
 		w, service := d.weight(ref, len(refs)), d.service(ref)
-		if _, ok := stemOf(service, spec.Revision); ok {
+		if _, ok := stemIn(spec, service, spec.Revision); ok {
 			ofCanary, all = ofCanary+w, all+w
 		} else if _, ok := stemOf(service, BaselineRevision(stableRevision)); ok {
 			ofBaseline, all = ofBaseline+w, all+w
-		} else if _, ok := stemOf(service, stableRevision); ok {
+		} else if _, ok := stemIn(spec, service, stableRevision); ok {
 			all += w
 		}
 	}
@@ -174,19 +174,27 @@ func sharesOf(d dialect, rule map[string]any, spec v1alpha1.RolloutSpec) (canary
 
 // Carries says whether route gives any requests, or copies of them, to a Service of revision.
 func Carries(route *unstructured.Unstructured, revision string) bool {
-	d := dialectOf(route)
-	if d == nil {
+	if dialectOf(route) == nil {
 		return selects(route, revision)
 	}
+	return carries(route, func(service string) bool {
+		_, ofSet := stemOf(service, revision)
+		return ofSet
+	})
+}
+
+// carries says whether route gives any requests, or copies of them, to one of the Services.
+func carries(route *unstructured.Unstructured, one func(service string) bool) bool {
+	d := dialectOf(route)
 	for _, rule := range rulesOf(d, route) {
 		refs := maps(rule[d.refsKey()])
 		for _, ref := range refs {
-			if _, ok := stemOf(d.service(ref), revision); ok && d.weight(ref, len(refs)) > 0 {
+			if one(d.service(ref)) && d.weight(ref, len(refs)) > 0 {
 				return true
 			}
 		}
 		for _, m := range d.mirrors(rule) {
-			if _, ok := stemOf(m.service, revision); ok && m.percent > 0 {
+			if one(m.service) && m.percent > 0 {
 				return true
 			}
 		}
@@ -261,16 +269,16 @@ func withoutCanary(d dialect, rule map[string]any, spec v1alpha1.RolloutSpec) {
 	}
 	var kept []any
 	for _, ref := range refs {
-		stem, ofCanary := stemOf(d.service(ref), spec.Revision)
+		stem, ofCanary := stemIn(spec, d.service(ref), spec.Revision)
 		if !ofCanary && spec.Stable != nil {
 			stem, ofCanary = stemOf(d.service(ref), BaselineRevision(spec.Stable.Revision))
 		}
 		switch {
 		case !ofCanary:
 			kept = append(kept, ref)
-		case spec.Stable != nil && !names(d, refs, stem+"-"+spec.Stable.Revision) && !names(d, maps(kept), stem+"-"+spec.Stable.Revision):
+		case spec.Stable != nil && !names(d, refs, serviceIn(spec, stem, spec.Stable.Revision)) && !names(d, maps(kept), serviceIn(spec, stem, spec.Stable.Revision)):
 			// All of the weight was the canary's.
-			d.rename(ref, stem+"-"+spec.Stable.Revision)
+			d.rename(ref, serviceIn(spec, stem, spec.Stable.Revision))
 			ref["weight"] = int64(fullWeight)
 			kept = append(kept, ref)
 		}

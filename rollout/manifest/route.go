@@ -136,10 +136,10 @@ type splitter struct {
 // prepare reads the steps that the exposure names, and the sides.
 func (s *splitter) prepare(sides Sides) error {
 	if sides.Stable != nil {
-		s.stable = referencesOf(s.dialect, sides.Stable)
+		s.stable = referencesOf(s.dialect, s.spec, sides.Stable)
 	}
 	if sides.Canary != nil {
-		s.canary = referencesOf(s.dialect, sides.Canary)
+		s.canary = referencesOf(s.dialect, s.spec, sides.Canary)
 	}
 	if n := s.exposure.Header; n != 0 {
 		step := stepOf(s.spec, n)
@@ -185,7 +185,7 @@ func (s *splitter) rule(rule map[string]any) ([]any, error) {
 	var mirrored map[string]any
 	out := make([]any, 0, len(refs)+2)
 	for _, ref := range maps(refs) {
-		stem, ofSet := stemOf(s.service(ref), s.base)
+		stem, ofSet := stemIn(s.spec, s.service(ref), s.base)
 		if !ofSet {
 			out = append(out, ref)
 			continue
@@ -215,7 +215,7 @@ func (s *splitter) rule(rule map[string]any) ([]any, error) {
 func (s *splitter) tester(rule map[string]any, refs []map[string]any) (map[string]any, error) {
 	var to []any
 	for _, ref := range refs {
-		stem, ofSet := stemOf(s.service(ref), s.base)
+		stem, ofSet := stemIn(s.spec, s.service(ref), s.base)
 		if theirs := s.canary[stem]; ofSet && theirs != nil {
 			to = append(to, s.weighted(theirs, s.share(ref, len(refs))*fullWeight)...)
 		}
@@ -288,14 +288,14 @@ func (s *splitter) weighted(ref map[string]any, weight int64) []any {
 
 // referencesOf returns the first reference to each Service of the revision in its own
 // route, by the Service's name without the revision.
-func referencesOf(d dialect, r *render.Result) map[string]map[string]any {
+func referencesOf(d dialect, spec v1alpha1.RolloutSpec, r *render.Result) map[string]map[string]any {
 	out := map[string]map[string]any{}
 	if r.Route == nil || dialectOf(r.Route) != d {
 		return out
 	}
 	for _, rule := range rulesOf(d, r.Route) {
 		for _, ref := range maps(rule[d.refsKey()]) {
-			stem, ofSet := stemOf(d.service(ref), r.Revision)
+			stem, ofSet := stemIn(spec, d.service(ref), r.Revision)
 			if ofSet && out[stem] == nil {
 				out[stem] = ref
 			}

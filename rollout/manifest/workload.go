@@ -87,23 +87,6 @@ func autoscaler(r *render.Result) *unstructured.Unstructured {
 	return nil
 }
 
-// MostPods is how many pods the autoscaler of a Release lets its workload have; 0 without one.
-func MostPods(r *render.Result) int32 {
-	obj := autoscaler(r)
-	if obj == nil {
-		return 0
-	}
-	field, otherwise := "maxReplicas", int64(0)
-	if obj.GetKind() == kindScaled {
-		field, otherwise = "maxReplicaCount", kedaMost
-	}
-	most, found, _ := unstructured.NestedInt64(obj.Object, "spec", field)
-	if !found {
-		most = otherwise
-	}
-	return int32(min(max(most, 0), math.MaxInt32))
-}
-
 // RevisionOf returns the revision of the pods that the workload makes from now on.
 func RevisionOf(workload *unstructured.Unstructured) string {
 	path := []string{"spec", "template", "metadata", "labels"}

@@ -1,6 +1,8 @@
 package observe_test
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -85,6 +87,49 @@ func TestTheLoadIsWhatTheAutoscalerMeasures(t *testing.T) {
 			}
 			if w.Canary.Load != c.load || w.Canary.Most != 30 || !w.Canary.Autoscaled {
 				t.Errorf("load %d, most %d, autoscaled %t; want load %d of at most 30 pods", w.Canary.Load, w.Canary.Most, w.Canary.Autoscaled, c.load)
+			}
+		})
+	}
+}
+
+// What an autoscaler leaves its set at least is no part of whether the set is as rendered: Tidegate itself raises it.
+func TestASetTellsWhatItsAutoscalerLeavesIt(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		kind, version, least string
+		says                 int64
+		lifted               int32
+	}{
+		"as many as was rendered": {"HorizontalPodAutoscaler", "autoscaling/v2", "minReplicas", 2, 0},
+		"more":                    {"HorizontalPodAutoscaler", "autoscaling/v2", "minReplicas", 7, 7},
+		"fewer, by somebody else": {"HorizontalPodAutoscaler", "autoscaling/v2", "minReplicas", 1, 0},
+		"more, as KEDA has it":    {"ScaledObject", "keda.sh/v1alpha1", "minReplicaCount", 7, 7},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			most := strings.Replace(c.least, "min", "max", 1)
+			obj := scaler(c.version, c.kind, map[string]any{c.least: int64(2), most: int64(30)})
+			s.subject.Sides.Canary.Set = append(s.subject.Sides.Canary.Set, obj)
+			s.put(obj)
+			if err := unstructured.SetNestedField(s.live[c.kind+" cart-"+newRevision].Object, c.says, "spec", c.least); err != nil {
+				t.Fatal(err)
+			}
+			if c.lifted > 0 {
+				live := s.live[c.kind+" cart-"+newRevision]
+				all := live.GetAnnotations()
+				all["tidegate.io/least"] = strconv.Itoa(int(c.lifted))
+				live.SetAnnotations(all)
+			}
+			w, err := s.observe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := w.Canary; got.Lifted != c.lifted || got.Least != 2 || got.Most != 30 || !got.UpToDate {
+				t.Errorf("%+v, want it up to date, lifted to %d within 2 and 30", got, c.lifted)
+			}
+			if w.Stable.Lifted != 0 {
+				t.Errorf("the other set is lifted to %d", w.Stable.Lifted)
 			}
 		})
 	}

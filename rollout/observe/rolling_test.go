@@ -185,7 +185,14 @@ func TestAnAutoscaledSetIsKnownFromItsRender(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (plan.Set{Knowledge: plan.Absent, Autoscaled: true}); w.Canary != want || w.Stable.Autoscaled {
+	if want := (plan.Set{Knowledge: plan.Absent, Autoscaled: true, Least: 1}); w.Canary != want || w.Stable.Autoscaled {
 		t.Errorf("canary %+v, stable %+v", w.Canary, w.Stable)
+	}
+	s.fail["Deployment cart-"+newRevision] = errors.New("connection refused")
+	if w, err = s.observe(); err != nil {
+		t.Fatal(err)
+	}
+	if want := (plan.Set{Autoscaled: true, Least: 1}); w.Canary != want {
+		t.Errorf("what cannot be read is %+v, want %+v", w.Canary, want)
 	}
 }

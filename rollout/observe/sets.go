@@ -21,14 +21,16 @@ func (r Reader) set(ctx context.Context, w *World, subject Subject, rendered *re
 	if manifest.Rolling(subject.Rollout.Spec) {
 		return r.sharing(ctx, w, subject, rendered)
 	}
-	set := plan.Set{Knowledge: plan.Absent, UpToDate: true, Autoscaled: manifest.Autoscaled(rendered), Most: manifest.MostPods(rendered)}
-	current := true
+	unknown := plan.Set{Autoscaled: manifest.Autoscaled(rendered)}
+	unknown.Least, unknown.Most = manifest.BoundsOf(rendered)
+	set, current := unknown, true
+	set.Knowledge, set.UpToDate = plan.Absent, true
 	var scaler *unstructured.Unstructured
 	for _, obj := range rendered.Set {
 		live, err := r.Get(ctx, obj)
 		if err != nil {
 			w.Unread = append(w.Unread, err)
-			return plan.Set{}
+			return unknown
 		}
 		w.saw(obj, live)
 		if live == nil {
@@ -39,45 +41,55 @@ func (r Reader) set(ctx context.Context, w *World, subject Subject, rendered *re
 		if !upToDate(w, live, obj, subject.Release) {
 			set.UpToDate = false
 		}
+		set.Wide = set.Wide || subject.Rollout.Spec.Changes() && manifest.Wide(live, obj)
 		if !manifest.IsWorkload(obj) {
 			if obj.GetKind() == manifest.KindAutoscaler {
 				scaler = live
 			}
+			set.Lifted = max(set.Lifted, manifest.Lifted(live))
 			continue
 		}
 		c, err := countsOf(live)
 		if err != nil {
 			w.Unread = append(w.Unread, err)
-			return plan.Set{}
+			return unknown
 		}
 		current = c.current
-		set.Desired = c.desired
-		// Pods count when they are available and of the newest template; a drifted template
-		// that was repaired would else lend its pods to the revision that was judged.
-		set.Available = min(c.available, c.updated, c.desired)
-		if manifest.InPlaceWorkload(obj, subject.Release.Name) {
-			set.Older = c.older()
-			if manifest.RevisionOf(live) != rendered.Revision {
-				set.Older = c.total
-			}
-			set.Available = max(0, min(c.available-set.Older, c.updated, c.desired))
-		}
+		count(&set, c, manifest.InPlaceWorkload(obj, subject.Release.Name), manifest.RevisionOf(live) == rendered.Revision)
 	}
 	switch {
 	case set.Knowledge == plan.Absent:
-		return plan.Set{Knowledge: plan.Absent, Autoscaled: set.Autoscaled, Most: set.Most}
+		set = unknown
+		set.Knowledge = plan.Absent
+		return set
 	case !current:
 		w.Lagging = true
-		return plan.Set{}
+		return unknown
 	}
 	set.Load = loadOf(scaler, set.Available)
 	reachable, err := r.reachable(ctx, subject.Rollout.Spec.Router, rendered, set.Available)
 	if err != nil {
 		w.Unread = append(w.Unread, err)
-		return plan.Set{}
+		return unknown
 	}
 	set.Available = reachable
 	return set
+}
+
+// count puts the pods of a live workload into its set: they count when they are available and of the
+// newest template; a drifted template that was repaired would else lend its pods to the revision that was judged.
+// A workload in place may have pods of another revision, and is of another one itself until it is changed.
+func count(set *plan.Set, c counts, inPlace, own bool) {
+	set.Desired = c.desired
+	if !inPlace {
+		set.Available = min(c.available, c.updated, c.desired)
+		return
+	}
+	set.Older = c.older()
+	if !own {
+		set.Older = c.total
+	}
+	set.Available = max(0, min(c.available-set.Older, c.updated, c.desired))
 }
 
 // sharing compares a revision that shares its workload with others with what is there. The

@@ -38,16 +38,16 @@ func (r Reader) traffic(ctx context.Context, w *World, subject Subject, phase v1
 	live, err := r.Route(ctx, subject.Sides, subject.Rollout)
 	if err != nil {
 		w.Unread = append(w.Unread, err)
-		return plan.Traffic{}
+		return plan.Traffic{Lent: subject.Sides.Lent}
 	}
 	if live == nil {
-		return plan.Traffic{Knowledge: plan.Absent}
+		return plan.Traffic{Knowledge: plan.Absent, Lent: subject.Sides.Lent}
 	}
 	w.Route = live
-	out := plan.Traffic{Knowledge: plan.Present}
+	out := plan.Traffic{Knowledge: plan.Present, Lent: subject.Sides.Lent}
 	if out.Settled, err = r.settled(ctx, w, subject, live); err != nil {
 		w.Unread = append(w.Unread, err)
-		return plan.Traffic{}
+		return plan.Traffic{Lent: out.Lent}
 	}
 	expected := manifest.Expected(spec, &subject.Rollout.Status)
 	out.Exposure, out.Split = manifest.Exposure(live, spec, expected)

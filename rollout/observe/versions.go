@@ -36,6 +36,12 @@ func (v Versions) note(obj, live *unstructured.Unstructured) {
 	v[thingOf(obj)] = seen
 }
 
+// Missed says whether an object was looked for and was not there.
+func (v Versions) Missed(obj *unstructured.Unstructured) bool {
+	seen, known := v[thingOf(obj)]
+	return known && seen.version == never
+}
+
 func (w *World) saw(obj, live *unstructured.Unstructured) {
 	if w.Seen != nil {
 		w.Seen.note(obj, live)
@@ -57,4 +63,11 @@ func (v Versions) Bind(want, live *unstructured.Unstructured) {
 	}
 	want.SetUID(seen.uid)
 	want.SetResourceVersion(seen.version)
+}
+
+// Renewed remembers the version that an object which was seen has since, by this manager's own doing.
+func (v Versions) Renewed(obj *unstructured.Unstructured) {
+	if _, seen := v[thingOf(obj)]; seen {
+		v.note(obj, obj)
+	}
 }

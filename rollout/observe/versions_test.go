@@ -43,8 +43,19 @@ func TestAWriteIsBoundToWhatWasSeen(t *testing.T) {
 			}
 		})
 	}
+	// What this manager itself has made another version since is written on that one, and nothing else is added.
+	own, want := Versions{}, service("", "")
+	if own.Renewed(service("a", "8")); len(own) != 0 {
+		t.Errorf("%v are bound to, and nothing was looked at", own)
+	}
+	own.note(want, service("a", "7"))
+	own.Renewed(service("a", "8"))
+	if own.Bind(want, nil); want.GetResourceVersion() != "8" {
+		t.Errorf("bound to %q, want the version since", want.GetResourceVersion())
+	}
 	// Of a Rollout that has ended nothing is kept, and nothing need be.
-	ended, want := &World{}, service("", "")
+	ended := &World{}
+	want = service("", "")
 	ended.saw(want, nil)
 	if ended.Seen.Bind(want, nil); want.GetResourceVersion() != never {
 		t.Errorf("bound to %q, want %q", want.GetResourceVersion(), never)

@@ -77,13 +77,13 @@ func (t *turn) stable() (Action, bool) {
 		owed = t.kind != kindFirst
 	case v1alpha1.RolloutPending, v1alpha1.RolloutSucceeded:
 	}
-	want, s := t.stableWant(), t.o.Stable
-	right := s.Knowledge == Present && s.UpToDate && s.sized(want) && s.Held == 0
+	want, lift, s := max(t.stableWant(), t.owed()), t.stableLift(), t.o.Stable
+	right := s.Knowledge == Present && s.UpToDate && s.sized(want) && s.Held == 0 && s.Lifted == lift
 	if s.Knowledge == Present && s.Autoscaled {
 		want = max(want, s.Desired)
 	}
-	return Action{Kind: ActionEnsureSet, Role: RoleStable, Replicas: want},
-		t.inCharge() && owed && s.Knowledge != Unknown && !right
+	return Action{Kind: ActionEnsureSet, Role: RoleStable, Replicas: want, Least: lift},
+		t.inCharge() && owed && s.Knowledge != Unknown && !right && !t.narrows()
 }
 
 // canary is the EnsureSet action for the canary set.
@@ -101,7 +101,7 @@ func (t *turn) canary() (Action, bool) {
 	if want > s.Desired && !t.mayGrow() {
 		return Action{}, false
 	}
-	return Action{Kind: ActionEnsureSet, Role: RoleCanary, Replicas: want}, t.inCharge() && !right
+	return Action{Kind: ActionEnsureSet, Role: RoleCanary, Replicas: want, Least: t.canaryLift()}, t.inCharge() && !right
 }
 
 // canaryRight says whether the canary set is as it is to be, as far as is known.
@@ -112,7 +112,7 @@ func (t *turn) canaryRight(want int32) bool {
 	case Absent:
 		return want == 0 && t.whole > 0 // it is made when its first pods are wanted
 	case Present:
-		return s.UpToDate && s.sized(want) && !t.overshared(want)
+		return s.UpToDate && s.sized(want) && !t.overshared(want) && s.Lifted == t.canaryLift()
 	}
 	return false
 }
@@ -170,7 +170,7 @@ func (t *turn) retire() (Action, bool) {
 // strayStable and strayCanary say whether a set has come back after the Rollout has ended without it: a
 // manager that was thought dead has done what it had decided long before.
 func (t *turn) strayStable() bool {
-	return t.inCharge() && t.kind == kindCanary && t.o.Stable.Knowledge == Present && t.carriesWeight(full) &&
+	return t.inCharge() && t.kind == kindCanary && t.o.Stable.Knowledge == Present && (t.carriesWeight(full) || t.routeGoes() && t.route.Knowledge == Absent) &&
 		t.o.Canary.available() >= min(1, t.whole)
 }
 

@@ -161,7 +161,7 @@ func (t *turn) aborting(format string, args ...any) ruling {
 // must not keep the cure of it waiting.
 func (t *turn) offRoute() bool {
 	if t.kind != kindFirst {
-		return t.carriesWeight(0)
+		return t.untold() || t.carriesWeight(0)
 	}
 	tr := t.o.Traffic
 	return tr.Knowledge == Absent || tr.Knowledge == Present && !tr.seen()
@@ -296,7 +296,8 @@ func succeededRepairs(t *turn) ruling {
 		t.wake(t.now.Add(look))
 		return hold(t.st.Reason, "%s", t.st.Message)
 	}
-	if tr.Knowledge == Present && tr.Exposure == (Exposure{Weight: full}) && tr.UpToDate && t.o.Shared == Present &&
+	led := tr.Knowledge == Present && tr.Exposure == (Exposure{Weight: full}) && tr.UpToDate
+	if (led || t.routeGoes()) && t.o.Shared == Present &&
 		s.Knowledge == Present && s.UpToDate && s.sized(t.whole) && !t.strayStable() {
 		return silence
 	}
@@ -335,7 +336,8 @@ func abortedRepairs(t *turn) ruling {
 		return hold(t.st.Reason, "%s", t.st.Message)
 	}
 	tr := t.o.Traffic
-	if tr.Knowledge == Present && tr.Exposure == (Exposure{Weight: t.restWeight()}) && tr.UpToDate && t.o.Shared == Present && t.stableAsked() && !t.strayCanary() {
+	led := tr.Knowledge == Present && tr.Exposure == (Exposure{Weight: t.restWeight()}) && tr.UpToDate
+	if (led || t.unneeded()) && t.o.Shared == Present && t.stableAsked() && !t.strayCanary() {
 		return silence
 	}
 	return t.restoring()

@@ -2,6 +2,8 @@ package plan
 
 import (
 	"fmt"
+	"os"
+	"reflect"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -193,10 +195,15 @@ func (s stand) age(o *Observation, i int) {
 	}
 }
 
+// TestMain collects garbage less often: there are millions of decisions, and few are kept.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(800)
+	os.Exit(m.Run())
+}
+
 // TestEveryObservation enumerates the space of observations and holds each decision to
 // the invariants.
 func TestEveryObservation(t *testing.T) {
-	defer debug.SetGCPercent(debug.SetGCPercent(800)) // millions of short-lived decisions
 	var total atomic.Int64
 	for _, s := range stands() {
 		total.Add(int64(enumerate(t, s)))
@@ -227,8 +234,14 @@ func enumerateWith(t *testing.T, s stand, axes []axis, broken func(Observation, 
 	workers := runtime.GOMAXPROCS(0)
 	for w := range workers {
 		wg.Go(func() {
+			plain, where := s.observation(), s.name // a decision writes to nothing that it is given
+			defer func() {
+				if !reflect.DeepEqual(plain, s.observation()) {
+					t.Errorf("%s: what all observations share was written to", where)
+				}
+			}()
 			for i := w * stride; i < n && failures.Load() < 5; i += workers * stride {
-				o, where := s.observation(), s.name
+				o := plain
 				for k, rest := 0, i; k < len(axes); k++ {
 					axes[k].set(&o, rest%axes[k].size)
 					rest /= axes[k].size

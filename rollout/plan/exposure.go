@@ -143,13 +143,10 @@ func (t *turn) sizes() {
 	if spec.Stable != nil {
 		t.stableWhole = max(0, spec.Stable.Replicas)
 	}
+	t.remember()
 	open := t.st.Phase == v1alpha1.RolloutProgressing || t.st.Phase == v1alpha1.RolloutPromoting && !t.st.Retiring
 	if !open || t.kind != kindCanary || !t.o.Canary.Autoscaled {
-		t.st.StableLoad = 0
 		return
-	}
-	if s := t.o.Stable; s.Knowledge == Present && s.Autoscaled {
-		t.st.StableLoad = max(t.st.StableLoad, s.Desired)
 	}
 	t.whole = max(t.whole, t.st.StableLoad, t.measured())
 	if most := t.o.Canary.Most; most > 0 {

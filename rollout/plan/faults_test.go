@@ -15,7 +15,10 @@ func (w *world) disturb(r *rand.Rand) string {
 	if r.IntN(3) == 0 && !w.inPlace() {
 		set, blind = &w.old, &w.blindOld
 	}
-	switch r.IntN(30) {
+	switch r.IntN(32) {
+	case 30, 31:
+		w.shrink()
+		return "autoscalers ask for less"
 	case 24:
 		w.badJobs, w.badHooks, w.lostCalls = r.IntN(6) == 0, r.IntN(6) == 0, r.IntN(3) == 0
 		return "jobs and hooks change their minds"

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,6 +30,7 @@ type facts struct {
 	over               string // nothing, itself, another
 	whole, stableWhole int32
 	floor              int32 // whole without what the load asks for now
+	keeps              int32 // the pods that the stable set keeps, whatever its autoscaler measures
 	carried            Exposure
 	weight             int32    // of carried
 	known              bool     // whether carried is
@@ -63,6 +65,7 @@ func factsOf(o Observation, now time.Time, d Decision) facts {
 			f.whole = min(f.whole, max(f.floor, o.Canary.Most))
 		}
 	}
+	f.keeps = keptPods(f)
 	if len(o.Spec.Resized) > 0 && f.over == "another" && open {
 		f.floor = min(f.floor, d.Status.Size) // held to account by i1SizeHasPods
 	}
@@ -169,7 +172,7 @@ func broken(o Observation, now time.Time, d Decision) []string {
 	f := factsOf(o, now, d)
 	var all []string
 	for _, check := range []func(facts) string{
-		i1WeightHasPods, i1SizeHasPods, i1StablePodsOutliveWeight, i1PodsOutliveWeight, i1LostPodsLoseWeight, i1DeletedOnlyWithoutTraffic,
+		i1WeightHasPods, i1SizeHasPods, i1StableKeepsItsPods, i1StablePodsOutliveWeight, i1PodsOutliveWeight, i1LostPodsLoseWeight, i1DeletedOnlyWithoutTraffic,
 		i2OneAtATime, i2ApprovalNeedsGates, i2RaiseNeedsApproval, i3AbortIsObeyed, i3AbortOnlyReturns, i3NothingIsLeft, i4NoneAboveApproved,
 		i4WorkIsOwed, i5SameFactsSameDecision, i9Explained, i9Bounded, commandsAnsweredOnce, quietOutOfCharge,
 	} {
@@ -207,6 +210,45 @@ func i1WeightHasPods(f facts) string {
 	return ""
 }
 
+// keptPods is how many pods the stable set has had at most since the Rollout began, as far as its autoscaler may go.
+func keptPods(f facts) int32 {
+	s, phase, was := f.o.Stable, f.d.Status.Phase, f.o.Status
+	open := phase == v1alpha1.RolloutProgressing || phase == v1alpha1.RolloutPromoting && !f.d.Status.Retiring
+	open = open || phase == v1alpha1.RolloutAborting && (was.Phase == v1alpha1.RolloutProgressing || was.Phase == v1alpha1.RolloutPromoting)
+	if f.over != "another" || !s.Autoscaled || f.o.Spec.Strategy.DynamicStableScale || f.o.Spec.Changes() && f.o.Spec.Strategy.Type.InSets() {
+		return 0
+	}
+	var n int32
+	switch {
+	case open && s.Knowledge == Present:
+		n = max(was.StableLoad, s.Desired, s.Lifted)
+	case open || phase == v1alpha1.RolloutAborting:
+		n = was.StableLoad
+	}
+	if s.Most > 0 {
+		n = min(n, s.Most)
+	}
+	return n
+}
+
+// i1StableKeepsItsPods is about a stable set that an autoscaler sizes: its requests leave it, and it must stand all of
+// them when they come back.
+func i1StableKeepsItsPods(f facts) string {
+	s := f.o.Stable
+	least := f.keeps
+	if least <= f.stableWhole {
+		least = 0 // as rendered
+	}
+	owed := f.inCharge && f.keeps > 0 && s.Knowledge == Present && !f.d.Status.Retiring && f.d.Status.Phase != v1alpha1.RolloutSucceeded
+	told := slices.ContainsFunc(f.d.Actions, func(a Action) bool {
+		return a.Kind == ActionEnsureSet && a.Role == RoleStable && a.Least == least && a.Replicas >= f.keeps
+	})
+	if owed && !told && (s.Lifted != least || s.Desired < f.keeps) {
+		return fmt.Sprintf("I1: a stable set of %d pods is left to an autoscaler that leaves it %d, and has had %d", s.Desired, s.Lifted, f.keeps)
+	}
+	return ""
+}
+
 // i1StablePodsOutliveWeight is about a stable set that gives up pods: it gets back no more than it has
 // pods for, as long as the deadline lets it.
 func i1StablePodsOutliveWeight(f facts) string {
@@ -230,7 +272,7 @@ func i1PodsOutliveWeight(f facts) string {
 	for _, a := range f.d.Actions {
 		switch {
 		case a.Kind != ActionEnsureSet:
-		case a.Role == RoleStable && f.o.Stable.Autoscaled && a.Replicas == max(f.stableWhole, f.o.Stable.Desired):
+		case a.Role == RoleStable && f.o.Stable.Autoscaled && a.Replicas == max(f.stableWhole, f.o.Stable.Desired, f.keeps):
 		case a.Role == RoleCanary && f.o.Canary.Autoscaled && a.Replicas == f.o.Canary.Desired: // what its own load asks for
 		case a.Role == RoleStable && f.split && len(f.o.Spec.Resized) > 0 && a.Replicas == f.o.Stable.Desired && a.Replicas > f.stableWhole: // the new set shrinks first
 		case a.Role == RoleStable && (a.Replicas > f.stableWhole || a.Replicas < f.stableWhole && !f.dynamic):
@@ -280,12 +322,14 @@ func i1DeletedOnlyWithoutTraffic(f facts) string {
 		}
 		settled := f.o.Traffic.Knowledge == Absent || f.o.Traffic.Knowledge == Present && f.o.Traffic.Settled
 		// Where nothing else can serve, no request is saved by waiting for the gateway.
-		gone := settled || f.over == "nothing" && f.o.Traffic.Knowledge == Present
+		gone := settled || (f.over == "nothing" || f.neverTold()) && f.o.Traffic.Knowledge == Present
 		switch {
 		case f.over == "itself":
 			return "I1: the serving set is deleted"
 		case a.Role == RoleBaseline && (!settled || f.carried.Baseline != 0):
 			return "I1: baseline set deleted while it has traffic"
+		case a.Role == RoleStable && f.o.Traffic.Lent && f.o.Traffic.Knowledge == Absent && f.d.Status.Phase == v1alpha1.RolloutSucceeded:
+			// The route has gone to nobody, and what had gone has come back.
 		case a.Role == RoleStable && (f.o.Traffic.Knowledge != Present || f.weight != 100 || !settled || alive(f.o.Canary) == 0 && f.whole > 0):
 			return "I1: stable set deleted while it has traffic"
 		case f.d.Status.Phase == v1alpha1.RolloutSucceeded && a.Role == RoleStable:
@@ -295,7 +339,7 @@ func i1DeletedOnlyWithoutTraffic(f facts) string {
 		case a.Role == RoleStable && !f.o.Status.Retiring && alive(f.o.Canary) < f.whole:
 			return "I1: stable set deleted while the new one is not whole"
 		case a.Role == RoleCanary && (f.d.Status.Phase != v1alpha1.RolloutAborting && f.d.Status.Phase != v1alpha1.RolloutAborted || f.carried != (Exposure{}) || !gone ||
-			f.o.Traffic.Knowledge == Absent && f.over != "nothing"):
+			f.o.Traffic.Knowledge == Absent && f.over != "nothing" && !f.lentOut()):
 			return "I1: canary set deleted while it has traffic"
 		}
 	}

@@ -59,7 +59,7 @@ func i3AbortOnlyReturns(f facts) string {
 		return "I3: an abort does not make the stable set whole"
 	}
 	if is.Phase == v1alpha1.RolloutAborted && f.o.Status.Phase == v1alpha1.RolloutAborting && f.over == "another" &&
-		(f.carried != (Exposure{}) || f.o.Traffic.Knowledge != Present || !f.o.Traffic.Settled || f.o.Canary.Knowledge != Absent || f.o.Baseline.Knowledge == Present) {
+		(f.carried != (Exposure{}) || f.o.Traffic.Knowledge != Present && !f.lentOut() || f.o.Traffic.Knowledge == Present && !f.o.Traffic.Settled && !f.neverTold() || f.o.Canary.Knowledge != Absent || f.o.Baseline.Knowledge == Present) {
 		return "I3: an abort ended before the traffic was back and the canary gone"
 	}
 	return ""
@@ -84,6 +84,7 @@ func i4NoneAboveApproved(f facts) string {
 	over := f.inCharge && f.known && shows(f.carried, f.is) && (!returning || !f.stableDead)
 	switch {
 	case !over:
+	case f.o.Traffic.Lent && f.d.Status.Phase == v1alpha1.RolloutSucceeded && !f.o.Spec.Strategy.Type.InSets(): // the route is deleted
 	case f.dynamic && alive(f.o.Canary) > 0 && alive(f.o.Stable) < f.stableWhole: // as the stable set can take it
 	case f.split && f.is.Weight > 0 && f.is.Weight < 100:
 		if f.o.Canary.Desired > podsToShow(f.o.Spec, f.whole, f.is) && !has(f.d, ActionEnsureSet, RoleCanary) {

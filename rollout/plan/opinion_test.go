@@ -353,8 +353,10 @@ func drawAnew(r *rand.Rand, o *Observation) {
 				o.Stable = stableHealth[r.IntN(len(stableHealth))]
 			}
 		case 2:
-			if !o.Traffic.Split && o.Spec.Stable != nil {
-				o.Traffic = traffic[r.IntN(len(traffic))]
+			// A plain Service leads to one of two sets, or to both by their pods.
+			drawn := traffic[r.IntN(len(traffic))]
+			if !o.Traffic.Split && o.Spec.Stable != nil && (o.Spec.Router.Routes() || drawn.Weight%100 == 0) {
+				o.Traffic = drawn
 			}
 		case 3:
 			o.Status.Analysis = rounds[r.IntN(len(rounds))]

@@ -34,6 +34,7 @@ const (
 // and keeps nothing; the same arguments give the same decision.
 func Next(o Observation, now time.Time) Decision {
 	t := newTurn(o, now)
+	t.reach()
 	t.obey()
 	for range maxMoves + 2*len(t.steps) {
 		t.due, t.work = time.Time{}, nil // what a moved status waits for is all that counts
@@ -139,7 +140,9 @@ func (t *turn) readBack() {
 	case Present:
 		t.st.Weight = t.o.Traffic.Weight
 	case Absent:
-		t.st.Weight = 0
+		if !t.routeGoes() {
+			t.st.Weight = 0
+		}
 	case Unknown: // what was read last stays
 	}
 }

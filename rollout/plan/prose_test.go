@@ -37,7 +37,7 @@ func walkedSteps(spec v1alpha1.RolloutSpec) []v1alpha1.Step {
 	if nobody || spec.Stable != nil && spec.Known {
 		return []v1alpha1.Step{weigh(100)}
 	}
-	steps := slices.Clone(spec.Strategy.Steps)
+	steps := spec.Strategy.Steps
 	for _, s := range slices.Backward(steps) {
 		if s.SetWeight != nil {
 			if *s.SetWeight == 100 {
@@ -46,7 +46,7 @@ func walkedSteps(spec v1alpha1.RolloutSpec) []v1alpha1.Step {
 			break
 		}
 	}
-	return append(steps, weigh(100))
+	return append(slices.Clip(steps), weigh(100))
 }
 
 func lastOf(spec v1alpha1.RolloutSpec) int32 { return int32(len(walkedSteps(spec))) }

@@ -34,7 +34,9 @@ type Size struct {
 // that was rejected takes it too: another number of pods is no reason to expose that revision again.
 func Resizable(spec v1alpha1.RolloutSpec, st v1alpha1.RolloutStatus, replicas int32) bool {
 	switch {
-	case !spec.Strategy.Type.InSets() || spec.Changes() || spec.Restores != nil:
+	case spec.Restores != nil:
+		return false
+	case !spec.InSets() && (exposes(spec, st.ApprovedWeight, replicas) || exposes(spec, st.Weight, replicas)):
 		return false
 	case spec.Replicas <= 0 || replicas <= 0 || spec.Stable != nil && spec.Stable.Replicas <= 0:
 		return false // to or from nothing: other steps are walked
@@ -49,6 +51,16 @@ func Resizable(spec v1alpha1.RolloutSpec, st v1alpha1.RolloutStatus, replicas in
 	case v1alpha1.RolloutPending, v1alpha1.RolloutSucceeded:
 	}
 	return false
+}
+
+// exposes says whether another size of a workload at a partition is more of the new revision than there is: the pods
+// that are added have the highest ordinals, and of few pods the same share may be more.
+func exposes(spec v1alpha1.RolloutSpec, weight, replicas int32) bool {
+	if weight <= 0 || weight >= full {
+		return false
+	}
+	is, then := int64(need(spec.Replicas, weight)), int64(need(replicas, weight))
+	return replicas > spec.Replicas || then*int64(spec.Replicas) > is*int64(replicas)
 }
 
 // rejected says whether a Rollout was aborted for what it is: not because another took over, and not
@@ -102,6 +114,17 @@ func (t *turn) grown() {
 		t.st.Size = size
 	}
 	t.floor = min(t.floor, t.st.Size)
+}
+
+// toldSize is the size against which the pods that a workload in place holds back are counted: while it has a
+// former size, that one, so that a change of size is neither more of the new revision nor less.
+func (t *turn) toldSize() int32 {
+	s := t.o.Canary
+	former := func(f v1alpha1.FormerSize) bool { return f.Replicas == s.Desired }
+	if s.Knowledge == Present && !s.SelfSized && slices.ContainsFunc(t.o.Spec.Resized, former) {
+		return s.Desired
+	}
+	return t.whole
 }
 
 // resized says whether lost pods are counted against a size that is not the wanted one.

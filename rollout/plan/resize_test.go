@@ -71,6 +71,9 @@ func TestASizeIsTakenWhereTheRolloutStands(t *testing.T) {
 		return func(st *v1alpha1.RolloutStatus) { st.Phase, st.AbortCause = p, &v1alpha1.Cause{Code: code} }
 	}
 	retiring := func(st *v1alpha1.RolloutStatus) { st.Phase, st.Retiring = v1alpha1.RolloutPromoting, true }
+	at := func(weight int32) func(*v1alpha1.RolloutStatus) {
+		return func(st *v1alpha1.RolloutStatus) { st.Phase, st.ApprovedWeight = v1alpha1.RolloutProgressing, weight }
+	}
 	for name, c := range map[string]struct {
 		spec     func() v1alpha1.RolloutSpec
 		status   func(*v1alpha1.RolloutStatus)
@@ -93,8 +96,14 @@ func TestASizeIsTakenWhereTheRolloutStands(t *testing.T) {
 		"not to nothing, to which no steps are walked":        {canarySpec, phase(v1alpha1.RolloutProgressing), 0, false},
 		"not from nothing":                                    {sized(canarySpec, 0, 3), phase(v1alpha1.RolloutProgressing), 3, false},
 		"not over nothing that serves":                        {sized(canarySpec, 3, 0), phase(v1alpha1.RolloutProgressing), 4, false},
-		"not of a workload that is changed in place":          {rollingSpec, phase(v1alpha1.RolloutProgressing), 16, false},
-		"not from a workload in place to sets":                {changed(canarySpec, func(s *v1alpha1.RolloutSpec) { s.Stable.Strategy = v1alpha1.StrategyRolling }), phase(v1alpha1.RolloutProgressing), 16, false},
+		"of a workload that is changed in place":              {rollingSpec, phase(v1alpha1.RolloutProgressing), 16, true},
+		"of one that has all of the new pods":                 {rollingSpec, at(100), 16, true},
+		"less of one at a share of its pods":                  {rollingSpec, at(25), 4, true},
+		"not so few that the share would be more":             {rollingSpec, at(25), 3, false},
+		"not more of one at a share of its pods":              {rollingSpec, at(25), 16, false},
+		"of one on the way back":                              {rollingSpec, cause(v1alpha1.RolloutAborting, ReasonAnalysisFail), 16, true},
+		"from a workload in place to sets":                    {outOfPlaceSpec(canarySpec), phase(v1alpha1.RolloutProgressing), 16, true},
+		"and back":                                            {intoPlaceSpec, at(50), 16, true},
 		"not where the revision is one that was brought back": {changed(canarySpec, func(s *v1alpha1.RolloutSpec) { s.Restores = &v1alpha1.Restoration{} }), phase(v1alpha1.RolloutProgressing), 16, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -222,6 +231,68 @@ func TestARolloutGoesOnInAnotherSize(t *testing.T) {
 				t.Errorf("it ends with %d pods", p.new.available)
 			}
 		})
+	}
+}
+
+// A workload that is changed in place goes on in its step too. At a partition it does so where the share of the
+// new revision stays as it is or becomes less.
+func TestAWorkloadInPlaceGoesOnInAnotherSize(t *testing.T) {
+	t.Parallel()
+	after := changed(rollingSpec, func(s *v1alpha1.RolloutSpec) { s.Strategy.Steps = []v1alpha1.Step{weigh(100), pauseForApproval()} })
+	before := changed(rollingSpec, func(s *v1alpha1.RolloutSpec) { s.Strategy.Steps = []v1alpha1.Step{pauseForApproval(), weigh(100)} })
+	half := changed(rollingSpec, func(s *v1alpha1.RolloutSpec) {
+		s.Strategy.Steps = []v1alpha1.Step{weigh(50), pauseForApproval(), weigh(100)}
+	})
+	for name, c := range map[string]struct {
+		spec func() v1alpha1.RolloutSpec
+		to   []int32
+		// want are the pods of the new revision and of the old one after each size.
+		want []string
+	}{
+		"with all of its pods new":           {after, []int32{16, 3, 9}, []string{"16 and 0", "3 and 0", "9 and 0"}},
+		"before its first new pod":           {before, []int32{16, 3, 9}, []string{"0 and 16", "0 and 3", "0 and 9"}},
+		"at half of its pods, less and less": {half, []int32{6, 4, 2}, []string{"3 and 3", "2 and 2", "1 and 1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newRollingWorld(c.spec())
+			w.attended = false
+			w.settleUnattended(t, name)
+			was := *w.status.DeepCopy()
+			for i, n := range c.to {
+				if !w.resize(n) {
+					t.Fatalf("to %d: it is not taken", n)
+				}
+				w.tick(5 * time.Minute) // no approval is of this moment
+				w.settleUnattended(t, name)
+				is := w.status
+				if is.Step != was.Step || is.ApprovedWeight != was.ApprovedWeight || is.Falls != was.Falls || is.Reason != ReasonHoldApproval ||
+					!is.ApprovedAt.Equal(was.ApprovedAt) || !is.StepStartedAt.Equal(was.StepStartedAt) {
+					t.Errorf("to %d: wanted step %d as it was, found step %d: %s", n, was.Step, is.Step, is.Message)
+				}
+				if got := fmt.Sprintf("%d and %d", w.available[newRevision], w.available[oldRevision]); got != c.want[i] {
+					t.Errorf("to %d: %s pods, want %s", n, got, c.want[i])
+				}
+			}
+			w.attended = true
+			w.settle(t, name)
+			if w.status.Phase != v1alpha1.RolloutSucceeded || !w.wellEnded() || w.available[newRevision] != c.to[len(c.to)-1] {
+				t.Errorf("ended as %s", w.outcome())
+			}
+		})
+	}
+}
+
+// settleUnattended goes on until the Rollout waits for somebody.
+func (w *rollingWorld) settleUnattended(t *testing.T, story string) {
+	t.Helper()
+	for range 60 {
+		d, ok := w.decide(t, story)
+		if !ok {
+			return
+		}
+		w.execute(t, d, len(d.Actions))
+		w.tick(time.Second)
 	}
 }
 

@@ -93,22 +93,28 @@ func (t *turn) rollingSize(replicas int32, s Set) int32 {
 }
 
 // share is how many pods are of the new revision at a weight.
-func (t *turn) share(weight int32) int32 {
+func (t *turn) share(weight int32) int32 { return t.shareOf(t.whole, weight) }
+
+// shareOf is share in a workload of size pods.
+func (t *turn) shareOf(size, weight int32) int32 {
 	switch {
-	case weight <= 0 || t.whole == 0:
+	case weight <= 0 || size == 0:
 		return 0
 	case t.o.Canary.SelfSized:
-		return t.whole
+		return size
 	}
-	return need(t.whole, weight)
+	return need(size, weight)
 }
 
 // held is how many pods the workload is to leave as they are at a weight.
-func (t *turn) held(weight int32) int32 {
+func (t *turn) held(weight int32) int32 { return t.heldOf(t.whole, weight) }
+
+// heldOf is held in a workload of size pods.
+func (t *turn) heldOf(size, weight int32) int32 {
 	if t.o.Canary.SelfSized {
 		return 0
 	}
-	return t.whole - t.share(weight)
+	return size - t.shareOf(size, weight)
 }
 
 // readWorkload makes the exposure out of what the workload is told, where there is no route.
@@ -128,11 +134,12 @@ func (t *turn) readWorkload() {
 // approved one where that comes to the same, else that of the highest step that it
 // reaches, and 0 where it does not reach the first.
 func (t *turn) told(s Set) int32 {
-	if w := t.st.ApprovedWeight; w > 0 && t.held(w) == s.Held {
+	size := t.toldSize()
+	if w := t.st.ApprovedWeight; w > 0 && t.heldOf(size, w) == s.Held {
 		return w
 	}
 	k := t.last()
-	for k > 0 && t.held(t.weightOf(k)) < s.Held {
+	for k > 0 && t.heldOf(size, t.weightOf(k)) < s.Held {
 		k--
 	}
 	return t.weightOf(k)
@@ -148,7 +155,7 @@ func (t *turn) asAllowed() bool {
 // revision.
 func (t *turn) adds() bool {
 	s := t.o.Canary
-	return s.Knowledge != Present || s.Held > t.held(t.st.ApprovedWeight)
+	return s.Knowledge != Present || s.Held > t.heldOf(t.toldSize(), t.st.ApprovedWeight)
 }
 
 func (t *turn) whereRolling() string {

@@ -42,11 +42,23 @@ func brokenRolling(o Observation, now time.Time, d Decision) []string {
 }
 
 // heldBack is how many pods must stay as they are at a weight, by its definition.
-func heldBack(f facts, weight int32) int32 {
-	if f.whole == 0 || f.o.Canary.SelfSized {
+func heldBack(f facts, weight int32) int32 { return heldBackOf(f.whole, f, weight) }
+
+func heldBackOf(size int32, f facts, weight int32) int32 {
+	if size == 0 || f.o.Canary.SelfSized {
 		return 0
 	}
-	return f.whole - podsFor(f.whole, weight)
+	return size - podsFor(size, weight)
+}
+
+// toldSize is the size that the workload in place was told: a former one while it has not heard of the newest.
+func (f facts) toldSize() int32 {
+	for _, r := range f.o.Spec.Resized {
+		if f.o.Canary.Knowledge == Present && r.Replicas == f.o.Canary.Desired {
+			return r.Replicas
+		}
+	}
+	return f.whole
 }
 
 func rollingTellsNoMoreThanApproved(f facts) string {
@@ -66,7 +78,7 @@ func rollingTellsNoMoreThanApproved(f facts) string {
 			continue
 		}
 		alone := f.over == "itself" || st.Phase == v1alpha1.RolloutSucceeded || st.Retiring
-		raises := c.Knowledge != Present || a.Held < c.Held
+		raises := c.Knowledge != Present || c.Held > heldBackOf(f.toldSize(), f, st.ApprovedWeight)
 		switch {
 		case st.ApprovedWeight == 0:
 			return "I4: told though nothing is approved"
@@ -79,7 +91,7 @@ func rollingTellsNoMoreThanApproved(f facts) string {
 		}
 	}
 	if f.inCharge && !told && c.Knowledge == Present && f.over == "another" && f.o.Stable.Knowledge != Unknown &&
-		(st.ApprovedWeight == 0 || c.Held < heldBack(f, st.ApprovedWeight)) {
+		(st.ApprovedWeight == 0 || c.Held < heldBackOf(f.toldSize(), f, st.ApprovedWeight)) {
 		return fmt.Sprintf("I4: %d pods are held back, %d %% are approved, and nothing is written", c.Held, st.ApprovedWeight)
 	}
 	return ""
@@ -104,6 +116,7 @@ func rollingApprovesOnGates(f facts) string {
 		through = lastOf(o.Spec)
 	}
 	switch {
+	case was.ApprovedWeight == 0: // no pod was to be new
 	case o.Canary.Knowledge != Present, !o.Canary.UpToDate, o.Canary.Held != heldBack(f, was.ApprovedWeight),
 		f.whole > 0 && o.Canary.Available < podsFor(f.whole, was.ApprovedWeight):
 		return "I1: approved without the pods of the step before"
@@ -338,6 +351,18 @@ func (w *rollingWorld) clone() *rollingWorld {
 	c.commands = slices.Clone(w.commands)
 	c.pods, c.available, c.sick, c.configs = maps.Clone(w.pods), maps.Clone(w.available), maps.Clone(w.sick), maps.Clone(w.configs)
 	return &c
+}
+
+// resize gives the Rollout another size, as a Release does that changes in nothing else, and says whether it did.
+func (w *rollingWorld) resize(replicas int32) bool {
+	if !Resizable(w.spec, w.status, replicas) {
+		return false
+	}
+	w.spec = Resized(w.spec, Size{
+		Generation: w.spec.ReleaseGeneration + 1, Digest: fmt.Sprintf("sha256:of-%d", replicas), Replicas: replicas,
+		StableStays: w.autoscaled, At: metav1.NewTime(w.now),
+	})
+	return true
 }
 
 func (w *rollingWorld) ensure(revision string, replicas, held int32) {
@@ -717,7 +742,9 @@ func (w *rollingWorld) fork(t *testing.T, story string, d Decision) {
 	a.command(Command{Action: v1alpha1.CommandAbort, Actor: "carol"})
 	a.settle(t, story+"; abort")
 	ended := a.status.Phase == v1alpha1.RolloutAborted
-	if charged := a.newer == "" || !w.status.Phase.Terminal(); charged && (!a.wellEnded() || ended == late) {
+	// Where nothing is left to be done but to delete, a newer Rollout takes over at once.
+	taken := w.newer != "" && (w.status.Phase.Terminal() || w.status.Retiring)
+	if !taken && (!a.wellEnded() || ended == late) {
 		t.Errorf("%s; abort: I3: from %s %d ended as %s", story, w.status.Phase, w.status.Step, a.outcome())
 	}
 	var want string
@@ -727,11 +754,10 @@ func (w *rollingWorld) fork(t *testing.T, story string, d Decision) {
 		c.execute(t, d, cut)
 		c.calm()
 		c.settle(t, fmt.Sprintf("%s; %d of %d actions", story, cut, len(d.Actions)))
-		charged := c.newer == "" || !w.status.Phase.Terminal()
 		switch {
 		case cut == len(d.Actions):
 			want, timely = c.outcome(), overdueIn(c.status)
-		case cut == lost && charged && !c.wellEnded():
+		case cut == lost && !taken && !c.wellEnded():
 			t.Errorf("%s; status lost: I6: ended as %s", story, c.outcome())
 		case cut != lost && c.outcome() != want && (timely || overdueIn(c.status) || w.verdict == v1alpha1.VerdictFail) && c.wellEnded():
 			// A cut may cost the moments that were left to the deadline, or lose a bad round
@@ -755,10 +781,16 @@ func TestRandomWalksOfAWorkloadInPlace(t *testing.T) {
 			t.Parallel()
 			decisions, ends := 0, map[v1alpha1.RolloutPhase]int{}
 			for seed := range walks {
-				r := rand.New(rand.NewPCG(seed, 11))
+				r, sizes := rand.New(rand.NewPCG(seed, 11)), rand.New(rand.NewPCG(seed, 13))
 				w := world()
 				story := fmt.Sprintf("seed %d", seed)
 				for i := range 100 {
+					switch sizes.IntN(24) {
+					case 0:
+						w.resize(2 * w.spec.Replicas)
+					case 1:
+						w.resize(w.spec.Replicas / 2)
+					}
 					d, ok := w.decide(t, story)
 					if !ok {
 						return

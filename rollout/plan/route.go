@@ -129,13 +129,19 @@ func approvalStale(t *turn) ruling {
 
 // weight is the SetWeight action, and whether it is to be done.
 func (t *turn) weight() (Action, bool) {
-	if !t.inCharge() {
+	back := t.st.Phase == v1alpha1.RolloutAborting || t.st.Phase == v1alpha1.RolloutAborted
+	switch {
+	case !t.inCharge(), !back && t.routeGoes():
 		return Action{}, false
-	}
-	carried, known := t.carriedExposure()
-	if t.st.Phase == v1alpha1.RolloutAborting || t.st.Phase == v1alpha1.RolloutAborted {
+	case back:
 		return t.returnWeight()
 	}
+	return t.forthWeight()
+}
+
+// forthWeight is the weight of a Rollout that is not aborted.
+func (t *turn) forthWeight() (Action, bool) {
+	carried, known := t.carriedExposure()
 	want := t.allowed()
 	switch {
 	case !known:
@@ -185,6 +191,8 @@ func (t *turn) returnWeight() (Action, bool) {
 	switch {
 	case t.st.Phase == v1alpha1.RolloutAborted && tr.Knowledge == Unknown:
 		return Action{}, false // it was there; nothing is known to have changed
+	case t.unneeded():
+		return Action{}, false // nothing needs it
 	case tr.Knowledge == Unknown && t.standable() > 0:
 		return Action{}, false // the stable set has not the pods for all of it yet
 	case t.kind == kindFirst:

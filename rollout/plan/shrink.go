@@ -9,7 +9,8 @@ import (
 
 // dynamic says whether the stable set gives up pods as their traffic goes.
 func (t *turn) dynamic() bool {
-	return t.o.Spec.Strategy.DynamicStableScale && t.kind == kindCanary && !t.rolling && !t.ratio
+	// Of a workload in place nobody knows how many come by its Service, past the route.
+	return t.o.Spec.Strategy.DynamicStableScale && t.kind == kindCanary && !t.rolling && !t.ratio && !t.outOfPlace
 }
 
 // stableWant is how many pods the stable set is to have now: all of them until the

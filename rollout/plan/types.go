@@ -52,8 +52,11 @@ type Set struct {
 	// Load is how many pods, in thousandths, the requests that the set gets now would take by the
 	// measure of its autoscaler, whose bounds and delays aside; 0 where nobody has measured it.
 	Load int64
-	// Most is how many pods its autoscaler lets the set have at most; 0 where nothing bounds it.
-	Most int32
+	// Least and Most are how many pods its autoscaler lets the set have, as rendered; 0 where nothing
+	// bounds it. They are known from the render, as Autoscaled is.
+	Least, Most int32
+	// Lifted is how many pods its autoscaler leaves the set at least, where these are not Least; else 0.
+	Lifted int32
 	// SelfSized is true for a workload that has as many pods as it finds fit (a DaemonSet one
 	// for each node, a CronJob none that are waited for): Desired is what it asks for by
 	// itself. With rolling alone.
@@ -67,6 +70,8 @@ type Set struct {
 	// Older is how many pods of other revisions the workload still has, where it is one that is
 	// changed in place and is taken for a set while the Release changes to sets or back.
 	Older int32
+	// Wide is true while a Service of such a workload selects the pods of every revision.
+	Wide bool
 }
 
 // Traffic is what was read back from the route.
@@ -84,6 +89,9 @@ type Traffic struct {
 	// that the Rollout is in: by this Rollout from Promoting on, by the stable one before
 	// that and where it was aborted.
 	UpToDate bool
+	// Lent is true where the revision in place has no route of its own, while the Release changes to sets or
+	// back: the route is there for this Rollout, and goes when that revision is what serves after it.
+	Lent bool
 }
 
 // Promotion is what the policies about promotion say of the next rise of exposure; see
@@ -189,9 +197,9 @@ type ActionKind string
 const (
 	// ActionApplyShared applies the objects that belong to no set, the route aside.
 	ActionApplyShared ActionKind = "ApplyShared"
-	// ActionEnsureSet makes the set of Role be as rendered, with Replicas pods. With rolling
-	// that is to change the workload in place, leaving Held pods at the revision that they
-	// have.
+	// ActionEnsureSet makes the set of Role be as rendered, with Replicas pods, of which its autoscaler
+	// is to leave Least, if that is more than was rendered. With rolling that is to change the workload in
+	// place, leaving Held pods at the revision that they have.
 	ActionEnsureSet ActionKind = "EnsureSet"
 	// ActionSetWeight makes the route carry Exposure.
 	ActionSetWeight ActionKind = "SetWeight"
@@ -217,6 +225,7 @@ type Action struct {
 	Role     Role
 	Replicas int32
 	Held     int32
+	Least    int32
 	Exposure Exposure
 	Step     int32
 	Job      string

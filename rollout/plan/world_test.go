@@ -18,6 +18,8 @@ type modelSet struct {
 	exists             bool
 	upToDate           bool
 	desired, available int32
+	// lifted is what its autoscaler leaves it at least, where that is not what was rendered.
+	lifted int32
 	// sick is true while lost pods do not come back.
 	sick bool
 }
@@ -44,7 +46,7 @@ type world struct {
 	commands                     []Command
 	named                        int
 	// load is how many pods autoscalers ask for where all of the traffic is; 0 without them.
-	// They ask for less only after some minutes, which is never here.
+	// They ask for less only after some minutes; see shrink.
 	load int32
 	// way is about a change between a workload in place and sets.
 	way way
@@ -72,7 +74,9 @@ func newWorld(spec v1alpha1.RolloutSpec) *world {
 	}
 	if s := spec.Stable; s != nil {
 		serving := modelSet{exists: true, upToDate: true, desired: s.Replicas, available: s.Replicas}
-		w.route.exists, w.route.settled = true, true
+		if lent := w.way.lent && w.outOfPlace(); !lent {
+			w.route.exists, w.route.settled = true, true
+		}
 		if s.Revision == spec.Revision {
 			w.new, w.route.Weight = serving, 100
 		} else {
@@ -110,6 +114,31 @@ func (w *world) share() int32 {
 	return 100 * w.new.available / max(1, w.new.available+w.old.available)
 }
 
+// rest is the percentage that the old one gets.
+func (w *world) rest() int32 { return 100 - w.share() - w.route.Baseline }
+
+// shrink lets autoscalers ask for no more than the requests of their sets need. They do so only after some minutes.
+func (w *world) shrink() {
+	if w.load == 0 {
+		return
+	}
+	for _, s := range []struct {
+		set          *modelSet
+		share, least int32
+	}{{&w.old, w.rest(), w.stableLeast()}, {&w.new, w.share(), w.spec.Replicas}} {
+		s.set.desired = min(s.set.desired, max(s.least, s.set.lifted, w.load*s.share/100))
+		s.set.available = min(s.set.available, s.set.desired)
+	}
+}
+
+// stableLeast is how many pods the old set's autoscaler leaves it at least, as rendered.
+func (w *world) stableLeast() int32 {
+	if w.spec.Stable == nil {
+		return 0
+	}
+	return w.spec.Stable.Replicas
+}
+
 func (s modelSet) seen(blind bool) Set {
 	switch {
 	case blind:
@@ -117,7 +146,7 @@ func (s modelSet) seen(blind bool) Set {
 	case !s.exists:
 		return Set{Knowledge: Absent}
 	}
-	return Set{Knowledge: Present, UpToDate: s.upToDate, Desired: s.desired, Available: s.available}
+	return Set{Knowledge: Present, UpToDate: s.upToDate, Desired: s.desired, Available: s.available, Lifted: s.lifted}
 }
 
 func (w *world) observe() Observation {
@@ -127,7 +156,7 @@ func (w *world) observe() Observation {
 		Promotion: w.promotion(),
 	}
 	o.Stable.Autoscaled, o.Canary.Autoscaled = w.load > 0, w.load > 0
-	o.Stable.Load, o.Canary.Load = int64(w.load*(100-w.share())*10), int64(w.load*w.share()*10)
+	o.Stable.Load, o.Canary.Load = int64(w.load*w.rest()*10), int64(w.load*w.share()*10)
 	if w.inPlace() {
 		o.Stable = o.Canary
 	}
@@ -196,6 +225,7 @@ func (w *world) act(a Action) {
 	case ActionEnsureSet:
 		set.exists, set.upToDate, set.desired = true, true, a.Replicas
 		set.available = min(set.available, set.desired)
+		set.lifted = a.Least
 	case ActionSetWeight:
 		w.route.exists, w.route.settled, w.route.upToDate, w.route.Exposure = true, false, true, a.Exposure
 	case ActionRunJob:
@@ -222,12 +252,13 @@ func (w *world) act(a Action) {
 func (w *world) tick(d time.Duration) {
 	w.now = w.now.Add(d)
 	w.way.tick()
+	w.retireRoute()
 	if w.load > 0 {
 		if w.old.exists {
-			w.old.desired = max(w.old.desired, w.load*(100-w.share())/100)
+			w.old.desired = max(w.old.desired, w.old.lifted, w.load*w.rest()/100)
 		}
 		if w.new.exists {
-			w.new.desired = max(w.new.desired, w.load*w.share()/100)
+			w.new.desired = max(w.new.desired, w.new.lifted, w.load*w.share()/100)
 		}
 	}
 	for _, s := range []*modelSet{&w.old, &w.new, &w.fresh} {
@@ -350,15 +381,22 @@ func (w *world) wellEnded() bool {
 	}
 	got := w.outcome()
 	switch {
+	case w.load > 0 && w.newer == "" && (w.old.lifted > 0 || w.new.lifted > 0):
+		return false // nothing is kept from an autoscaler for ever; a newer Rollout gives it back
 	case w.load > 0: // the sizes are the autoscaler's, but never less than asked for
 		return w.status.Phase == v1alpha1.RolloutSucceeded && !w.old.exists && w.new.upToDate && w.new.available >= w.spec.Replicas && w.route.Weight == 100 ||
 			w.status.Phase == v1alpha1.RolloutAborted && !w.new.exists && w.old.upToDate && w.old.available >= w.spec.Stable.Replicas && w.route.Weight == 0
+	case w.status.Phase == v1alpha1.RolloutSucceeded && w.way.lent && !w.outOfPlace():
+		return got == "Succeeded: old gone, new "+whole+", no route, 0 commands"
 	case w.status.Phase == v1alpha1.RolloutSucceeded:
 		return got == "Succeeded: old gone, new "+whole+", route 100 settled true, 0 commands"
 	case w.spec.Stable == nil:
 		return got == "Aborted: old gone, new gone, no route, 0 commands"
 	case w.inPlace():
 		return got == "Aborted: old gone, new "+was+", route 100 settled true, 0 commands"
+	}
+	if w.way.lent && w.outOfPlace() {
+		return got == "Aborted: old "+was+", new gone, no route, 0 commands"
 	}
 	return got == "Aborted: old "+was+", new gone, route 0 settled true, 0 commands"
 }
@@ -457,7 +495,8 @@ func TestTheNewSetStandsTheLoadBeforeItGetsAllOfIt(t *testing.T) {
 			w.command(Command{Action: v1alpha1.CommandApprove, Step: w.status.Step, Actor: "alice"})
 		}
 		if w.route.Weight >= 50 && w.old.exists { // its autoscaler sees that its traffic has left
-			w.old.desired, w.old.available = 10, 10
+			w.old.desired = max(10, w.old.lifted)
+			w.old.available = min(w.old.available, w.old.desired)
 		}
 		w.tick(max(time.Second, d.RequeueAfter))
 		if w.status.Phase == v1alpha1.RolloutSucceeded {

@@ -9,7 +9,10 @@ import (
 )
 
 // loads are the worlds with autoscalers.
-var loads = map[string]int32{"over another, autoscaled": 20, "over another, a plain Service, autoscaled": 20}
+var loads = map[string]int32{
+	"over another, autoscaled": 20, "over another, a plain Service, autoscaled": 20, "over another, blueGreen, autoscaled": 20,
+	"over another, autoscaled, a stable set that shrinks": 20,
+}
 
 // changed is a spec with something different about it.
 func changed(spec func() v1alpha1.RolloutSpec, change func(*v1alpha1.RolloutSpec)) func() v1alpha1.RolloutSpec {
@@ -59,8 +62,10 @@ func worked() v1alpha1.RolloutSpec {
 }
 
 var worlds = map[string]func() v1alpha1.RolloutSpec{
-	"over another, autoscaled": canarySpec,
-	"over another, blueGreen":  blueGreenSpec,
+	"over another, autoscaled":                            canarySpec,
+	"over another, autoscaled, a stable set that shrinks": changed(canarySpec, func(s *v1alpha1.RolloutSpec) { s.Strategy.DynamicStableScale = true }),
+	"over another, blueGreen":                             blueGreenSpec,
+	"over another, blueGreen, autoscaled":                 blueGreenSpec,
 	"over another, blueGreen, no preview, no drain": changed(blueGreenSpec, func(s *v1alpha1.RolloutSpec) {
 		s.Strategy.Steps = s.Strategy.Steps[2:]
 		s.Strategy.DrainDelay.Duration, s.Strategy.ScaleDownDelay.Duration = 0, 0

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -122,13 +124,28 @@ func (s *Sources) credentials(ctx context.Context, source, name string, cfg *Con
 		}
 		return "", fmt.Errorf("reading Secret %s of MetricSource %s: %w", key, source, err)
 	}
-	cfg.Token = string(secret.Data[secretToken])
-	cfg.Username = string(secret.Data[secretUsername])
-	cfg.Password = string(secret.Data[secretPassword])
+	// Files and echo end with a line break, which no credential does.
+	cfg.Token = strings.TrimSpace(string(secret.Data[secretToken]))
+	cfg.Username = strings.TrimSpace(string(secret.Data[secretUsername]))
+	cfg.Password = strings.TrimRight(string(secret.Data[secretPassword]), "\r\n")
+	if at := broken(*cfg); at != "" {
+		return "", &SourceError{Source: source, Err: fmt.Errorf("secretName: wanted one line of characters that print in the key %s of the Secret %s, found others; write it anew", at, key)}
+	}
 	if cfg.Token == "" && cfg.Username == "" {
 		return "", &SourceError{Source: source, Err: fmt.Errorf("secretName: Secret %s has neither the key %s nor the keys %s and %s", key, secretToken, secretUsername, secretPassword)}
 	}
 	return secret.ResourceVersion, nil
+}
+
+// broken is the key of a credential that no header can carry, or that is not what was meant: one with a
+// line break or another control character in it.
+func broken(cfg Config) string {
+	for _, c := range [][2]string{{secretToken, cfg.Token}, {secretUsername, cfg.Username}, {secretPassword, cfg.Password}} {
+		if strings.ContainsFunc(c[1], unicode.IsControl) {
+			return c[0]
+		}
+	}
+	return ""
 }
 
 // Probe asks the MetricSource called name whether it can be asked. It returns nil, a

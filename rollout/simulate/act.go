@@ -130,7 +130,19 @@ func (w *world) ensure(r *rollout, a plan.Action) {
 	}
 	s := w.set(key)
 	s.exists, s.edited, s.asked = true, false, a.Replicas
+	if w.load > 0 && (a.Least != s.lifted || a.Role == plan.RoleStable && r.spec.Stable != nil) {
+		// What its autoscaler leaves it at least: what was rendered, or what it is told to.
+		s.lifted, s.asked = a.Least, max(a.Least, w.rendered(r, a.Role))
+	}
 	s.resize(a.Replicas, w)
+}
+
+// rendered is how many pods a set is rendered with, or with how many at least.
+func (w *world) rendered(r *rollout, role plan.Role) int32 {
+	if role == plan.RoleStable && r.spec.Stable != nil {
+		return r.spec.Stable.Replicas
+	}
+	return r.spec.Replicas
 }
 
 func (w *world) retire(r *rollout, role plan.Role) {

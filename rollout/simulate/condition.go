@@ -48,8 +48,8 @@ func parseCondition(text string) (c Condition, ok bool) {
 		return c, false
 	}
 	value := numbers[words[0]]
-	n, err := strconv.ParseInt(words[len(words)-1], 10, 32)
-	if err != nil || n < 0 {
+	n, ok := amount(words[0], words[len(words)-1])
+	if !ok {
 		return c, false
 	}
 	c.holds = func(w *world) bool { return int64(value(w)) == n }
@@ -65,6 +65,13 @@ func parseCondition(text string) (c Condition, ok bool) {
 		return c, false
 	}
 	return c, true
+}
+
+// amount reads the number that something is compared with; ok is false where it can never be that.
+func amount(what, text string) (n int64, ok bool) {
+	n, err := strconv.ParseInt(text, 10, 32)
+	share := what == "weight" || what == "approved"
+	return n, err == nil && n >= 0 && (!share || n <= full)
 }
 
 // named is a condition that compares with a name; nil where it is none.

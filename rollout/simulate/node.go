@@ -132,6 +132,21 @@ func oneOf[T ~string](r *reader, into *T, words ...T) func(*yaml.Node, string) {
 	}
 }
 
+// orFields reads one of a few words where the value may have fields too, of the given form.
+func orFields[T ~string](r *reader, into *T, form string, words ...T) func(*yaml.Node, string) {
+	return func(n *yaml.Node, path string) {
+		list := make([]string, len(words))
+		for i, w := range words {
+			list[i] = string(w)
+		}
+		if n.Kind != yaml.ScalarNode || !slices.Contains(words, T(n.Value)) {
+			r.failf(n, path, "wanted one of %s, or %s, found %s; choose one of them", strings.Join(list, ", "), form, what(n))
+			return
+		}
+		*into = T(n.Value)
+	}
+}
+
 // text reads a value that may be any text.
 func (r *reader) text(into *string) func(*yaml.Node, string) {
 	return func(n *yaml.Node, path string) {

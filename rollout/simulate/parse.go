@@ -48,7 +48,7 @@ func Parse(file string, data []byte, strategy *v1alpha1.Strategy) (*Scenario, er
 		p.s.Strategy, p.given = *strategy, true
 	}
 	doc := data
-	if path.Ext(file) == ".txtar" {
+	if IsArchive(file, data) {
 		doc = p.archive(data)
 	}
 	if len(r.problems) == 0 {
@@ -62,11 +62,21 @@ func Parse(file string, data []byte, strategy *v1alpha1.Strategy) (*Scenario, er
 	return p.s, nil
 }
 
+var scenarioMarker = regexp.MustCompile(`(?m)^-- ` + regexp.QuoteMeta(ScenarioFile) + ` --\s*$`)
+
+// IsArchive says whether a file is a txtar archive: by its name, or by the line that a scenario
+// begins with there.
+func IsArchive(file string, data []byte) bool {
+	return strings.EqualFold(path.Ext(file), ".txtar") || scenarioMarker.Match(data)
+}
+
 type parser struct {
 	*reader
 	s *Scenario
 	// given is true where the strategy comes from elsewhere.
 	given bool
+	// codes are the reason codes that are said anywhere.
+	codes []saidCode
 }
 
 // archive takes an archive apart and returns the scenario in it.
@@ -146,7 +156,24 @@ func (r *reader) document(data []byte) *yaml.Node {
 		r.failf(nil, "", "wanted one document, found more; put each scenario into a file of its own")
 		return nil
 	}
+	if n := borrowed(doc.Content[0]); n != nil {
+		r.failf(n, "", "wanted values that are written out, found %q, which stands for others; write those in its place", n.Value)
+		return nil
+	}
 	return doc.Content[0]
+}
+
+// borrowed finds an alias or a merge, nil where there is none.
+func borrowed(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode || n.Tag == "!!merge" {
+		return n
+	}
+	for _, below := range n.Content {
+		if found := borrowed(below); found != nil {
+			return found
+		}
+	}
+	return nil
 }
 
 func (p *parser) scenario(n *yaml.Node) {
@@ -172,6 +199,7 @@ func (p *parser) scenario(n *yaml.Node) {
 		field{"until", p.duration(&s.Until, time.Second)},
 		field{"expect", p.expect},
 	)
+	p.checkCodes()
 	p.whole(n, seen)
 }
 
@@ -181,19 +209,14 @@ const maxPods = 1000
 // whole checks what several fields say together.
 func (p *parser) whole(n *yaml.Node, seen map[string]*yaml.Node) {
 	s := p.s
+	if n.Kind != yaml.MappingNode {
+		return
+	}
 	if !p.given {
 		p.failf(n, "strategy", "wanted a strategy, found none; write one in the shape of a template's rollout field")
 		return
 	}
-	if s.Replicas < 0 && s.Stable != nil {
-		s.Replicas = s.Stable.Replicas
-	}
-	if s.Replicas < 0 {
-		p.failf(n, "replicas", "wanted the number of pods, found none; write replicas")
-	}
-	if len(s.History) > 0 && s.Stable == nil {
-		p.failf(seen["history"], "history", "wanted a stable revision beside it, found none; write stable, or leave history out")
-	}
+	p.sizes(n, seen)
 	rolling := !s.Strategy.Type.InSets()
 	switch {
 	case s.changes():
@@ -207,6 +230,20 @@ func (p *parser) whole(n *yaml.Node, seen map[string]*yaml.Node) {
 	case rolling:
 		s.Router = ""
 		p.partitions(s.Strategy, seen["strategy"])
+	}
+}
+
+// sizes finds out how many pods there are to be.
+func (p *parser) sizes(n *yaml.Node, seen map[string]*yaml.Node) {
+	s := p.s
+	if s.Replicas < 0 && s.Stable != nil {
+		s.Replicas = s.Stable.Replicas
+	}
+	if seen["replicas"] == nil && seen["stable"] == nil {
+		p.failf(n, "replicas", "wanted the number of pods, found none; write replicas")
+	}
+	if len(s.History) > 0 && s.Stable == nil {
+		p.failf(seen["history"], "history", "wanted a stable revision beside it, found none; write stable, or leave history out")
 	}
 }
 
@@ -224,12 +261,12 @@ func (p *parser) partitions(s v1alpha1.Strategy, at *yaml.Node) {
 
 func (p *parser) stable(n *yaml.Node, path string) {
 	s := &Served{Revision: "v1", Replicas: -1}
-	p.fields(n, path,
+	seen := p.fields(n, path,
 		field{"revision", p.text(&s.Revision)},
 		field{"replicas", p.number(&s.Replicas, 0, maxPods)},
 		field{"strategy", oneOf(p.reader, &s.Strategy, v1alpha1.StrategyCanary, v1alpha1.StrategyBlueGreen, v1alpha1.StrategyRolling)},
 	)
-	if s.Replicas < 0 {
+	if n.Kind == yaml.MappingNode && seen["replicas"] == nil {
 		p.failf(n, path+".replicas", "wanted the number of pods that serve, found none; write it")
 	}
 	p.s.Stable = s
@@ -328,8 +365,8 @@ func (p *parser) expect(n *yaml.Node, path string) {
 		field{"highestWeight", p.number(&highest, 0, full)},
 		field{"within", p.duration(&e.Within, time.Second)},
 		field{"atRisk", p.duration(&e.AtRisk, 0)},
-		field{"reasons", p.texts(&e.Reasons)},
-		field{"refused", p.texts(&e.Refused)},
+		field{"reasons", p.codeList(&e.Reasons)},
+		field{"refused", p.codeList(&e.Refused)},
 		field{"never", p.conditions(&e.Never)},
 		field{"always", p.conditions(&e.Always)},
 	)
@@ -357,6 +394,9 @@ func (p *parser) condition(n *yaml.Node, path string) *Condition {
 	if !ok {
 		p.failf(n, path, "wanted a condition such as %s, found %q; write one of these", conditionHelp, text)
 		return nil
+	}
+	if code, ok := strings.CutPrefix(c.Text, "reason "); ok {
+		p.codes = append(p.codes, saidCode{node: n, path: path, code: code})
 	}
 	return &c
 }

@@ -74,6 +74,7 @@ type ActionRecord struct {
 	Role     plan.Role               `json:"role,omitempty"`
 	Replicas *int32                  `json:"replicas,omitempty"`
 	Held     int32                   `json:"held,omitempty"`
+	Least    int32                   `json:"least,omitempty"`
 	Weight   *int32                  `json:"weight,omitempty"`
 	Baseline int32                   `json:"baselineWeight,omitempty"`
 	Header   int32                   `json:"headerStep,omitempty"`
@@ -97,7 +98,7 @@ type ActionRecord struct {
 
 func recordOf(a plan.Action, inPlace bool) ActionRecord {
 	out := ActionRecord{
-		Kind: a.Kind, Role: a.Role, Held: a.Held, Baseline: a.Exposure.Baseline, Header: a.Exposure.Header, Mirror: a.Exposure.Mirror,
+		Kind: a.Kind, Role: a.Role, Held: a.Held, Least: a.Least, Baseline: a.Exposure.Baseline, Header: a.Exposure.Header, Mirror: a.Exposure.Mirror,
 		Step: a.Step, Job: a.Job, Hook: a.Call.Hook, Event: a.Call.Event, Try: a.Call.Try,
 		Command: a.Command, Outcome: a.Outcome, Message: a.Message, inPlace: inPlace,
 	}
@@ -116,14 +117,7 @@ func (a ActionRecord) text() string {
 	case plan.ActionApplyShared:
 		return "apply the shared objects"
 	case plan.ActionEnsureSet:
-		if a.inPlace {
-			left := ""
-			if a.Held > 0 {
-				left = fmt.Sprintf(", %d of them left as they are", a.Held)
-			}
-			return fmt.Sprintf("workload: the %s revision, %s%s", setName(a.Role), podsText(*a.Replicas), left)
-		}
-		return fmt.Sprintf("%s set: %s", setName(a.Role), podsText(*a.Replicas))
+		return a.setText()
 	case plan.ActionSetWeight:
 		return "route: " + a.routeText()
 	case plan.ActionRunJob:
@@ -150,6 +144,20 @@ func (a ActionRecord) text() string {
 		return fmt.Sprintf("answer %s: %s: %s", a.Command, a.Outcome, a.Message)
 	}
 	return string(a.Kind)
+}
+
+func (a ActionRecord) setText() string {
+	set, more := setName(a.Role)+" set: ", ""
+	switch {
+	case a.inPlace:
+		set = "workload: the " + setName(a.Role) + " revision, "
+		if a.Held > 0 {
+			more = fmt.Sprintf(", %d of them left as they are", a.Held)
+		}
+	case a.Least > 0:
+		more = fmt.Sprintf(", of which its autoscaler keeps %d", a.Least)
+	}
+	return set + podsText(*a.Replicas) + more
 }
 
 func (a ActionRecord) routeText() string {

@@ -36,6 +36,18 @@ func (r *rollout) size() int32 {
 	return n
 }
 
+// sizeBefore is how many pods all of the traffic needs in what served before the Rollout, whatever
+// size it was given meanwhile.
+func (r *rollout) sizeBefore() int32 {
+	n := r.spec.Stable.Replicas
+	for _, f := range r.spec.Resized {
+		if f.StableReplicas > 0 {
+			n = min(n, f.StableReplicas)
+		}
+	}
+	return n
+}
+
 // resizes says whether the Rollout has changed the size of what served before it.
 func (r *rollout) resizes(key string) bool {
 	s := r.spec.Stable

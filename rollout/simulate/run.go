@@ -291,28 +291,56 @@ func (w *world) watch() {
 // world: fewer than three quarters of its share of the pods, as Tidegate itself counts.
 func (w *world) endangered() string {
 	if w.rolling() {
-		l := w.workload
-		if up := l.count(func(p pod) bool { return p.available(w.now) }); l.exists && w.inService() && up < enough(l.replicas, full) {
-			return fmt.Sprintf("%d of %d pods were available at %s", up, l.replicas, short(w.since()))
-		}
-		return ""
+		return w.endangeredInPlace()
 	}
 	if len(w.route.live) == 0 && w.inService() {
 		return "there was no route at " + short(w.since())
 	}
+	if w.split() {
+		return w.endangeredBehindService()
+	}
 	for _, key := range w.keys() {
 		// Until the gateway has accepted a change its proxies may serve by either.
-		weight, least := max(w.route.weights[key], w.route.live[key]), int32(1)
-		if !w.split() {
-			least = enough(w.sizeOf(key), weight)
-		}
-		if up := w.available(key); weight > 0 && up < least {
+		weight := max(w.route.weights[key], w.route.live[key])
+		if up := w.available(key); weight > 0 && up < enough(w.sizeOf(key), weight) {
 			return fmt.Sprintf("%s had %d %% of the requests and %d available pods at %s", key, weight, up, short(w.since()))
 		}
 	}
 	r := w.current()
 	if w.route.by == r.spec.Number && w.route.header+w.route.mirror > 0 && w.available(r.spec.Revision) == 0 {
 		return fmt.Sprintf("%s had the requests of a header or mirror route and no available pod at %s", r.spec.Revision, short(w.since()))
+	}
+	return ""
+}
+
+// endangeredInPlace counts the pods of a workload that is changed in place. A size that is new brings no
+// other requests.
+func (w *world) endangeredInPlace() string {
+	l := w.workload
+	size := l.replicas
+	r := w.current()
+	if under := r.status.Phase == v1alpha1.RolloutProgressing || r.status.Phase == v1alpha1.RolloutPromoting; under && r.spec.Stable != nil {
+		size = min(size, r.size(), r.sizeBefore())
+	}
+	if up := l.count(func(p pod) bool { return p.available(w.now) }); l.exists && w.inService() && up < enough(size, full) {
+		return fmt.Sprintf("%d of %d pods were available at %s", up, l.replicas, short(w.since()))
+	}
+	return ""
+}
+
+// endangeredBehindService counts the pods of all sets: a plain Service leads to those that are available,
+// whoever they belong to, and to no other.
+func (w *world) endangeredBehindService() string {
+	good := w.lastGood()
+	if good == nil {
+		return ""
+	}
+	var up int32
+	for _, key := range w.keys() {
+		up += w.available(key)
+	}
+	if size := w.sizeOf(good.spec.Revision); up < enough(size, full) {
+		return fmt.Sprintf("%d pods were available behind the Service, where the requests need %d, at %s", up, size, short(w.since()))
 	}
 	return ""
 }
@@ -329,7 +357,7 @@ func (w *world) sizeOf(key string) int32 {
 		case baselineOf(r.spec) == key:
 			n = r.size()
 		case r.resizes(key):
-			n = min(n, r.spec.Stable.Replicas)
+			n = min(n, r.sizeBefore())
 		case r.spec.Revision != key:
 		case n == 0 || r.status.Phase == v1alpha1.RolloutSucceeded:
 			n = r.size()

@@ -24,10 +24,11 @@ func (p pod) available(now time.Time) bool { return !p.stuck && !p.failed && !no
 // set is the objects of one revision.
 type set struct {
 	exists, edited bool
-	// asked is the size that Tidegate or somebody has set; desired is what the workload asks
-	// for, which is more where an autoscaler wants more.
-	asked, desired int32
-	pods           []pod
+	// asked is the size that Tidegate or somebody has set, or what the autoscaler of an old set leaves it at
+	// least; desired is what the workload asks for, which is more where an autoscaler wants more. lifted is the
+	// former where it is not what was rendered.
+	asked, desired, lifted int32
+	pods                   []pod
 	// stuck is true where pods that are made do not become available.
 	stuck bool
 	// lowSince is since when an autoscaler would like fewer pods.
@@ -126,7 +127,7 @@ func (s *set) seen(now time.Time, load, share int32) plan.Set {
 	}
 	return plan.Set{
 		Knowledge: plan.Present, UpToDate: !s.edited, Autoscaled: load > 0, Load: int64(load) * int64(share) * 1000 / full,
-		Desired: s.desired, Available: min(s.available(now), s.desired),
+		Desired: s.desired, Available: min(s.available(now), s.desired), Lifted: s.lifted,
 	}
 }
 

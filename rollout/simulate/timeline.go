@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -23,7 +24,7 @@ func (p *parser) entry(n *yaml.Node, path string) {
 			e.Event = next
 		}
 	}
-	p.fields(n, path,
+	seen := p.fields(n, path,
 		field{"at", p.duration(&e.At, 0)},
 		field{"when", func(n *yaml.Node, path string) { e.When = p.condition(n, path) }},
 		field{"after", p.duration(&e.After, 0)},
@@ -48,9 +49,9 @@ func (p *parser) entry(n *yaml.Node, path string) {
 		last = max(last, before.At)
 	}
 	switch {
-	case (e.At >= 0) == (e.When != nil):
-		p.failf(n, path, "wanted either at or when, found %s; write the one that is meant", map[bool]string{true: "both", false: "neither"}[e.At >= 0])
-	case e.After >= 0 && e.When == nil:
+	case (seen["at"] != nil) == (seen["when"] != nil):
+		p.failf(n, path, "wanted either at or when, found %s; write the one that is meant", map[bool]string{true: "both", false: "neither"}[seen["at"] != nil])
+	case seen["after"] != nil && seen["when"] == nil:
 		p.failf(n, path+".after", "wanted a condition that it comes after, found none; write when beside it, or at in its place")
 	case e.At >= 0 && e.At < last:
 		p.failf(n, path+".at", "wanted at least %s, since entries happen in order, found %s; move it up", short(last), short(e.At))
@@ -64,7 +65,7 @@ func (p *parser) entry(n *yaml.Node, path string) {
 func (p *parser) verdictEvent(n *yaml.Node, path string) Event {
 	var e verdictEvent
 	if n.Kind != yaml.MappingNode {
-		oneOf(p.reader, &e.is, verdicts...)(n, path)
+		orFields(p.reader, &e.is, "{is: Fail, message: WHY}", verdicts...)(n, path)
 		return e
 	}
 	p.fields(n, path, field{"is", oneOf(p.reader, &e.is, verdicts...)}, field{"message", p.text(&e.message)})
@@ -81,7 +82,12 @@ func (p *parser) count(into *int32) func(*yaml.Node, string) {
 			*into = everyPod
 			return
 		}
-		p.number(into, 1, maxPods)(n, path)
+		i, err := strconv.ParseInt(n.Value, 10, 32)
+		if n.Kind != yaml.ScalarNode || err != nil || i < 1 || i > int64(maxPods) {
+			p.failf(n, path, "wanted a number of pods from 1 to %d, or all, found %s; write one of these", maxPods, what(n))
+			return
+		}
+		*into = int32(i)
 	}
 }
 
@@ -98,7 +104,7 @@ func (p *parser) podsEvent(n *yaml.Node, path string) Event {
 		field{"edited", p.flag(&e.edited)},
 		field{"deleted", p.flag(&e.deleted)},
 	)
-	if delete(seen, "set"); len(seen) == 0 {
+	if delete(seen, "set"); len(seen) == 0 && n.Kind == yaml.MappingNode {
 		p.failf(n, path, "wanted what befalls the pods, found nothing; write fail, lose, stuck, recover, start, scale, edited or deleted")
 	}
 	if e.set == whichStable && p.s.Stable == nil {
@@ -115,7 +121,7 @@ var actions = []v1alpha1.CommandAction{
 func (p *parser) commandEvent(n *yaml.Node, path string) Event {
 	e := commandEvent{actor: "alice"}
 	if n.Kind != yaml.MappingNode {
-		oneOf(p.reader, &e.action, actions...)(n, path)
+		orFields(p.reader, &e.action, "{action: approve, step: 2}", actions...)(n, path)
 		return e
 	}
 	p.fields(n, path,
@@ -136,6 +142,10 @@ func (p *parser) releaseEvent(n *yaml.Node, path string) Event {
 	if p.s.Replicas < 0 && p.s.Stable != nil {
 		e.replicas = p.s.Stable.Replicas
 	}
+	if n.Kind == yaml.ScalarNode {
+		p.text(&e.revision)(n, path)
+		return e
+	}
 	p.fields(n, path,
 		field{"revision", p.text(&e.revision)},
 		field{"replicas", p.number(&e.replicas, 0, maxPods)},
@@ -152,13 +162,13 @@ func (p *parser) releaseEvent(n *yaml.Node, path string) Event {
 
 func (p *parser) gatewayEvent(n *yaml.Node, path string) Event {
 	e := gatewayEvent{after: p.s.Defaults.Accept}
-	switch n.Value {
-	case "refuses":
-		e.refuses = true
-	case "accepts":
-	default:
-		p.fields(n, path, field{"after", p.duration(&e.after, 0)})
+	if n.Kind != yaml.MappingNode {
+		word := ""
+		orFields(p.reader, &word, "{after: 20s}", "accepts", "refuses")(n, path)
+		e.refuses = word == "refuses"
+		return e
 	}
+	p.fields(n, path, field{"after", p.duration(&e.after, 0)})
 	return e
 }
 
@@ -166,7 +176,7 @@ func (p *parser) routeEvent(n *yaml.Node, path string) Event {
 	e := routeEvent{weight: -1}
 	if n.Kind != yaml.MappingNode {
 		word := ""
-		oneOf(p.reader, &word, "edited", "deleted")(n, path)
+		orFields(p.reader, &word, "{weight: 50}", "edited", "deleted")(n, path)
 		e.edited, e.deleted = word == "edited", word == "deleted"
 		return e
 	}
@@ -187,7 +197,7 @@ func (p *parser) policyEvent(n *yaml.Node, path string) Event {
 	e := policyEvent{code: "TG-POLICY-DENY"}
 	if n.Kind != yaml.MappingNode {
 		word := ""
-		oneOf(p.reader, &word, "allows", "unanswered")(n, path)
+		orFields(p.reader, &word, "{denies: WHY}", "allows", "unanswered")(n, path)
 		e.allowed, e.unanswered = word == "allows", word == "unanswered"
 		return e
 	}
@@ -212,6 +222,10 @@ func (p *parser) hook(n *yaml.Node, path string, into *HookAnswer) {
 
 func (p *parser) hookEvent(n *yaml.Node, path string) Event {
 	e := hookEvent{HookAnswer{Answer: HookPasses, Takes: p.s.Defaults.Hook.Takes}}
+	if n.Kind != yaml.MappingNode {
+		orFields(p.reader, &e.Answer, "{name: x, answer: fails}", HookPasses, HookRefuses, HookFails, HookSilent)(n, path)
+		return e
+	}
 	p.hook(n, path, &e.HookAnswer)
 	known := slices.ContainsFunc(p.s.Strategy.Hooks, func(h v1alpha1.Hook) bool { return h.Name == e.Name })
 	if e.Name != "" && p.given && !known {
@@ -229,6 +243,10 @@ func (p *parser) job(n *yaml.Node, path string, into *JobOutcome) {
 
 func (p *parser) jobEvent(n *yaml.Node, path string) Event {
 	e := jobEvent{p.s.Defaults.Job}
+	if n.Kind != yaml.MappingNode {
+		orFields(p.reader, &e.Outcome, "{outcome: fails, takes: 30s}", JobSucceeds, JobFails, JobHangs)(n, path)
+		return e
+	}
 	p.job(n, path, &e.JobOutcome)
 	return e
 }
@@ -237,7 +255,7 @@ func (p *parser) managerEvent(n *yaml.Node, path string) Event {
 	e := managerEvent{crashAfter: -1}
 	if n.Kind != yaml.MappingNode {
 		word := ""
-		oneOf(p.reader, &word, "down", "up")(n, path)
+		orFields(p.reader, &word, "{crashAfter: 2}", "down", "up")(n, path)
 		e.down, e.up = word == "down", word == "up"
 		return e
 	}
@@ -281,7 +299,7 @@ func (p *parser) writesEvent(n *yaml.Node, path string) Event {
 	var e writesEvent
 	if n.Kind != yaml.MappingNode {
 		word := ""
-		oneOf(p.reader, &word, "succeed")(n, path)
+		orFields(p.reader, &word, "{fail: [SetWeight]}", "succeed")(n, path)
 		return e
 	}
 	seen := p.fields(n, path, field{"fail", func(n *yaml.Node, path string) {

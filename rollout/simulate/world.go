@@ -282,7 +282,7 @@ func (w *world) begin(revision string, replicas int32, strategy v1alpha1.Strateg
 	if good := w.lastGood(); good != nil {
 		r.spec.Stable = &v1alpha1.StableReference{Rollout: good.name(), Revision: good.spec.Revision, Replicas: good.spec.Replicas}
 		r.spec.Known = w.known(r.spec.Digest, strategy)
-		plan.Follow(&r.spec, good.spec.Strategy)
+		plan.Follow(&r.spec, good.spec)
 	}
 	w.rollouts = append(w.rollouts, r)
 	return r
@@ -302,10 +302,13 @@ func (w *world) known(digest string, strategy v1alpha1.Strategy) bool {
 // give gives a command to a Rollout.
 func (w *world) give(e commandEvent) {
 	r := w.current()
-	for _, other := range w.rollouts {
-		if other.name() == e.rollout {
-			r = other
+	if e.rollout != "" {
+		at := slices.IndexFunc(w.rollouts, func(r *rollout) bool { return r.name() == e.rollout })
+		if at < 0 {
+			w.fail("timeline: wanted the name of a Rollout that is there for %q, found %q; the newest is %s at %s", e.text(), e.rollout, w.newest().name(), short(w.since()))
+			return
 		}
+		r = w.rollouts[at]
 	}
 	if e.step == 0 && (e.action == v1alpha1.CommandApprove || e.action == v1alpha1.CommandSkipStep) {
 		e.step = r.status.Step

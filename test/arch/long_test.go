@@ -13,7 +13,7 @@ var (
 	// leftOut is a test that short runs leave out altogether.
 	leftOut = regexp.MustCompile(`testing\.Short\(\)[^{\n]*\{\n\s*t\.Skip\(`)
 	// whole are the variables of the Makefile with packages that are tested whole.
-	whole = regexp.MustCompile(`(?m)^(?:LONG|CLUSTER)_PACKAGES := (.*)$`)
+	whole = regexp.MustCompile(`(?m)^(?:LONG_PACKAGES|CLUSTER_PACKAGES|CLUSTER_TESTS) := (.*)$`)
 )
 
 // A test that no target of make runs proves nothing.
@@ -46,7 +46,7 @@ func TestWhatShortRunsSkipIsRunElsewhere(t *testing.T) {
 				return nil
 			}
 		}
-		t.Errorf("%s skips a test in short runs, and its package is neither in LONG_PACKAGES nor in CLUSTER_PACKAGES of the Makefile", path)
+		t.Errorf("%s skips a test in short runs, and its package is in none of LONG_PACKAGES, CLUSTER_PACKAGES and CLUSTER_TESTS of the Makefile", path)
 		return nil
 	})
 	if err != nil {

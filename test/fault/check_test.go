@@ -210,7 +210,7 @@ func (c *checker) gates(e entry, r *v1alpha1.Rollout, share int32) {
 // rollout looks at one write of a Rollout.
 func (c *checker) rollout(e entry, was, is *v1alpha1.Rollout) {
 	if was != nil && was.UID == is.UID {
-		if was.Spec.Digest != is.Spec.Digest || was.Spec.Revision != is.Spec.Revision || imageOf(was.Spec.Values) != imageOf(is.Spec.Values) {
+		if was.Spec.Digest != is.Spec.Digest && !resized(was, is) || was.Spec.Revision != is.Spec.Revision || imageOf(was.Spec.Values) != imageOf(is.Spec.Values) {
 			c.violated(e, "I4", "what Rollout %s has pinned has changed", is.Name)
 		}
 		if was.Status.AbortCause != nil && is.Status.AbortCause == nil || was.Status.Phase.Terminal() && is.Status.Phase != was.Status.Phase {
@@ -221,7 +221,7 @@ func (c *checker) rollout(e entry, was, is *v1alpha1.Rollout) {
 		}
 	}
 	if a := is.Status.Analysis; a != nil {
-		if a.Digest != is.Spec.Digest {
+		if a.Digest != is.Spec.Digest && !slices.Contains(sizesOf(is), a.Digest) {
 			c.violated(e, "I4", "Rollout %s is about %s and holds a verdict on %s", is.Name, is.Spec.Digest, a.Digest)
 		} else if a.Verdict == v1alpha1.VerdictPass {
 			if c.passed[is.Name] == nil {
@@ -240,6 +240,23 @@ func (c *checker) rollout(e entry, was, is *v1alpha1.Rollout) {
 	if is.Status.Phase == v1alpha1.RolloutSucceeded {
 		c.good[is.Spec.Revision] = true
 	}
+}
+
+// resized says whether what a Rollout has pinned differs in numbers of pods alone: it has noted what it was before, and
+// for how many, as the newest of its former sizes.
+func resized(was, is *v1alpha1.Rollout) bool {
+	n := len(is.Spec.Resized)
+	return n == len(was.Spec.Resized)+1 && is.Spec.Replicas != was.Spec.Replicas &&
+		is.Spec.Resized[n-1].Digest == was.Spec.Digest && is.Spec.Resized[n-1].Replicas == was.Spec.Replicas
+}
+
+// sizesOf are the digests of what a Rollout was about in its former sizes.
+func sizesOf(r *v1alpha1.Rollout) []string {
+	var out []string
+	for _, f := range r.Spec.Resized {
+		out = append(out, f.Digest)
+	}
+	return out
 }
 
 // workload asks whether the pods of a revision run what was judged under its name.
@@ -278,12 +295,19 @@ func (c *checker) standing(e entry) {
 }
 
 // least is how many pods must stand behind a share: three quarters of what raising it needs, by the
-// smallest size that a Rollout asks for.
+// smallest size that a Rollout asks for, or has asked for: what is added to a size comes up later.
 func (c *checker) least(revision string, share int32) int32 {
 	size := int32(-1)
 	for _, o := range c.objects {
-		if r, ok := o.(*v1alpha1.Rollout); ok && r.Spec.Revision == revision && (size < 0 || r.Spec.Replicas < size) {
+		r, ok := o.(*v1alpha1.Rollout)
+		if !ok || r.Spec.Revision != revision {
+			continue
+		}
+		if size < 0 || r.Spec.Replicas < size {
 			size = r.Spec.Replicas
+		}
+		for _, f := range r.Spec.Resized {
+			size = min(size, f.Replicas)
 		}
 	}
 	return max(1, (size*share+99)/100*3/4)

@@ -36,6 +36,9 @@ func TestCheckerSees(t *testing.T) {
 		"traffic for a set that loses its pods":        {[]client.Object{pods("v1", "v1", 0)}, "I1"},
 		"a verdict on something else":                  {[]client.Object{verdictOn("sha256:other")}, "I4"},
 		"pods that run something else than was judged": {[]client.Object{pods("v2", "evil", 2)}, "I4"},
+		"another number of pods, noted, is fine":       {[]client.Object{sized("sha256:four", 2, "sha256:v2")}, ""},
+		"what is pinned has changed":                   {[]client.Object{sized("sha256:four", 0, "")}, "what Rollout cart-2 has pinned has changed"},
+		"what is pinned has changed under a pretext":   {[]client.Object{sized("sha256:four", 2, "sha256:other")}, "what Rollout cart-2 has pinned has changed"},
 		"a revision that nobody asked for":             {[]client.Object{pods("v9", "v9", 2)}, "I4"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -97,6 +100,16 @@ func second(approved int32, passed bool, phase v1alpha1.RolloutPhase) *v1alpha1.
 func verdictOn(digest string) *v1alpha1.Rollout {
 	r := second(20, true, "")
 	r.Status.Analysis.Digest = digest
+	return r
+}
+
+// sized is the Rollout of v2 with four pods and another digest, which notes a former size unless that is 0.
+func sized(digest string, former int32, was string) *v1alpha1.Rollout {
+	r := second(20, false, "")
+	r.Spec.Digest, r.Spec.Replicas = digest, 4
+	if former > 0 {
+		r.Spec.Resized = []v1alpha1.FormerSize{{Replicas: former, Digest: was}}
+	}
 	return r
 }
 

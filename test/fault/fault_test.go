@@ -26,6 +26,9 @@ func TestFaults(t *testing.T) {
 			t.Parallel()
 			r := undisturbed(t, l, play)
 			t.Run(killedAfter.name, func(t *testing.T) { r.enumerate(t, l, killedAfter, write) })
+			if play.rise != "" {
+				t.Run("a rise after an abort", func(t *testing.T) { newWorld(t, l, play.unseen()).abortedUnseen() })
+			}
 			if *everything {
 				r.disturbAll(t, l)
 			}
@@ -33,21 +36,30 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// disturbAll is what is done to a scenario besides killing its manager.
+// disturbAll is what is done to a scenario besides killing its manager. All faults of it are played at the same
+// time, so that no seat is empty while the slowest world of one of them ends.
 func (r *record) disturbAll(t *testing.T, l *lab) {
-	t.Run(killedBefore.name, func(t *testing.T) { r.enumerate(t, l, killedBefore, write) })
+	every := func(name string, f fault, of sort) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r.enumerate(t, l, f, of)
+		})
+	}
+	every(killedBefore.name, killedBefore, write)
 	for _, f := range []fault{conflicts, fails, unavailable, tooMany, timesOut, timesOutDone, resets, drops, silences} {
-		t.Run("a write, "+f.name, func(t *testing.T) { r.enumerate(t, l, f, write) })
+		every("a write, "+f.name, f, write)
 	}
 	for _, f := range []fault{fails, tooMany, timesOut, resets} {
-		t.Run("a read, "+f.name, func(t *testing.T) { r.enumerate(t, l, f, read) })
+		every("a read, "+f.name, f, read)
 	}
-	t.Run("an event, "+timesOut.name, func(t *testing.T) { r.enumerate(t, l, timesOut, event) })
+	every("an event, "+timesOut.name, timesOut, event)
 	t.Run("two managers", func(t *testing.T) {
+		t.Parallel()
 		r.each(t, l, write, func(w *world, at int) bool { return w.twofold(r, at) })
 	})
 	for _, by := range []time.Duration{3 * time.Hour, -3 * time.Hour} {
 		t.Run("the clock jumps by "+by.String(), func(t *testing.T) {
+			t.Parallel()
 			r.each(t, l, write, func(w *world, at int) bool { return w.disturbed(r, w.jumps(by), write, at) })
 		})
 	}
@@ -132,6 +144,7 @@ func (r *record) each(t *testing.T, l *lab, of sort, play func(w *world, at int)
 		})
 	}
 	wg.Wait()
+	t.Logf("%d requests of %d were disturbed", len(r.requests[of])-int(missed.Load()), len(r.requests[of]))
 	// How words are gathered into writes differs by some from run to run.
 	if allowed := 2 + len(r.requests[of])/5; int(missed.Load()) > allowed {
 		t.Errorf("%d of %d requests were not there to be disturbed, want %d at most", missed.Load(), len(r.requests[of]), allowed)

@@ -47,11 +47,11 @@ func (e entry) String() string {
 // journal has every write of the kinds above, by namespace. Versions are those of one store, so
 // that they put writes to different kinds in the order in which they were made.
 type journal struct {
+	mu sync.Mutex
+	// watchers are those of the kinds, each in its place.
 	watchers []watch.Interface
-
-	mu      sync.Mutex
-	closed  bool
-	entries map[string][]entry
+	closed   bool
+	entries  map[string][]entry
 	// current is what is there in each namespace.
 	current   map[string]map[string]client.Object
 	listeners []listener
@@ -65,24 +65,65 @@ type listener struct {
 
 func newJournal(l *lab) *journal {
 	j := &journal{entries: map[string][]entry{}, current: map[string]map[string]client.Object{}}
-	for _, list := range kinds() {
+	all := kinds()
+	for _, list := range all {
 		must(l.t, l.client.List(l.t.Context(), list))
-		from := &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.GetResourceVersion()}}
-		w, err := l.client.Watch(l.t.Context(), list, from)
+		w, err := l.watch(list, list.GetResourceVersion())
 		must(l.t, err)
 		j.watchers = append(j.watchers, w)
-		go func() {
-			for event := range w.ResultChan() {
-				if err := j.note(event); err != nil && !j.over() {
-					l.t.Errorf("watching %T: %v", list, err)
-				}
-			}
-			if !j.over() {
-				l.t.Errorf("the watch of %T has ended, and what was written since is not known", list)
-			}
-		}()
+	}
+	for i, list := range all {
+		go j.keep(l, list, i)
 	}
 	return j
+}
+
+func (l *lab) watch(list client.ObjectList, version string) (watch.Interface, error) {
+	return l.client.Watch(l.t.Context(), list, &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: version}})
+}
+
+// keep writes down what a watch tells. The API server ends the watch of who is slow, as on a machine that is
+// busy: it is taken up where it has ended, so that nothing is missed.
+func (j *journal) keep(l *lab, list client.ObjectList, number int) {
+	version := list.GetResourceVersion()
+	for {
+		j.mu.Lock()
+		events := j.watchers[number].ResultChan()
+		j.mu.Unlock()
+		for event := range events {
+			if err := j.note(event); err != nil && !j.over() {
+				l.t.Errorf("watching %T from version %s on: %v", list, version, err)
+				return
+			}
+			if o, ok := event.Object.(client.Object); ok {
+				version = o.GetResourceVersion()
+			}
+		}
+		if j.over() || l.t.Context().Err() != nil {
+			return
+		}
+		w, err := l.watch(list, version)
+		switch {
+		case err == nil && j.took(number, w):
+		case err == nil || l.t.Context().Err() != nil:
+			return
+		default:
+			l.t.Errorf("the watch of %T has ended, and what was written since version %s is not known: %v", list, version, err)
+			return
+		}
+	}
+}
+
+// took goes on with another watch, unless all has ended.
+func (j *journal) took(number int, w watch.Interface) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		w.Stop()
+		return false
+	}
+	j.watchers[number] = w
+	return true
 }
 
 func (j *journal) note(event watch.Event) error {
@@ -192,8 +233,8 @@ func (j *journal) over() bool {
 
 func (j *journal) close() {
 	j.mu.Lock()
+	defer j.mu.Unlock()
 	j.closed = true
-	j.mu.Unlock()
 	for _, w := range j.watchers {
 		w.Stop()
 	}

@@ -3,6 +3,7 @@ package fault
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"net/http"
 	"sync"
@@ -45,7 +46,7 @@ type lab struct {
 }
 
 // seats is how many worlds are played at the same time: they mostly wait.
-const seats = 24
+var seats = flag.Int("seats", 24, "how many worlds are played at the same time")
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
@@ -73,7 +74,7 @@ func newLab(t *testing.T) *lab {
 // connect is a lab without anybody in it.
 func connect(t *testing.T, config *rest.Config) *lab {
 	t.Helper()
-	l := &lab{t: t, config: rest.CopyConfig(config), scheme: runtime.NewScheme(), renderer: newRenderer(), seats: make(chan struct{}, seats)}
+	l := &lab{t: t, config: rest.CopyConfig(config), scheme: runtime.NewScheme(), renderer: newRenderer(), seats: make(chan struct{}, *seats)}
 	l.config.QPS = -1
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme, gatewayv1.Install} {
 		must(t, add(l.scheme))

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
 var (
@@ -61,4 +63,29 @@ func (w *world) jumps(by time.Duration) fault {
 		w.clock.by.Store(int64(by))
 		return x.send()
 	}}
+}
+
+// abortedUnseen holds one manager up at the write that would give a revision its first share. A person aborts, another
+// manager does it, and then the first goes on: what it was about to write must not be carried out.
+func (w *world) abortedUnseen() {
+	m := w.prepare()
+	m.disturbFirst(held, w.play.rise)
+	w.play.begin(w)
+	if !w.fires(m.fired) {
+		w.t.Fatalf("nothing is sent that has %q in it:%s", w.play.rise, w.explain())
+	}
+	w.command("stop", "cart-2", v1alpha1.CommandAbort, 0)
+	w.start().arm()
+	aborted := func() bool {
+		r := last[*v1alpha1.Rollout](w.lab.journal, w.namespace, "cart-2")
+		return w.over() && r != nil && r.Status.Phase == v1alpha1.RolloutAborted
+	}
+	if !await(w.t.Context(), within, aborted) || !w.rests() {
+		w.t.Fatalf("the Rollout is not aborted:%s", w.explain())
+	}
+	m.release()
+	if !w.rests() {
+		w.t.Errorf("I5: the world does not come to rest:%s", w.explain())
+	}
+	w.verify("held up at the first rise, released after an abort,")
 }

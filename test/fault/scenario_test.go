@@ -23,6 +23,16 @@ type scenario struct {
 	judge func(*v1alpha1.Rollout) v1alpha1.Verdict
 	// shown is the highest share that each image is to have had at the end.
 	shown map[string]int32
+	// rise is in the line of the first write that gives the second image a share; empty where that is not held up
+	// until the Rollout is aborted.
+	rise string
+}
+
+// unseen is the scenario in which the second image never gets a share.
+func (s *scenario) unseen() *scenario {
+	out := *s
+	out.shown = map[string]int32{"v1": 100, "v2": 0}
+	return &out
 }
 
 type reaction struct {
@@ -38,6 +48,7 @@ func scenarios() []*scenario {
 			name: "canary", template: canary, before: "v1", pods: 4,
 			begin: func(w *world) { w.apply("v2", 4) },
 			shown: map[string]int32{"v1": 100, "v2": 100},
+			rise:  "/httproutes/",
 		},
 		{
 			name: "checked", template: checked, before: "v1", pods: 4,
@@ -91,9 +102,26 @@ func scenarios() []*scenario {
 			shown: map[string]int32{"v1": 100},
 		},
 		{
+			// More pods while the second image has 20 %, fewer while it has 50 %: each goes on where it is.
+			name: "resized", template: canary, before: "v1", pods: 4,
+			begin: func(w *world) { w.apply("v2", 4) },
+			judge: func(r *v1alpha1.Rollout) v1alpha1.Verdict {
+				if want := map[int32]int32{2: 8, 4: 6}[r.Status.Step]; want != 0 && r.Spec.Replicas != want {
+					return v1alpha1.VerdictInconclusive
+				}
+				return v1alpha1.VerdictPass
+			},
+			react: []reaction{
+				{when: judgedIn("v2", 2), do: func(w *world) { w.apply("v2", 8) }},
+				{when: judgedIn("v2", 4), do: func(w *world) { w.apply("v2", 6) }},
+			},
+			shown: map[string]int32{"v1": 100, "v2": 100},
+		},
+		{
 			name: "stateful", template: stateful, before: "v1", pods: 5,
 			begin: func(w *world) { w.apply("v2", 5) },
 			shown: map[string]int32{"v1": 100, "v2": 100},
+			rise:  "/statefulsets/",
 		},
 	}
 }
@@ -103,6 +131,14 @@ func judged(image string) func(client.Object) bool {
 	return func(o client.Object) bool {
 		r, ok := o.(*v1alpha1.Rollout)
 		return ok && imageOf(r.Spec.Values) == image && r.Status.Analysis != nil
+	}
+}
+
+// judgedIn says of a Rollout that it is about an image and has a verdict in a step.
+func judgedIn(image string, step int32) func(client.Object) bool {
+	return func(o client.Object) bool {
+		r, ok := o.(*v1alpha1.Rollout)
+		return judged(image)(o) && ok && r.Status.Step == step && r.Status.Analysis.Step == step
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"tidegate.io/tidegate/rollout/apply"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
@@ -22,6 +23,7 @@ var passing = map[string]bool{
 	"observedGeneration": true, "lastTransitionTime": true, "lastProbeTime": true, "clusterIP": true, "clusterIPs": true,
 	"at": true, "approvedAt": true, "exposedAt": true, "stepStartedAt": true, "waitingSince": true, "takenAt": true,
 	"startTime": true, "completionTime": true, "drainStartedAt": true, "stableShortSince": true, "routeUnsettledSince": true,
+	"until": true, apply.AnnotationTurnedBack: true,
 }
 
 // hashes are of what has the namespace's name in it, or are identities.

@@ -149,6 +149,8 @@ type wire struct {
 	fault fault
 	sort  sort
 	at    int
+	// part, where it is set, is in the line of the request instead: the first such is disturbed.
+	part  string
 	fired chan struct{}
 	what  string
 	// gate, while it is not nil, holds up every request and what watches deliver until it is
@@ -179,6 +181,29 @@ func (l *wire) disturb(f fault, of sort, at int) {
 	l.fault, l.sort, l.at = f, of, at
 }
 
+// disturbFirst does f to the first write whose line has a part.
+func (l *wire) disturbFirst(f fault, part string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fault, l.sort, l.part = f, write, part
+}
+
+// hits notes a request, and says whether it is to be disturbed.
+func (l *wire) hits(kind sort, line string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.armed {
+		return false
+	}
+	l.lines[kind] = append(l.lines[kind], line)
+	hit := l.at > 0 && len(l.lines[kind]) == l.at || l.part != "" && l.what == "" && strings.Contains(line, l.part)
+	if kind != l.sort || !hit {
+		return false
+	}
+	l.what = line
+	return true
+}
+
 // RoundTrip implements http.RoundTripper.
 func (l *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := l.passGate(r); err != nil {
@@ -191,18 +216,7 @@ func (l *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	if kind == watching {
 		return l.openWatch(r)
 	}
-	line := r.Method + " " + r.URL.Path
-	l.mu.Lock()
-	hit := false
-	if l.armed {
-		l.lines[kind] = append(l.lines[kind], line)
-		hit = l.at > 0 && kind == l.sort && len(l.lines[kind]) == l.at
-	}
-	if hit {
-		l.what = line
-	}
-	l.mu.Unlock()
-	if !hit {
+	if !l.hits(kind, r.Method+" "+r.URL.Path) {
 		return l.next.RoundTrip(r)
 	}
 	fire := sync.OnceFunc(func() { close(l.fired) })

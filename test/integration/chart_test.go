@@ -391,16 +391,10 @@ func (c *chartWorld) releasesOutliveTheChart() {
 	}
 }
 
-// buildManager builds the manager; the build cache makes it quick.
+// buildManager builds the manager.
 func buildManager(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "tidegate-manager")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", path, "../../cmd/tidegate-manager")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building the manager: %v\n%s", err, out)
-	}
-	return path
+	return filepath.Join(programs(t), "tidegate-manager")
 }
 
 // freePort returns a port on which nobody listens now.

@@ -26,6 +26,7 @@ func orphanIsTakenOver(t *testing.T, w *world) {
 	})
 	w.apply("v2", 2)
 	w.await("v2 gets its first traffic", func() bool { return w.weight("v2") == 5 })
+	w.collectorKnowsRollouts()
 	former := w.remove(metav1.DeletePropagationOrphan)
 
 	third := w.watchWeights("v3")
@@ -67,6 +68,20 @@ func replacedBeginsAnew(t *testing.T, w *world) {
 			t.Errorf("wanted the history to begin anew, found %s of %+v over %+v", r.Name, r.OwnerReferences, r.Spec.Stable)
 		}
 	}
+}
+
+// collectorKnowsRollouts waits until the garbage collector deletes a Rollout without an owner. It learns of new kinds
+// twice a minute, and an owner that is orphaned before that takes along what it does not know yet.
+func (w *world) collectorKnowsRollouts() {
+	w.t.Helper()
+	stray := w.rollout(1)
+	nobody := metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Release", Name: "nobody", UID: "nobody"}
+	// It is in a namespace that no manager here looks at.
+	stray.ObjectMeta = metav1.ObjectMeta{Name: w.namespace, Namespace: metav1.NamespaceDefault, OwnerReferences: []metav1.OwnerReference{nobody}}
+	w.create(stray)
+	w.await("the garbage collector knows of Rollouts", func() bool {
+		return apierrors.IsNotFound(w.client.Get(w.t.Context(), client.ObjectKeyFromObject(stray), &v1alpha1.Rollout{}))
+	})
 }
 
 // remove deletes the Release and waits until it is gone.

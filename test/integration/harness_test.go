@@ -3,6 +3,8 @@ package integration
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -53,6 +55,25 @@ func onStage(t *testing.T) *play {
 		}
 	})
 	return p
+}
+
+// programs builds the CLI and the manager to where stages have them, and returns that directory. What
+// is there already and up to date is not linked anew.
+func programs(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("../../.demo/bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", dir+string(filepath.Separator), "../../cmd/tidegate", "../../cmd/tidegate-manager")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building: %v\n%s", err, out)
+	}
+	return dir
 }
 
 // brief is the name of a template revision without its digest, such as web-2.

@@ -19,11 +19,7 @@ import (
 // the CLI and the manager's workers, as the programs that are shipped, and this process
 // write the same bytes, whatever the order of the keys.
 func TestTheProgramsRenderTheSameBytes(t *testing.T) {
-	bin := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin+string(filepath.Separator), "../../cmd/tidegate", "../../cmd/tidegate-manager")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building: %v\n%s", err, out)
-	}
+	bin := programs(t)
 	pool, err := worker.New(worker.Options{Command: []string{filepath.Join(bin, "tidegate-manager"), "render-worker"}})
 	if err != nil {
 		t.Fatal(err)

@@ -338,7 +338,7 @@ func strategyChangeIsRefused(t *testing.T, w *staged) {
 	w.use(blueGreenTemplate)
 	w.apply("v2", 1)
 	w.await("the refusal is told", func() bool {
-		return strings.Contains(w.release().Status.Message, "found sets behind the router HTTPRoute")
+		return strings.Contains(w.release().Status.Message, "beside the workload in place, to which the route can lead, found none")
 	})
 	if d := w.worker(); image(d.Spec.Template) != "v1" || len(w.rollouts()) != 1 {
 		t.Errorf("the worker is %s, and there are %d Rollouts", image(d.Spec.Template), len(w.rollouts()))

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 
 	"k8s.io/utils/clock"
 
@@ -52,6 +54,15 @@ func New(sink *rules.Sink, cluster string, now clock.PassiveClock) (Sender, erro
 		return newService(sink, cluster, now), nil
 	}
 	return nil, errors.New("wanted a sink with one of slack, webhook and url, found none; add one")
+}
+
+// bearer reads a token. One that no header can carry is said here: the HTTP client would not say which it is.
+func bearer(ctx context.Context, secrets Secrets, key string) (string, *Error) {
+	token, failure := read(ctx, secrets, key)
+	if failure == nil && strings.ContainsFunc(token, unicode.IsControl) {
+		return "", final("wanted one line of characters that print in the key %s of the Secret, found others; write the token anew", key)
+	}
+	return token, failure
 }
 
 // read gets a key, and takes one that is missing for something that may come.

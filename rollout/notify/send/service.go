@@ -35,8 +35,9 @@ type service struct {
 }
 
 func newService(sink *rules.Sink, cluster string, now clock.PassiveClock) *service {
-	timeout := sink.Timeout.Duration
-	return &service{key: sink.URL.Key, cluster: cluster, timeout: timeout, client: newClient(timeout, nil), clock: now, hanging: make(chan struct{}, maxHanging)}
+	// The time is that of an attempt; a client with a timeout of its own ends requests with an error that does not say so.
+	client := newClient(0, nil)
+	return &service{key: sink.URL.Key, cluster: cluster, timeout: sink.Timeout.Duration, client: client, clock: now, hanging: make(chan struct{}, maxHanging)}
 }
 
 // Send implements Sender.
@@ -45,7 +46,9 @@ func (s *service) Send(ctx context.Context, e *news.Event, secrets Secrets) erro
 	if failure != nil {
 		return failure
 	}
-	watched := &watched{base: s.client, clock: s.clock}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	watched := &watched{attempt: ctx, base: s.client, clock: s.clock}
 	target, failure := s.locate(strings.TrimSpace(address), watched)
 	if failure != nil {
 		return failure
@@ -64,8 +67,6 @@ func (s *service) Send(ctx context.Context, e *news.Event, secrets Secrets) erro
 		defer func() { <-s.hanging }()
 		done <- try(target, text)
 	}()
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
 	select {
 	case err := <-done:
 		return watched.explain(err)
@@ -107,8 +108,10 @@ func try(target types.Service, text string) (err error) {
 // watched notes what came of the requests of one attempt, since what the library says of it
 // has the URL in it.
 type watched struct {
-	base  *http.Client
-	clock clock.PassiveClock
+	// attempt ends every request of it.
+	attempt context.Context
+	base    *http.Client
+	clock   clock.PassiveClock
 
 	mu     sync.Mutex
 	status int
@@ -125,7 +128,7 @@ func (w *watched) client() *http.Client {
 
 // RoundTrip implements http.RoundTripper.
 func (w *watched) RoundTrip(request *http.Request) (*http.Response, error) {
-	response, err := w.base.Transport.RoundTrip(request)
+	response, err := w.base.Transport.RoundTrip(request.WithContext(w.attempt))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.err, w.status, w.after = err, 0, 0
@@ -152,6 +155,9 @@ func (w *watched) explain(err error) error {
 	if w.status != 0 {
 		if failure := judge(w.status, w.after); failure != nil {
 			return failure
+		}
+		if late := w.attempt.Err(); late != nil { // while the answer was read
+			return &Error{What: plain(late)}
 		}
 		return final("the service refused the message though it answered %d; look at its URL in the Secret", w.status)
 	}

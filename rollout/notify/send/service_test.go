@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -79,6 +80,19 @@ func TestAServiceThatHangsEndsInTime(t *testing.T) {
 	service := sender(t, rules.Sink{Timeout: metav1.Duration{Duration: 50 * time.Millisecond}, URL: &rules.URL{Key: "url"}})
 	err := failure(t, service.Send(t.Context(), held(), having(map[string]string{"url": generic(&server{Server: hanging})})), "hunter2")
 	if err.Final || !strings.Contains(err.What, "no answer in time") {
+		t.Errorf("got %+v", err)
+	}
+}
+
+func TestAnAnswerThatEndsTooLateIsNoRefusal(t *testing.T) {
+	over, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	reading := &watched{attempt: over, status: 200}
+	if err := failure(t, reading.explain(errors.New("reading the answer"))); err.Final || !strings.Contains(err.What, "no answer in time") {
+		t.Errorf("got %+v", err)
+	}
+	reading.attempt = t.Context()
+	if err := failure(t, reading.explain(errors.New("reading the answer"))); !err.Final || !strings.Contains(err.What, "refused the message") {
 		t.Errorf("got %+v", err)
 	}
 }

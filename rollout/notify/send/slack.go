@@ -75,7 +75,7 @@ func (s *slack) request(ctx context.Context, e *news.Event, secrets Secrets) (*h
 	if s.config.TokenKey != "" {
 		key, address = s.config.TokenKey, strings.TrimSuffix(s.config.APIURL, "/")+"/chat.postMessage"
 	}
-	secret, failure := read(ctx, secrets, key)
+	secret, failure := bearer(ctx, secrets, key)
 	if failure != nil {
 		return nil, failure
 	}

@@ -112,7 +112,7 @@ func (w *webhook) request(ctx context.Context, e *news.Event, secrets Secrets) (
 		return nil, final("the event cannot be written as a CloudEvent")
 	}
 	if w.config.TokenKey != "" {
-		token, failure := read(ctx, secrets, w.config.TokenKey)
+		token, failure := bearer(ctx, secrets, w.config.TokenKey)
 		if failure != nil {
 			return nil, failure
 		}

@@ -161,10 +161,11 @@ func TestAServerThatCannotBeUsedIsExplainedWithoutSecrets(t *testing.T) {
 		"a key that is no base64":  {rules.Webhook{URL: trusted.URL, SigningKey: "base64"}, "wanted base64 behind whsec_", true},
 		"no signing key":           {rules.Webhook{URL: trusted.URL, SigningKey: "gone"}, "there is no key gone", false},
 		"no token":                 {rules.Webhook{URL: trusted.URL, TokenKey: "gone"}, "there is no key gone", false},
+		"a token of two lines":     {rules.Webhook{URL: trusted.URL, TokenKey: "lines"}, "wanted one line of characters that print in the key lines of the Secret, found others", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.webhook.Mode = rules.Structured
-			secrets := having(map[string]string{"url": "https://hunter2.invalid/hunter2", "none": "hunter2", "short": "hunter2", "base64": "whsec_hunter2!"})
+			secrets := having(map[string]string{"url": "https://hunter2.invalid/hunter2", "none": "hunter2", "short": "hunter2", "lines": "hunter2\nhunter3", "base64": "whsec_hunter2!"})
 			err := failure(t, sender(t, rules.Sink{Webhook: &c.webhook}).Send(t.Context(), held(), secrets), "hunter2")
 			if !strings.Contains(err.What, c.want) || err.Final != c.final {
 				t.Errorf("wanted %q, got %+v", c.want, err)

@@ -134,7 +134,7 @@ func (m *manager) ready(ctx context.Context) (bool, error) {
 type used struct {
 	// Processor is of the manager and its workers.
 	Processor time.Duration
-	// memory is that of the manager alone, Workers the resident memory of its workers in bytes.
+	// memory is that of the manager alone, Workers what its workers, which share its program's pages, have besides in bytes.
 	memory
 	Workers int64
 }
@@ -163,7 +163,7 @@ func (m *manager) used() (used, error) {
 		case each == pid:
 			u.memory = held
 		case err == nil:
-			u.Workers += held.Resident
+			u.Workers += held.Own
 		}
 	}
 	return u, nil

@@ -7,8 +7,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 )
 
 // Targets.
@@ -125,7 +130,7 @@ func (w *world) idle(ctx context.Context, b *block) error {
 	}
 	b.add("memory, peak, since it began", mib(after.Peak), "MiB")
 	b.add("memory, steady, without the program's own pages", mib(after.Own), "MiB")
-	b.add("memory of the workers besides", mib(after.Workers), "MiB")
+	b.add("memory of the workers besides, without the program's own pages", mib(after.Workers), "MiB")
 	live, err := m.live(ctx)
 	if err != nil {
 		return err
@@ -391,14 +396,36 @@ func (w *world) keepProfile(ctx context.Context, what, name string) error {
 // profiled is how much of a burst the profile of the processor covers.
 const profiled = 5 * time.Second
 
-// profileProcessor begins a profile of the processor where one is wanted, and returns what waits
-// for its end.
+// profileProcessor begins profiles of the processor, of the manager and of the API server, where they
+// are wanted, and returns what waits for their end.
 func (w *world) profileProcessor(ctx context.Context, name string) func() error {
-	done := make(chan error, 1)
+	done := make(chan error, 2)
 	go func() {
 		done <- w.keepProfile(ctx, fmt.Sprintf("profile?seconds=%d", int(profiled.Seconds())), name)
 	}()
-	return func() error { return <-done }
+	go func() { done <- w.keepServerProfile(ctx, "apiserver-"+name) }()
+	return func() error { return errors.Join(<-done, <-done) }
+}
+
+// keepServerProfile writes a profile of the API server's processor where one is wanted.
+func (w *world) keepServerProfile(ctx context.Context, name string) error {
+	if w.options.keep == "" {
+		return nil
+	}
+	config := dynamic.ConfigFor(w.stage.Cluster.RESTConfig())
+	config.GroupVersion = &schema.GroupVersion{}
+	server, err := rest.UnversionedRESTClientFor(config)
+	if err != nil {
+		return fmt.Errorf("profiling the API server: %w", err)
+	}
+	taken, err := server.Get().AbsPath("/debug/pprof/profile").Param("seconds", strconv.Itoa(int(profiled.Seconds()))).Do(ctx).Raw()
+	if err != nil {
+		return fmt.Errorf("profiling the API server: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(w.options.keep, name), taken, 0o600); err != nil {
+		return fmt.Errorf("writing a profile: %w", err)
+	}
+	return nil
 }
 
 // keepLogs copies the logs of the manager and of its requests.

@@ -72,7 +72,7 @@ func (w *world) open(ctx context.Context) error {
 	if w.audit, err = newAudit(); err != nil {
 		return err
 	}
-	w.stage, err = stage.Up(ctx, stage.Options{Root: root, Bare: true, Progress: w.log, APIServerArgs: w.audit.args()})
+	w.stage, err = stage.Up(ctx, stage.Options{Root: root, Bare: true, Progress: w.log, APIServerArgs: append(w.audit.args(), "--profiling=true")})
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,8 @@ type actOptions struct {
 	decision act.Decision
 	// stepGiven is true where the user named a step.
 	stepGiven bool
+	// toGiven is true where the user named a rollout to return to, which may have come to nothing: --to "$N".
+	toGiven bool
 }
 
 // decide makes the command for one kind of decision.
@@ -41,7 +43,7 @@ Exit codes: 0 applied; 2 refused; 3 no answer within --wait; 1 it could not be c
 		ValidArgsFunction: c.completeRelease,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.decision.Release = args[0]
-			o.stepGiven = cmd.Flags().Changed("step")
+			o.stepGiven, o.toGiven = cmd.Flags().Changed("step"), cmd.Flags().Changed("to")
 			return o.run(cmd.Context())
 		},
 	}
@@ -119,6 +121,9 @@ func (o *actOptions) run(ctx context.Context) error {
 	}
 	if o.stepGiven && o.decision.Step < 1 {
 		return fmt.Errorf("wanted a step from 1 up in --step, found %d", o.decision.Step)
+	}
+	if o.toGiven && strings.TrimSpace(o.decision.To) == "" {
+		return fmt.Errorf("wanted the number, name or revision of a rollout in --to, found nothing; see them with: %s history %s, or leave --to out for the one before", o.Name, o.decision.Release)
 	}
 	if o.decision.Action == v1alpha1.CommandAbort && strings.TrimSpace(o.decision.Reason) == "" {
 		return errors.New("wanted a reason in --reason, found none; it is for whoever reads the trail later")

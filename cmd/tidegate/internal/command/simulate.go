@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
 
 	"github.com/spf13/cobra"
 
@@ -120,22 +119,35 @@ func (o *simulateOptions) strategy(ctx context.Context) (*v1alpha1.Strategy, err
 	return &result.Strategy, nil
 }
 
-// play plays one scenario and returns the exit code that it is worth. Of several only what
-// is wrong is shown.
-func (o *simulateOptions) play(file string, strategy *v1alpha1.Strategy, several bool) (int, error) {
+// scenario reads a file. Where it has mistakes they are said, and there is no scenario.
+func (o *simulateOptions) scenario(file string, strategy *v1alpha1.Strategy) (*simulate.Scenario, []byte, error) {
 	data, err := o.read(file)
 	if err != nil {
-		return 0, err
+		return nil, nil, err
+	}
+	if o.update && (file == "-" || !simulate.IsArchive(file, data)) {
+		o.say("%s: wanted a txtar archive for --update, found what has no place for the output; nothing is written: put the scenario into a file FILE.txtar, below some sentences and the line -- %s --", file, simulate.ScenarioFile)
+		return nil, nil, nil
 	}
 	sc, err := simulate.Parse(file, data, strategy)
 	if wrong, ok := errors.AsType[*simulate.MalformedError](err); ok {
 		for _, line := range wrong.Lines {
 			o.say("%s", line)
 		}
-		return ExitRenderFailed, nil
+		return nil, nil, nil
 	}
+	return sc, data, err
+}
+
+// play plays one scenario and returns the exit code that it is worth. Of several only what
+// is wrong is shown.
+func (o *simulateOptions) play(file string, strategy *v1alpha1.Strategy, several bool) (int, error) {
+	sc, data, err := o.scenario(file, strategy)
 	if err != nil {
 		return 0, err
+	}
+	if sc == nil {
+		return ExitRenderFailed, nil
 	}
 	res := simulate.Run(sc)
 	var text bytes.Buffer
@@ -143,12 +155,12 @@ func (o *simulateOptions) play(file string, strategy *v1alpha1.Strategy, several
 		return 0, err
 	}
 	wrong := res.Failures
-	switch diff := sc.Compare(text.String()); {
-	case o.update && path.Ext(file) == ".txtar":
-		if err := os.WriteFile(file, simulate.WithWant(data, text.String()), 0o600); err != nil {
+	diff := sc.Compare(text.String())
+	if o.update {
+		if err := o.write(file, simulate.WithWant(data, text.String()), sc.HasWant && diff == ""); err != nil {
 			return 0, err
 		}
-	case diff != "":
+	} else if diff != "" {
 		wrong = append(wrong, diff)
 	}
 	if err := o.show(file, res, several, len(wrong) == 0); err != nil {
@@ -161,6 +173,19 @@ func (o *simulateOptions) play(file string, strategy *v1alpha1.Strategy, several
 		return ExitRenderFindings, nil
 	}
 	return ExitOK, nil
+}
+
+// write puts the output into an archive, unless it is there already, and says so.
+func (o *simulateOptions) write(file string, archive []byte, same bool) error {
+	if same {
+		o.say("%s: the output is as it was expected; nothing is written", file)
+		return nil
+	}
+	if err := os.WriteFile(file, archive, 0o600); err != nil {
+		return err
+	}
+	o.say("%s: the output is written to its %s", file, simulate.WantFile)
+	return nil
 }
 
 func (o *simulateOptions) show(file string, res simulate.Result, several, good bool) error {

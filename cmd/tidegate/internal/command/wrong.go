@@ -40,6 +40,10 @@ func wrongFlag(cmd *cobra.Command, err error) error {
 			return fmt.Errorf("wanted %s in --%s, found %q\n%s", wanted, wrong.GetFlag().Name, wrong.GetValue(), seeHelp(cmd))
 		}
 	}
+	if bare, ok := errors.AsType[*pflag.ValueRequiredError](err); ok {
+		flag := bare.GetFlag()
+		return fmt.Errorf("wanted a value behind --%s, found none; it is: %s\n%s", flag.Name, flag.Usage, seeHelp(cmd))
+	}
 	unknown, ok := errors.AsType[*pflag.NotExistError](err)
 	if !ok {
 		return fmt.Errorf("%w\n%s", err, seeHelp(cmd))

@@ -26,7 +26,8 @@ func TestAWrongWordIsAnsweredWithTheNearest(t *testing.T) {
 		"an unknown flag near to nothing":  {[]string{"render", "--frobnicate"}, 2, "wanted a flag of tidegate render, found --frobnicate\nSee 'tidegate render --help'\n"},
 		"an unknown short flag":            {[]string{"render", "-x"}, 2, "found -x\nSee"},
 		"a long flag with one dash, short": {[]string{"status", "x", "-watch"}, 1, "See 'tidegate status --help'"},
-		"a flag without its value":         {[]string{"render", "--values"}, 2, "flag needs an argument: --values\nSee 'tidegate render --help'"},
+		"a flag without its value":         {[]string{"render", "--values"}, 2, "Error: wanted a value behind --values, found none; it is: "},
+		"an undo to nothing":               {[]string{"undo", "cart", "--to"}, 1, "Error: wanted a value behind --to, found none; it is: The number, name or revision of the rollout to return to; see: tidegate history RELEASE\nSee 'tidegate undo --help'\n"},
 		"a flag of another kind":           {[]string{"template", "test", "x", "--min-coverage", "many"}, 2, "See 'tidegate template test --help'"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -60,6 +61,7 @@ func TestAStrangerUnderstandsWhatWentWrong(t *testing.T) {
 	}{
 		"flags that are needed":               {[]string{"template", "rollback", "web"}, 1, "Error: wanted --reason and --to, found none\nSee 'tidegate template rollback --help'\n"},
 		"no template to render":               {[]string{"render"}, 2, "Error: wanted --filename, found none\nSee 'tidegate render --help'\n"},
+		"an undo to an empty number":          {[]string{"undo", "cart", "--to", ""}, 1, "Error: wanted the number, name or revision of a rollout in --to, found nothing; see them with: tidegate history cart, or leave --to out for the one before\n"},
 		"a number that is none":               {[]string{"template", "rollback", "web", "--to", "x", "--reason", "y"}, 1, "Error: wanted a whole number in --to, found \"x\"\nSee "},
 		"a time that is none":                 {[]string{"status", "cart", "--watch", "--timeout", "x"}, 1, "wanted a time, such as 90s or 5m, in --timeout, found \"x\"\n"},
 		"a file that is not there":            {[]string{"template", "render", dir, "--name", "cart", "--values", "gone"}, 2, "Error: reading gone: no such file or directory\n"},

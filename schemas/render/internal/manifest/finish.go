@@ -31,7 +31,9 @@ func (r *Rendered) Finish(strategy v1alpha1.Strategy) []string {
 		services := r.services(w)
 		r.budgets(w)
 		r.autoscalers(w)
-		if !r.inPlace {
+		if r.inPlace {
+			r.placeRoutes()
+		} else {
 			r.route(services, w)
 			r.previews(services)
 			r.routed(strategy)

@@ -96,7 +96,7 @@ func (r *Rendered) target(o *Object, path string, to virtualTarget, services map
 	name, domain, qualified := strings.Cut(to.Destination.Host, ".")
 	service := services[name]
 	if service == nil || qualified && domain != r.release.Namespace && !strings.HasPrefix(domain, r.release.Namespace+".svc") {
-		r.failf(o, "wanted %s.destination.host to be a Service of this revision (%s), found %q", path,
+		r.failf(o, "wanted %s.destination.host to be a Service of %s (%s), found %q", path, r.whose(),
 			strings.Join(slices.Sorted(maps.Keys(services)), ", "), to.Destination.Host)
 		return
 	}

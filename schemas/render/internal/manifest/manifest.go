@@ -266,8 +266,10 @@ func (r *Rendered) sortWorkload(o *Object, p place, own bool) {
 
 func (r *Rendered) sortRoute(o *Object, own bool) {
 	switch {
+	case r.inPlace && o.Name == r.release.Name:
+		r.Shared = append(r.Shared, o)
 	case r.inPlace:
-		r.failf(o, "wanted no %s beside a workload that is changed in place, since there are no weights to move, found one; a Service is enough, or use the strategy canary or blueGreen", o.Kind)
+		r.failf(o, "wanted the %s beside a workload that is changed in place to be named like the Release, %s, since revisions share it, found %s", o.Kind, r.release.Name, o.Name)
 	case o.Name == r.release.Name:
 		r.Routes = append(r.Routes, o)
 	case own:

@@ -23,6 +23,9 @@ const (
 deployment: {apiVersion: apps/v1, kind: Deployment, metadata: {name: cart-ab12cd34ef}, spec: {replicas: 3, selector: {matchLabels: {tidegate.io/revision: ab12cd34ef}}, template: ` + setPod + `}}`
 	setService = `
 service: {apiVersion: v1, kind: Service, metadata: {name: cart-ab12cd34ef}, spec: {selector: {tidegate.io/revision: ab12cd34ef}, ports: [{port: 80}]}}`
+	placeService = `
+service: {apiVersion: v1, kind: Service, metadata: {name: cart}, spec: {selector: {tidegate.io/release: cart}, ports: [{port: 80}]}}
+`
 	route = `
 route: {apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: cart}, spec: {parentRefs: [{name: edge}], rules: [{backendRefs: [{name: cart-ab12cd34ef, port: 80}]}]}}`
 	preview = `
@@ -91,6 +94,7 @@ func TestObjectsThatCanBeRolledOut(t *testing.T) {
 		"an autoscaled set begins with the least size":       {strings.Replace(set, "replicas: 3, ", "", 1) + setAutoscaler, canary, []string{"Deployment cart-ab12cd34ef", "HorizontalPodAutoscaler cart-ab12cd34ef", "Service cart-ab12cd34ef"}, 4},
 		"secrets by reference":                               {set + externalSecret, canary, []string{"Deployment cart-ab12cd34ef", "Service cart-ab12cd34ef"}, 3},
 		"a worker without Service or route":                  {deployment, rolling, []string{"Deployment cart"}, 3},
+		"a workload in place behind a route":                 {deployment + placeService + strings.Replace(strings.TrimSpace(route), "name: cart-ab12cd34ef", "name: cart", 1), rolling, []string{"Deployment cart"}, 3},
 		"a worker with configuration and a budget":           {deployment + ownConfig + budget, rolling, []string{"Deployment cart", "ConfigMap cart-ab12cd34ef"}, 3},
 		"a StatefulSet that is held at a share of its pods":  {statefulSet, partition, []string{"StatefulSet cart"}, 3},
 		"a DaemonSet, which has no size of its own":          {daemonSet, rolling, []string{"DaemonSet cart"}, 0},
@@ -136,7 +140,11 @@ func TestObjectsThatCannotBeRolledOut(t *testing.T) {
 		"two workloads":              {deployment + cronJob, rolling, "found Deployment cart, CronJob cart"},
 		"a CronJob for each version": {strings.Replace(cronJob, "name: cart}", "name: cart-ab12cd34ef}", 1), rolling, "wanted the CronJob to be named like the Release, cart, since it is changed in place, found cart-ab12cd34ef"},
 		"a route beside a workload in place": {
-			deployment + "\n" + strings.TrimSpace(route), rolling, "wanted no HTTPRoute beside a workload that is changed in place",
+			deployment + placeService + strings.TrimSpace(route), rolling, "wanted spec.rules[0].backendRefs[0] to name a Service of all revisions, since the workload is changed in place (cart), found cart-ab12cd34ef",
+		},
+		"a route beside a workload in place that is named otherwise": {
+			deployment + placeService + strings.Replace(strings.Replace(strings.TrimSpace(route), "name: cart}", "name: cart-front}", 1), "name: cart-ab12cd34ef", "name: cart", 1), rolling,
+			"wanted the HTTPRoute beside a workload that is changed in place to be named like the Release, cart, since revisions share it, found cart-front",
 		},
 		"a Service of the revision beside a workload in place": {deployment + setService, rolling, "wanted a name without the revision, since the workload is changed in place"},
 		"a selector in place that names the revision, which can never change": {

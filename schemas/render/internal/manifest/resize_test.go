@@ -57,19 +57,19 @@ func TestARolloutChangesInItsSizeAlone(t *testing.T) {
 			was: once, change: func(*v1alpha1.RolloutSpec) {},
 		},
 		"its size without a record": {
-			was: pinned(), change: func(s *v1alpha1.RolloutSpec) { s.Replicas = 16 }, refused: "in its size alone",
+			was: pinned(), change: func(s *v1alpha1.RolloutSpec) { s.Replicas = 16 }, refused: "but in its size",
 		},
 		"its size with an earlier record": {
-			was: once, change: func(s *v1alpha1.RolloutSpec) { s.Replicas, s.ReleaseGeneration = 32, 9 }, refused: "in its size alone",
+			was: once, change: func(s *v1alpha1.RolloutSpec) { s.Replicas, s.ReleaseGeneration = 32, 9 }, refused: "but in its size",
 		},
 		"its values alone": {
-			was: pinned(), change: func(s *v1alpha1.RolloutSpec) { s.Values.Raw = []byte(`{"replicas":9}`) }, refused: "in its size alone",
+			was: pinned(), change: func(s *v1alpha1.RolloutSpec) { s.Values.Raw = []byte(`{"replicas":9}`) }, refused: "but in its size",
 		},
 		"its digest without a newer Release": {
-			was: pinned(), change: func(s *v1alpha1.RolloutSpec) { *s = inSize(*s, 16); s.ReleaseGeneration-- }, refused: "in its size alone",
+			was: pinned(), change: func(s *v1alpha1.RolloutSpec) { *s = inSize(*s, 16); s.ReleaseGeneration-- }, refused: "but in its size",
 		},
 		"the first of the records": {
-			was: once, change: func(s *v1alpha1.RolloutSpec) { *s = inSize(*s, 4); s.Resized[0].Digest = "sha256:mine" }, refused: "in its size alone",
+			was: once, change: func(s *v1alpha1.RolloutSpec) { *s = inSize(*s, 4); s.Resized[0].Digest = "sha256:mine" }, refused: "but in its size",
 		},
 		"its size, and its revision": {
 			was: pinned(), change: func(s *v1alpha1.RolloutSpec) { *s = inSize(*s, 16); s.Revision = "ffffffffff" }, refused: "never changes",

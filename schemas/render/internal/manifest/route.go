@@ -118,6 +118,26 @@ func (r *Rendered) previews(services map[string]*corev1.Service) {
 	}
 }
 
+// placeRoutes checks the route beside a workload that is changed in place: it leads to Services of the Release, and no
+// weight in it is ever moved.
+func (r *Rendered) placeRoutes() {
+	services, found := map[string]*corev1.Service{}, []*Object{}
+	for _, o := range r.Shared {
+		if s, ok := o.typed.(*corev1.Service); ok {
+			services[o.Name] = s
+		}
+		if routers[o.Kind] != "" {
+			found = append(found, o)
+		}
+	}
+	if len(found) > 1 {
+		r.lines = append(r.lines, fmt.Sprintf("objects: wanted at most one of HTTPRoute, GRPCRoute and VirtualService beside a workload that is changed in place, found %s", names(found)))
+	}
+	for _, o := range found {
+		r.backends(o, services)
+	}
+}
+
 func (r *Rendered) backends(o *Object, services map[string]*corev1.Service) {
 	switch route := o.typed.(type) {
 	case *gatewayv1.HTTPRoute:
@@ -223,7 +243,7 @@ func (r *Rendered) backend(o *Object, path string, ref routeRef, services map[st
 	group, kind, namespace := set((*string)(ref.Group)), set((*string)(ref.Kind)), set((*string)(ref.Namespace))
 	service := services[string(ref.Name)]
 	if group != "" || kind != "" && kind != kindService || namespace != "" && namespace != r.release.Namespace || service == nil {
-		r.failf(o, "wanted %s to name a Service of this revision (%s), found %s", path,
+		r.failf(o, "wanted %s to name a Service of %s (%s), found %s", path, r.whose(),
 			strings.Join(slices.Sorted(maps.Keys(services)), ", "), ref.Name)
 		return
 	}
@@ -236,6 +256,14 @@ func (r *Rendered) backend(o *Object, path string, ref routeRef, services map[st
 	if ref.Port == nil || !hasPort(service, *ref.Port) {
 		r.failf(o, "wanted %s.port to be a port of the Service %s", path, ref.Name)
 	}
+}
+
+// whose says of what the Services are that a route may lead to.
+func (r *Rendered) whose() string {
+	if r.inPlace {
+		return "all revisions, since the workload is changed in place"
+	}
+	return "this revision"
 }
 
 func hasPort(service *corev1.Service, port int32) bool {

@@ -92,7 +92,7 @@ func TestWhatCannotSpreadRequestsIsRefused(t *testing.T) {
 	for name, c := range map[string]struct{ objects, rollout, want string }{
 		"nothing":                                  {setDeployment + setService, canary, "objects: wanted exactly one of HTTPRoute, GRPCRoute and VirtualService, named \\(context.name), or no such and a Service of that name, found none"},
 		"two":                                      {set + with(virtual, "\nroute:", "\nother:"), canary, "found HTTPRoute cart, VirtualService cart"},
-		"a route beside a workload in place":       {deployment + virtual, rolling, "wanted no VirtualService beside a workload that is changed in place"},
+		"a route beside a workload in place":       {deployment + virtual, rolling, "destination.host to be a Service of all revisions, since the workload is changed in place"},
 		"a plain Service of every revision":        {setDeployment + with(plain, ", tidegate.io/revision: ab12cd34ef", ""), canary, `objects.plain (Service cart): wanted spec.selector.matchLabels to have "tidegate.io/revision": context.revision`},
 		"a plain Service of other pods":            {setDeployment + with(plain, "ab12cd34ef}", "ab12cd34ef, app: x}"), canary, "objects.plain (Service cart): wanted spec.selector to match the labels of the workload's pods"},
 		"a plain Service of the revision alone":    {setDeployment + with(plain, "tidegate.io/release: cart, ", ""), canary, `objects.plain (Service cart): wanted spec.selector to have "tidegate.io/release": context.name beside the revision`},
