@@ -47,22 +47,25 @@ func TestAnAutoscalerMayKeepThePodsOfAnOldSet(t *testing.T) {
 		revision        string
 		from, to, wants string
 	}{
-		"as it was rendered":                                  {going, older, "", "", ""},
-		"all that it lets the set have":                       {going, older, `"minReplicas":2`, `"minReplicas":5`, ""},
-		"while the old set is warm":                           {in(v1alpha1.RolloutPromoting, nil), older, `"minReplicas":2`, `"minReplicas":4`, ""},
-		"on the way back":                                     {in(v1alpha1.RolloutAborting, nil), older, `"minReplicas":2`, `"minReplicas":4`, ""},
-		"for a moment after that":                             {in(v1alpha1.RolloutAborted, nil), older, `"minReplicas":2`, `"minReplicas":4`, ""},
-		"more than it lets the set have":                      {going, older, `"minReplicas":2`, `"minReplicas":6`, "spec.minReplicas: rendered 2, found 6"},
-		"fewer than was rendered":                             {going, older, `"minReplicas":2`, `"minReplicas":1`, "spec.minReplicas: rendered 2, found 1"},
-		"none":                                                {going, older, `"minReplicas":2`, `"minReplicas":0`, "spec.minReplicas"},
-		"both bounds":                                         {going, older, `"maxReplicas":5,"minReplicas":2`, `"maxReplicas":9,"minReplicas":9`, "spec.maxReplicas"},
-		"another workload with it":                            {going, older, `"minReplicas":2,"scaleTargetRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"cart-`, `"minReplicas":4,"scaleTargetRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"evil-`, "spec.scaleTargetRef.name"},
-		"the new set":                                         {going, newer, `"minReplicas":2`, `"minReplicas":4`, "spec.minReplicas: rendered 2, found 4"},
-		"an old set that is to be gone":                       {in(v1alpha1.RolloutSucceeded, nil), older, `"minReplicas":2`, `"minReplicas":4`, "spec.minReplicas: rendered 2, found 4"},
-		"an old set that is to give up pods":                  {in(v1alpha1.RolloutProgressing, func(r *v1alpha1.Rollout) { r.Spec.Strategy.DynamicStableScale = true }), older, `"minReplicas":2`, `"minReplicas":4`, "spec.minReplicas"},
-		"a workload that is changed in place":                 {in(v1alpha1.RolloutProgressing, func(r *v1alpha1.Rollout) { r.Spec.Strategy.Type = v1alpha1.StrategyRolling }), older, `"minReplicas":2`, `"minReplicas":4`, "spec.minReplicas"},
-		"what serves again, in the place of what was aborted": {in(v1alpha1.RolloutSucceeded, func(r *v1alpha1.Rollout) { was := stepped(1, older, plainWalk).Spec; r.Spec.Values, r.Spec.Digest, r.Spec.Revision = was.Values, was.Digest, older }), older, `"minReplicas":2`, `"minReplicas":4`, ""},
-		"what serves, though nothing is to take its place":    {nil, older, `"minReplicas":2`, `"minReplicas":4`, "spec.minReplicas"},
+		"as it was rendered":                  {going, older, "", "", ""},
+		"all that it lets the set have":       {going, older, `"minReplicas":2`, `"minReplicas":5`, ""},
+		"while the old set is warm":           {in(v1alpha1.RolloutPromoting, nil), older, `"minReplicas":2`, `"minReplicas":4`, ""},
+		"on the way back":                     {in(v1alpha1.RolloutAborting, nil), older, `"minReplicas":2`, `"minReplicas":4`, ""},
+		"for a moment after that":             {in(v1alpha1.RolloutAborted, nil), older, `"minReplicas":2`, `"minReplicas":4`, ""},
+		"more than it lets the set have":      {going, older, `"minReplicas":2`, `"minReplicas":6`, "spec.minReplicas: rendered 2, found 6"},
+		"fewer than was rendered":             {going, older, `"minReplicas":2`, `"minReplicas":1`, "spec.minReplicas: rendered 2, found 1"},
+		"none":                                {going, older, `"minReplicas":2`, `"minReplicas":0`, "spec.minReplicas"},
+		"both bounds":                         {going, older, `"maxReplicas":5,"minReplicas":2`, `"maxReplicas":9,"minReplicas":9`, "spec.maxReplicas"},
+		"another workload with it":            {going, older, `"minReplicas":2,"scaleTargetRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"cart-`, `"minReplicas":4,"scaleTargetRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"evil-`, "spec.scaleTargetRef.name"},
+		"the new set":                         {going, newer, `"minReplicas":2`, `"minReplicas":4`, "spec.minReplicas: rendered 2, found 4"},
+		"an old set that is to be gone":       {in(v1alpha1.RolloutSucceeded, nil), older, `"minReplicas":2`, `"minReplicas":4`, "spec.minReplicas: rendered 2, found 4"},
+		"an old set that is to give up pods":  {in(v1alpha1.RolloutProgressing, func(r *v1alpha1.Rollout) { r.Spec.Strategy.DynamicStableScale = true }), older, `"minReplicas":2`, `"minReplicas":4`, "spec.minReplicas"},
+		"a workload that is changed in place": {in(v1alpha1.RolloutProgressing, func(r *v1alpha1.Rollout) { r.Spec.Strategy.Type = v1alpha1.StrategyRolling }), older, `"minReplicas":2`, `"minReplicas":4`, "spec.minReplicas"},
+		"what serves again, in the place of what was aborted": {in(v1alpha1.RolloutSucceeded, func(r *v1alpha1.Rollout) {
+			was := stepped(1, older, plainWalk).Spec
+			r.Spec.Values, r.Spec.Digest, r.Spec.Revision = was.Values, was.Digest, older
+		}), older, `"minReplicas":2`, `"minReplicas":4`, ""},
+		"what serves, though nothing is to take its place": {nil, older, `"minReplicas":2`, `"minReplicas":4`, "spec.minReplicas"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

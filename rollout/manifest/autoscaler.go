@@ -34,7 +34,7 @@ func Lifted(scaler *unstructured.Unstructured) int32 {
 	if err != nil {
 		return 0
 	}
-	return int32(max(least, 0)) //nolint:gosec // of 32 bits
+	return int32(max(least, 0))
 }
 
 // WithLeast lets a wanted autoscaler leave its workload at least so many pods, within its own bounds. Other
