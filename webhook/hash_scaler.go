@@ -5,34 +5,50 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"tidegate.io/tidegate/rollout/manifest"
+	"tidegate.io/tidegate/schemas/render"
 	"tidegate.io/tidegate/schemas/v1alpha1"
 )
 
-// ofScaler is the autoscaler that a request is about as it may be while a set keeps its pods: the old one of a Rollout that
-// is not over for good, and what serves again after another was aborted for it. It leaves the set at least what it was told, from
-// as many as was rendered to as many as it lets it have. An old set that gives up pods keeps none.
+// ofScaler is the autoscaler that a request is about as it may be while a set keeps its pods. It leaves the set at least what it was
+// told, from as many as was rendered to as many as it lets it have.
 func ofScaler(sides manifest.Sides, rollout *v1alpha1.Rollout, r admission.Request) []map[string]any {
-	spec, side := rollout.Spec, sides.Stable
+	object, refusal := decode[map[string]any]("an object", r.Object.Raw)
+	if refusal != nil {
+		return nil
+	}
+	told := manifest.Lifted(&unstructured.Unstructured{Object: *object})
+	if told == 0 {
+		return nil
+	}
+	var out []map[string]any
+	for _, side := range keeping(sides, rollout) {
+		want := rendering(side, r)
+		if want == nil {
+			continue
+		}
+		lifted := (&unstructured.Unstructured{Object: want}).DeepCopy()
+		if manifest.WithLeast(lifted, told) == nil {
+			out = append(out, lifted.Object)
+		}
+	}
+	return out
+}
+
+// keeping are the sets that may keep their pods: the new one while its Rollout goes on, and the old one of a Rollout that is not over
+// for good, unless it is to give up pods. A set that serves alone may where its Rollout took the place of another.
+func keeping(sides manifest.Sides, rollout *v1alpha1.Rollout) []*render.Result {
+	spec, phase := rollout.Spec, rollout.Status.Phase
+	var out []*render.Result
 	switch {
 	case !spec.InSets():
 		return nil
 	case manifest.InPlace(spec):
-		side = sides.Canary
-	case spec.Strategy.DynamicStableScale, rollout.Status.Phase == v1alpha1.RolloutSucceeded:
-		return nil
+		return []*render.Result{sides.Canary}
+	case phase == v1alpha1.RolloutProgressing || phase == v1alpha1.RolloutPromoting:
+		out = append(out, sides.Canary)
 	}
-	if side == nil {
-		return nil
+	if sides.Stable != nil && !spec.Strategy.DynamicStableScale && phase != v1alpha1.RolloutSucceeded {
+		out = append(out, sides.Stable)
 	}
-	want := rendering(side, r)
-	object, refusal := decode[map[string]any]("an object", r.Object.Raw)
-	if want == nil || refusal != nil {
-		return nil
-	}
-	told := manifest.Lifted(&unstructured.Unstructured{Object: *object})
-	out := (&unstructured.Unstructured{Object: want}).DeepCopy()
-	if told == 0 || manifest.WithLeast(out, told) != nil {
-		return nil
-	}
-	return []map[string]any{out.Object}
+	return out
 }

@@ -30,8 +30,8 @@ func (s scaledRenderer) Render(_ context.Context, _ webhook.Source, values []byt
 	return out, nil
 }
 
-// TestAnAutoscalerMayKeepThePodsOfAnOldSet puts to the gate an autoscaler that leaves a set more pods than was rendered.
-func TestAnAutoscalerMayKeepThePodsOfAnOldSet(t *testing.T) {
+// TestAnAutoscalerMayKeepThePodsOfASet puts to the gate an autoscaler that leaves a set more pods than was rendered.
+func TestAnAutoscalerMayKeepThePodsOfASet(t *testing.T) {
 	t.Parallel()
 	in := func(phase v1alpha1.RolloutPhase, change func(*v1alpha1.Rollout)) *v1alpha1.Rollout {
 		out := stepped(2, newer, plainWalk)
@@ -57,7 +57,12 @@ func TestAnAutoscalerMayKeepThePodsOfAnOldSet(t *testing.T) {
 		"none":                                {going, older, `"minReplicas":2`, `"minReplicas":0`, "spec.minReplicas"},
 		"both bounds":                         {going, older, `"maxReplicas":5,"minReplicas":2`, `"maxReplicas":9,"minReplicas":9`, "spec.maxReplicas"},
 		"another workload with it":            {going, older, `"minReplicas":2,"scaleTargetRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"cart-`, `"minReplicas":4,"scaleTargetRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"evil-`, "spec.scaleTargetRef.name"},
-		"the new set":                         {going, newer, `"minReplicas":2`, `"minReplicas":4`, "spec.minReplicas: rendered 2, found 4"},
+		"the new set":                         {going, newer, `"minReplicas":2`, `"minReplicas":4`, ""},
+		"the new set when all is over":        {in(v1alpha1.RolloutSucceeded, nil), newer, `"minReplicas":2`, `"minReplicas":4`, "spec.minReplicas: rendered 2, found 4"},
+		"the new set with all requests":       {in(v1alpha1.RolloutPromoting, nil), newer, `"minReplicas":2`, `"minReplicas":4`, ""},
+		"more than it lets the new set have":  {going, newer, `"minReplicas":2`, `"minReplicas":6`, "spec.minReplicas: rendered 2, found 6"},
+		"the new set on its way out":          {in(v1alpha1.RolloutAborting, nil), newer, `"minReplicas":2`, `"minReplicas":4`, "spec.minReplicas: rendered 2, found 4"},
+		"the new set after an abort":          {in(v1alpha1.RolloutAborted, nil), newer, `"minReplicas":2`, `"minReplicas":4`, "spec.minReplicas: rendered 2, found 4"},
 		"an old set that is to be gone":       {in(v1alpha1.RolloutSucceeded, nil), older, `"minReplicas":2`, `"minReplicas":4`, "spec.minReplicas: rendered 2, found 4"},
 		"an old set that is to give up pods":  {in(v1alpha1.RolloutProgressing, func(r *v1alpha1.Rollout) { r.Spec.Strategy.DynamicStableScale = true }), older, `"minReplicas":2`, `"minReplicas":4`, "spec.minReplicas"},
 		"a workload that is changed in place": {in(v1alpha1.RolloutProgressing, func(r *v1alpha1.Rollout) { r.Spec.Strategy.Type = v1alpha1.StrategyRolling }), older, `"minReplicas":2`, `"minReplicas":4`, "spec.minReplicas"},

@@ -93,7 +93,10 @@ func TestBlueGreenAndAutoscaledSets(t *testing.T) {
 				o.Stable, o.Canary = scaled(40, 40), Set{Knowledge: Absent, Autoscaled: true}
 			}),
 			phase: v1alpha1.RolloutProgressing, reason: ReasonHoldPods, says: "0 of 10 pods",
-			actions: []Action{{Kind: ActionEnsureSet, Role: RoleStable, Replicas: 40, Least: 40}, setCanary(10)},
+			actions: []Action{
+				{Kind: ActionEnsureSet, Role: RoleStable, Replicas: 40, Least: 40},
+				{Kind: ActionEnsureSet, Role: RoleCanary, Replicas: 10, Least: 10},
+			},
 		},
 		"a set that asks for more is left alone": {
 			o:     inStep(at25, 10*second).with(func(o *Observation) { o.Stable, o.Canary = scaled(8, 8), scaled(30, 30) }),

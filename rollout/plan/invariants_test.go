@@ -172,7 +172,7 @@ func broken(o Observation, now time.Time, d Decision) []string {
 	f := factsOf(o, now, d)
 	var all []string
 	for _, check := range []func(facts) string{
-		i1WeightHasPods, i1SizeHasPods, i1StableKeepsItsPods, i1StablePodsOutliveWeight, i1PodsOutliveWeight, i1LostPodsLoseWeight, i1DeletedOnlyWithoutTraffic,
+		i1WeightHasPods, i1SizeHasPods, i1StableKeepsItsPods, i1CanaryKeepsItsPods, i1StablePodsOutliveWeight, i1PodsOutliveWeight, i1LostPodsLoseWeight, i1DeletedOnlyWithoutTraffic,
 		i2OneAtATime, i2ApprovalNeedsGates, i2RaiseNeedsApproval, i3AbortIsObeyed, i3AbortOnlyReturns, i3NothingIsLeft, i4NoneAboveApproved,
 		i4WorkIsOwed, i5SameFactsSameDecision, i9Explained, i9Bounded, commandsAnsweredOnce, quietOutOfCharge,
 	} {
@@ -245,6 +245,31 @@ func i1StableKeepsItsPods(f facts) string {
 	})
 	if owed && !told && (s.Lifted != least || s.Desired < f.keeps) {
 		return fmt.Sprintf("I1: a stable set of %d pods is left to an autoscaler that leaves it %d, and has had %d", s.Desired, s.Lifted, f.keeps)
+	}
+	return ""
+}
+
+// i1CanaryKeepsItsPods is about a new set that an autoscaler sizes: what it needs for the requests that it has, or is
+// about to have, is not its autoscaler's to take away.
+func i1CanaryKeepsItsPods(f facts) string {
+	c, phase := f.o.Canary, f.d.Status.Phase
+	open := phase == v1alpha1.RolloutProgressing || phase == v1alpha1.RolloutPromoting && !f.d.Status.Retiring
+	weight := max(f.weight, f.is.Weight)
+	pods := f.o.Spec.Router == v1alpha1.RouterService && f.o.Spec.Strategy.Type == v1alpha1.StrategyCanary && f.is.Weight < 100 // are the weight
+	if !f.inCharge || !open || f.over != "another" || pods || c.Knowledge != Present || !c.Autoscaled || f.o.Spec.Strategy.Type == v1alpha1.StrategyRolling {
+		return ""
+	}
+	least, owed := c.Lifted, podsFor(f.whole, weight)
+	if c.Most > 0 {
+		owed = min(owed, c.Most)
+	}
+	for _, a := range f.d.Actions {
+		if a.Kind == ActionEnsureSet && a.Role == RoleCanary {
+			least = a.Least
+		}
+	}
+	if max(least, f.o.Spec.Replicas) < owed {
+		return fmt.Sprintf("I1: a new set that needs %d pods is left to an autoscaler that leaves it %d", owed, least)
 	}
 	return ""
 }

@@ -18,6 +18,7 @@ func TestTheNewSetIsSizedByWhatTheAutoscalersMeasure(t *testing.T) {
 		return inStep(at50Approval, time.Second).with(func(o *Observation) {
 			o.Status.Approvals = []v1alpha1.Approval{{Step: at50Approval, Actor: "alice"}}
 			o.Stable, o.Canary = loaded(scaled(10, 10), stable, 40), loaded(scaled(10, 10), canary, 40)
+			o.Canary.Lifted = 10
 			if change != nil {
 				change(o)
 			}

@@ -38,17 +38,10 @@ func (t *turn) remember() {
 
 // owed is how many pods the autoscaler of the stable set is to leave it at least; 0 for as many as was rendered.
 func (t *turn) owed() int32 {
-	n, s := t.st.StableLoad, t.o.Stable
 	if !t.holds() {
 		return 0
 	}
-	if s.Most > 0 {
-		n = min(n, s.Most)
-	}
-	if n <= max(t.stableWhole, s.Least) {
-		return 0
-	}
-	return n
+	return t.o.Stable.lift(t.st.StableLoad, t.stableWhole)
 }
 
 // stableLift is what the autoscaler of the stable set is to leave it at least, as Set.Lifted has it.
@@ -62,13 +55,37 @@ func (t *turn) stableLift() int32 {
 	return t.owed()
 }
 
-// canaryLift is the same of the new set. Its autoscaler is left as rendered, but for a revision that serves since a
-// moment ago in the place of another Rollout's, which was aborted for it.
+// canaryLift is the same of the new set. Its pods come before its requests, and its autoscaler, which measures these
+// alone, would take them away again before they are all available, or while somebody thinks about an approval. While
+// the Rollout goes on it only rises. Behind a plain Service the number of pods is the weight.
 func (t *turn) canaryLift() int32 {
-	if t.kind != kindInPlace || t.st.ApprovedAt == nil {
+	s := t.o.Canary
+	switch {
+	case t.rolling || !s.Autoscaled:
+		return 0
+	case t.kind == kindInPlace && t.st.ApprovedAt != nil:
+		return t.keptLift(s, t.st.ApprovedAt.Time)
+	case t.kind != kindCanary:
+		return 0
+	case t.st.Phase == v1alpha1.RolloutSucceeded:
+		return t.keptLift(s, t.endedAt())
+	case t.st.Retiring || t.split() && t.route.Knowledge == Unknown:
+		return s.Lifted
+	case t.split() && t.st.ApprovedWeight < full:
 		return 0
 	}
-	return t.keptLift(t.o.Canary, t.st.ApprovedAt.Time)
+	return s.lift(max(t.canaryWant(), s.Lifted), t.floor)
+}
+
+// lift is what the autoscaler of a set of n pods is to leave it at least; 0 for as many as was rendered.
+func (s Set) lift(n, rendered int32) int32 {
+	if s.Most > 0 {
+		n = min(n, s.Most)
+	}
+	if n <= max(rendered, s.Least) {
+		return 0
+	}
+	return n
 }
 
 // keptLift is what a set has, as long as it may keep it since a moment.

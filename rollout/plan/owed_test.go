@@ -36,6 +36,21 @@ func TestTheStableSetKeepsThePodsThatItsAutoscalerHasAskedFor(t *testing.T) {
 			Status: v1alpha1.RolloutStatus{Phase: v1alpha1.RolloutSucceeded, Reason: ReasonSucceeded, ApprovedWeight: 100, Weight: 100, ApprovedAt: at(-began)},
 		}
 	}
+	switched := func(change func(*Observation)) Observation {
+		return promoting(time.Second).with(func(o *Observation) {
+			o.Stable, o.Status.StableLoad = lifted(setOf(20, 20), 20), 20
+			change(o)
+			if o.Status.Retiring {
+				o.Stable, o.Status.StableLoad = Set{Knowledge: Absent}, 0
+			}
+		})
+	}
+	over := func(ago time.Duration) Observation {
+		return ended(v1alpha1.RolloutSucceeded).with(func(o *Observation) {
+			o.Canary = lifted(setOf(20, 20), 20)
+			o.Status.History = []v1alpha1.HistoryEntry{{At: *at(-ago), Phase: v1alpha1.RolloutSucceeded}}
+		})
+	}
 	pausing := func(change func(*Observation)) Observation {
 		o := inStep(at25, 10*time.Second)
 		o.Canary = setOf(2, 2)
@@ -59,7 +74,15 @@ func TestTheStableSetKeepsThePodsThatItsAutoscalerHasAskedFor(t *testing.T) {
 		"the old set is to give up pods":         {o: pausing(func(o *Observation) { o.Stable, o.Spec.Strategy.DynamicStableScale = lifted(setOf(20, 20), 0), true }), load: 20},
 		"the old set is a workload in place":     {o: pausing(func(o *Observation) { o.Stable, o.Spec = lifted(setOf(20, 20), 0), outOfPlaceSpec(canarySpec)() }), load: 20},
 		"nothing sizes the old set":              {o: pausing(func(o *Observation) { o.Stable = setOf(8, 8) })},
-		"the new one gets what was rendered":     {o: pausing(func(o *Observation) { o.Stable, o.Canary = setOf(8, 8), lifted(setOf(20, 20), 20) }), want: canary(0)},
+		"the new one has pods enough":            {o: pausing(func(o *Observation) { o.Stable, o.Canary = setOf(8, 8), lifted(setOf(8, 8), 0) })},
+		"it has them while it waits":             {o: pausing(func(o *Observation) { o.Stable, o.Canary = setOf(8, 8), lifted(setOf(20, 20), 20) })},
+		"it keeps those that its requests need":  {o: switched(func(o *Observation) { o.Canary = lifted(setOf(20, 20), 0) }), want: canary(20), load: 20},
+		"it has lost some already":               {o: switched(func(o *Observation) { o.Canary = lifted(setOf(9, 9), 0) }), want: canary(20), load: 20},
+		"no more than its own autoscaler allows": {o: switched(func(o *Observation) { o.Canary = lifted(setOf(15, 15), 0); o.Canary.Most = 15 }), want: []Action{{Kind: ActionEnsureSet, Role: RoleCanary, Replicas: 15, Least: 15}}, load: 20},
+		"nothing sizes the new set":              {o: switched(func(o *Observation) { o.Canary = setOf(8, 8) }), load: 20},
+		"while the old set is deleted":           {o: switched(func(o *Observation) { o.Canary, o.Status.Retiring = lifted(setOf(20, 20), 20), true })},
+		"it serves alone since a moment ago":     {o: over(time.Minute), due: 4 * time.Minute},
+		"it serves alone since a while":          {o: over(holdOver), want: canary(0)},
 		"while the old set is warm":              {o: promoting(time.Second).with(func(o *Observation) { o.Stable, o.Status.StableLoad = lifted(setOf(9, 9), 20), 20 }), want: told(20, 20), load: 20},
 		"in an abort":                            {o: aborting(0).with(func(o *Observation) { o.Stable, o.Status.StableLoad = lifted(setOf(9, 9), 0), 20 }), want: told(20, 20), load: 20},
 		"an abort keeps what it began with":      {o: aborting(0).with(func(o *Observation) { o.Stable, o.Status.StableLoad = lifted(setOf(30, 30), 20), 20 }), load: 20},

@@ -130,7 +130,7 @@ func (w *world) ensure(r *rollout, a plan.Action) {
 	}
 	s := w.set(key)
 	s.exists, s.edited, s.asked = true, false, a.Replicas
-	if w.load > 0 && (a.Least != s.lifted || a.Role == plan.RoleStable && r.spec.Stable != nil) {
+	if w.load > 0 && a.Role != plan.RoleBaseline && (a.Role == plan.RoleStable || a.Least != s.lifted || w.sc.Router != v1alpha1.RouterService) {
 		// What its autoscaler leaves it at least: what was rendered, or what it is told to.
 		s.lifted, s.asked = a.Least, max(a.Least, w.rendered(r, a.Role))
 	}

@@ -24,8 +24,8 @@ func (p pod) available(now time.Time) bool { return !p.stuck && !p.failed && !no
 // set is the objects of one revision.
 type set struct {
 	exists, edited bool
-	// asked is the size that Tidegate or somebody has set, or what the autoscaler of an old set leaves it at
-	// least; desired is what the workload asks for, which is more where an autoscaler wants more. lifted is the
+	// asked is the size that Tidegate or somebody has set, or what its autoscaler leaves the set at least;
+	// desired is what the workload asks for, which is more where an autoscaler wants more. lifted is the
 	// former where it is not what was rendered.
 	asked, desired, lifted int32
 	pods                   []pod

@@ -36,9 +36,9 @@ func (s *staged) scaleTo(image string, pods int32) {
 	s.await("the pods are there", func() bool { return s.deploymentOf(image).Status.AvailableReplicas == pods })
 }
 
-// TestAnOldSetKeepsThePodsThatItsAutoscalerHasAskedFor has an autoscaler of 5 pods, 2 of which are rendered, take some
-// away while a Rollout is under way. It is told once to leave them, and once more when that is over.
-func TestAnOldSetKeepsThePodsThatItsAutoscalerHasAskedFor(t *testing.T) {
+// TestSetsKeepThePodsThatTheirRequestsNeed has an autoscaler of 5 pods, 2 of which are rendered, take some away while
+// a Rollout is under way. It is told once to leave them, and once more when that is over.
+func TestSetsKeepThePodsThatTheirRequestsNeed(t *testing.T) {
 	w := newStaged(t, newWorld(t, controlPlane(t).RESTConfig()), approvedTemplate)
 	w.start()
 	w.apply("v1", 2)
@@ -69,8 +69,8 @@ func TestAnOldSetKeepsThePodsThatItsAutoscalerHasAskedFor(t *testing.T) {
 	w.command(3, v1alpha1.CommandApprove, 1)
 	w.await("half of the requests are the new set's", func() bool { return w.weightOf("v3") == 50 })
 	w.awaitReason(3, plan.ReasonHoldApproval)
-	if got := *w.scaler("v3").Spec.MinReplicas; got != 2 {
-		t.Errorf("the autoscaler of the new set leaves it %d pods, want the 2 that were rendered", got)
+	if got := *w.scaler("v3").Spec.MinReplicas; got != 3 {
+		t.Errorf("the autoscaler of the new set leaves it %d pods, want the 3 that half of the requests need", got)
 	}
 	w.command(3, v1alpha1.CommandAbort, 0)
 	w.awaitPhase(v1alpha1.ReleaseAborted)
@@ -95,13 +95,13 @@ func TestAnOldSetKeepsThePodsThatItsAutoscalerHasAskedFor(t *testing.T) {
 		t.Errorf("the autoscaler leaves what serves again %d pods, want 5", got)
 	}
 
-	// The old set goes with its autoscaler, and the new one has what was rendered.
+	// The old set goes with its autoscaler, and the new one keeps its pods for a while.
 	w.apply("v4", 2)
 	w.await("v4 waits for somebody", func() bool { return w.newest().Status.Reason == plan.ReasonHoldApproval })
 	w.command(int(w.newest().Spec.Number), v1alpha1.CommandPromote, 0)
 	w.awaitSucceeded(int(w.newest().Spec.Number))
 	w.awaitGone(w.setOf("v1"))
-	if got := *w.scaler("v4").Spec.MinReplicas; got != 2 {
-		t.Errorf("the autoscaler of what serves leaves it %d pods, want the 2 that were rendered", got)
+	if got := *w.scaler("v4").Spec.MinReplicas; got != 5 || *w.deploymentOf("v4").Spec.Replicas != 5 {
+		t.Errorf("the autoscaler of what serves leaves it %d pods of %d, want 5 of 5", got, *w.deploymentOf("v4").Spec.Replicas)
 	}
 }
