@@ -255,7 +255,8 @@ func i1CanaryKeepsItsPods(f facts) string {
 	c, phase := f.o.Canary, f.d.Status.Phase
 	open := phase == v1alpha1.RolloutProgressing || phase == v1alpha1.RolloutPromoting && !f.d.Status.Retiring
 	weight := max(f.weight, f.is.Weight)
-	pods := f.o.Spec.Router == v1alpha1.RouterService && f.o.Spec.Strategy.Type == v1alpha1.StrategyCanary && f.is.Weight < 100 // are the weight
+	plain := f.o.Spec.Router == v1alpha1.RouterService && f.o.Spec.Strategy.Type == v1alpha1.StrategyCanary
+	pods := plain && (f.is.Weight < 100 || !f.known) // are the weight
 	if !f.inCharge || !open || f.over != "another" || pods || c.Knowledge != Present || !c.Autoscaled || f.o.Spec.Strategy.Type == v1alpha1.StrategyRolling {
 		return ""
 	}
