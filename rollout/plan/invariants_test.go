@@ -256,7 +256,7 @@ func i1CanaryKeepsItsPods(f facts) string {
 	open := phase == v1alpha1.RolloutProgressing || phase == v1alpha1.RolloutPromoting && !f.d.Status.Retiring
 	weight := max(f.weight, f.is.Weight)
 	plain := f.o.Spec.Router == v1alpha1.RouterService && f.o.Spec.Strategy.Type == v1alpha1.StrategyCanary
-	pods := plain && (f.is.Weight < 100 || !f.known) // are the weight
+	pods := plain && (f.is.Weight < 100 || f.split || !f.known) // are the weight
 	if !f.inCharge || !open || f.over != "another" || pods || c.Knowledge != Present || !c.Autoscaled || f.o.Spec.Strategy.Type == v1alpha1.StrategyRolling {
 		return ""
 	}
