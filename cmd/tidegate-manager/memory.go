@@ -58,7 +58,10 @@ type resting struct {
 }
 
 func newResting() *resting {
-	return &resting{every: restEvery, allocated: allocated, free: debug.FreeOSMemory}
+	return &resting{every: restEvery, allocated: allocated, free: func() {
+		debug.FreeOSMemory()
+		returnProgram()
+	}}
 }
 
 // allocated is how many bytes were allocated on the heap since the process began.
