@@ -34,20 +34,22 @@ func ofScaler(sides manifest.Sides, rollout *v1alpha1.Rollout, r admission.Reque
 	return out
 }
 
-// keeping are the sets that may keep their pods: the new one while its Rollout goes on, and the old one of a Rollout that is not over
-// for good, unless it is to give up pods. A set that serves alone may where its Rollout took the place of another.
+// keeping are the sets that may keep their pods: the new one until its Rollout is over or on its way back, and the old one of a Rollout that
+// is not over for good, unless it is to give up pods. The phase may be of a moment ago. A set that serves alone may where its Rollout
+// took the place of another.
 func keeping(sides manifest.Sides, rollout *v1alpha1.Rollout) []*render.Result {
 	spec, phase := rollout.Spec, rollout.Status.Phase
-	var out []*render.Result
 	switch {
-	case !spec.InSets():
+	case !spec.InSets() || phase == v1alpha1.RolloutSucceeded && !manifest.InPlace(spec):
 		return nil
 	case manifest.InPlace(spec):
 		return []*render.Result{sides.Canary}
-	case phase == v1alpha1.RolloutProgressing || phase == v1alpha1.RolloutPromoting:
+	}
+	var out []*render.Result
+	if phase != v1alpha1.RolloutAborting && phase != v1alpha1.RolloutAborted {
 		out = append(out, sides.Canary)
 	}
-	if sides.Stable != nil && !spec.Strategy.DynamicStableScale && phase != v1alpha1.RolloutSucceeded {
+	if sides.Stable != nil && !spec.Strategy.DynamicStableScale {
 		out = append(out, sides.Stable)
 	}
 	return out

@@ -59,6 +59,7 @@ func TestAnAutoscalerMayKeepThePodsOfASet(t *testing.T) {
 		"another workload with it":            {going, older, `"minReplicas":2,"scaleTargetRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"cart-`, `"minReplicas":4,"scaleTargetRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"evil-`, "spec.scaleTargetRef.name"},
 		"the new set":                         {going, newer, `"minReplicas":2`, `"minReplicas":4`, ""},
 		"the new set when all is over":        {in(v1alpha1.RolloutSucceeded, nil), newer, `"minReplicas":2`, `"minReplicas":4`, "spec.minReplicas: rendered 2, found 4"},
+		"the new set of one that just begins": {in(v1alpha1.RolloutPending, nil), newer, `"minReplicas":2`, `"minReplicas":4`, ""},
 		"the new set with all requests":       {in(v1alpha1.RolloutPromoting, nil), newer, `"minReplicas":2`, `"minReplicas":4`, ""},
 		"more than it lets the new set have":  {going, newer, `"minReplicas":2`, `"minReplicas":6`, "spec.minReplicas: rendered 2, found 6"},
 		"the new set on its way out":          {in(v1alpha1.RolloutAborting, nil), newer, `"minReplicas":2`, `"minReplicas":4`, "spec.minReplicas: rendered 2, found 4"},
@@ -76,6 +77,7 @@ func TestAnAutoscalerMayKeepThePodsOfASet(t *testing.T) {
 			t.Parallel()
 			renders := scaledRenderer{steppedRenderer{t: t, route: cartRoute}}
 			rollouts := []*v1alpha1.Rollout{stepped(1, older, plainWalk)}
+			rollouts[0].Status.Phase = v1alpha1.RolloutSucceeded
 			if tc.rollout != nil {
 				rollouts = append(rollouts, tc.rollout)
 			}

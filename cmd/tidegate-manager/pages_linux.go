@@ -34,16 +34,19 @@ func programPages(path string) []pages {
 	defer func() { _ = f.Close() }()
 	var out []pages
 	var last pages
-	of := false
+	of, written := false, false
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		line := lines.Text()
 		var next pages
 		var kind, offset, device, inode, name string
 		if n, _ := fmt.Sscanf(line, "%x-%x %s %s %s %s %s", &next.start, &next.end, &kind, &offset, &device, &inode, &name); n >= 6 {
-			last, of = next, name == path && (kind == "r-xp" || kind == "r--p")
+			last, of, written = next, name == path && (kind == "r-xp" || kind == "r--p"), false
 			continue
 		}
-		if of && strings.HasPrefix(line, "Anonymous:") && strings.HasSuffix(line, " 0 kB") {
+		switch field, value, _ := strings.Cut(line, ":"); {
+		case field == "Anonymous" || field == "Swap":
+			written = written || strings.TrimSpace(value) != "0 kB"
+		case field == "VmFlags" && of && !written: // the last one
 			out = append(out, last)
 		}
 	}

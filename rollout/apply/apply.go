@@ -20,7 +20,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"tidegate.io/tidegate/rollout/manifest"
 	"tidegate.io/tidegate/rollout/observe"
@@ -69,6 +68,9 @@ type Applier struct {
 	// Known reads what is as wanted already and needs no write: from a cache that knows of
 	// Writer's writes. Live if nil.
 	Known client.Reader
+	// Refusals remembers for a while which autoscalers may not be told to leave more pods than was rendered. Nothing is
+	// remembered if nil.
+	Refusals *Refusals
 }
 
 func (a Applier) known() client.Reader {
@@ -138,7 +140,7 @@ func (a Applier) ensureSet(ctx context.Context, t *Target, action plan.Action) e
 	if err != nil {
 		return err
 	}
-	workload, made, err := a.before(ctx, t, side, action.Least)
+	workload, made, err := a.before(ctx, t, side, action)
 	if err != nil {
 		return err
 	}
@@ -167,8 +169,8 @@ func (a Applier) ensureSet(ctx context.Context, t *Target, action plan.Action) e
 }
 
 // before applies all of a set but its workload, which it returns, and says whether something was made. Its
-// autoscaler leaves it least pods.
-func (a Applier) before(ctx context.Context, t *Target, side *render.Result, least int32) (workload *unstructured.Unstructured, made bool, err error) {
+// autoscaler leaves it as many pods as the action says.
+func (a Applier) before(ctx context.Context, t *Target, side *render.Result, action plan.Action) (workload *unstructured.Unstructured, made bool, err error) {
 	for _, obj := range side.Set {
 		want, err := manifest.Wanted(obj, t.Release)
 		if err != nil {
@@ -178,28 +180,13 @@ func (a Applier) before(ctx context.Context, t *Target, side *render.Result, lea
 			workload = want
 			continue
 		}
-		fresh, err := a.putLifted(ctx, t, want, least)
+		fresh, err := a.putLifted(ctx, t, want, action)
 		if err != nil {
 			return nil, made, err
 		}
 		made = made || fresh
 	}
 	return workload, made, nil
-}
-
-// putLifted is put of an object whose autoscaler is to leave least pods. Where that is refused, as by a policy about
-// the cost of it, it is put as rendered: no abort waits for pods that nobody may keep.
-func (a Applier) putLifted(ctx context.Context, t *Target, want *unstructured.Unstructured, least int32) (made bool, err error) {
-	lifted := want.DeepCopy()
-	if err := manifest.WithLeast(lifted, least); err != nil {
-		return false, err //nolint:wrapcheck // says what it did
-	}
-	made, err = a.put(ctx, t, lifted)
-	if manifest.Lifted(lifted) > 0 && (apierrors.IsForbidden(err) || apierrors.IsInvalid(err)) {
-		log.FromContext(ctx).Error(err, "Its autoscaler may take pods of the old set away")
-		return a.put(ctx, t, want)
-	}
-	return made, err
 }
 
 // retire deletes the objects of a set. That it gets no traffic was decided on an

@@ -78,8 +78,11 @@ type bench struct {
 	target *apply.Target
 	// writes are the verbs and kinds that reached the server.
 	writes []string
-	// fail makes a write of a kind fail.
-	fail map[string]error
+	// fail makes a write of a kind fail, and tooMany one that tells an autoscaler to leave more pods than was rendered.
+	fail    map[string]error
+	tooMany error
+	// refusals are those that are remembered.
+	refusals *apply.Refusals
 }
 
 func newBench(t *testing.T, objects ...client.Object) *bench {
@@ -104,6 +107,10 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 				kind := obj.(interface{ GetKind() string }).GetKind()
 				if err := b.fail["apply "+kind]; err != nil {
 					return err
+				}
+				if told := obj.(interface{ GetAnnotations() map[string]string }).GetAnnotations()["tidegate.io/least"]; told != "" && b.tooMany != nil {
+					b.writes = append(b.writes, "refused "+told)
+					return b.tooMany
 				}
 				b.writes = append(b.writes, "apply "+kind)
 				return c.Apply(ctx, obj, opts...)
@@ -138,7 +145,7 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 }
 
 func (b *bench) do(action plan.Action) error {
-	return apply.Applier{Writer: b.client, Live: b.client}.Execute(b.t.Context(), b.target, action)
+	return apply.Applier{Writer: b.client, Live: b.client, Refusals: b.refusals}.Execute(b.t.Context(), b.target, action)
 }
 
 func (b *bench) must(actions ...plan.Action) {

@@ -82,12 +82,16 @@ func setupRollout(mgr manager.Manager, opts Options) error {
 	if err != nil {
 		return fmt.Errorf("setting up the rollout loop: %w", err)
 	}
+	refusals, err := apply.NewRefusals(opts.Clock)
+	if err != nil {
+		return fmt.Errorf("setting up the rollout loop: %w", err)
+	}
 	loop := &rolloutLoop{
 		client:   fenced,
 		reader:   observe.Reader{Live: fenced.Reader(fence.OwnDeletions)},
 		ended:    observe.Reader{Live: fenced.Reader(fence.Believed)},
 		live:     observe.Reader{Live: opts.Live},
-		applier:  apply.Applier{Writer: fenced, Live: opts.Live, Known: fenced},
+		applier:  apply.Applier{Writer: fenced, Live: opts.Live, Known: fenced, Refusals: refusals},
 		renders:  renders,
 		measurer: opts.Measurer, promotion: opts.Promotion,
 		notifier: opts.Notifier,

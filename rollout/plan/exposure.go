@@ -301,6 +301,15 @@ func (t *turn) gatePassed() bool {
 
 // canaryWant is the size that the canary set should have now.
 func (t *turn) canaryWant() int32 {
+	want := t.canaryNeed()
+	if t.rolling || t.kind != kindCanary || t.st.Phase != v1alpha1.RolloutProgressing || t.split() || t.calm() {
+		return want
+	}
+	return max(want, min(t.o.Canary.Desired, t.whole))
+}
+
+// canaryNeed is canaryWant without the pods that wait for every proxy to have left them.
+func (t *turn) canaryNeed() int32 {
 	switch {
 	case t.rolling:
 		return t.share(t.st.ApprovedWeight)
@@ -322,9 +331,6 @@ func (t *turn) canaryWant() int32 {
 	// I1: no pod goes before the traffic is seen to have gone.
 	if e, known := t.carriedExposure(); known && e.seen() {
 		want = max(want, need(t.whole, e.Weight), min(1, t.whole))
-	}
-	if !t.calm() {
-		want = max(want, min(t.o.Canary.Desired, t.whole))
 	}
 	return want
 }

@@ -253,23 +253,26 @@ func i1StableKeepsItsPods(f facts) string {
 // about to have, is not its autoscaler's to take away.
 func i1CanaryKeepsItsPods(f facts) string {
 	c, phase := f.o.Canary, f.d.Status.Phase
-	open := phase == v1alpha1.RolloutProgressing || phase == v1alpha1.RolloutPromoting && !f.d.Status.Retiring
+	open := phase == v1alpha1.RolloutProgressing || phase == v1alpha1.RolloutPromoting && (!f.d.Status.Retiring || f.o.Spec.Strategy.Type.InSets())
 	weight := max(f.weight, f.is.Weight)
 	plain := f.o.Spec.Router == v1alpha1.RouterService && f.o.Spec.Strategy.Type == v1alpha1.StrategyCanary
 	pods := plain && (f.is.Weight < 100 || f.split || !f.known) // are the weight
 	if !f.inCharge || !open || f.over != "another" || pods || c.Knowledge != Present || !c.Autoscaled || f.o.Spec.Strategy.Type == v1alpha1.StrategyRolling {
 		return ""
 	}
-	least, owed := c.Lifted, podsFor(f.whole, weight)
+	least, owed, kept := c.Lifted, podsFor(f.whole, weight), c.Lifted
 	if c.Most > 0 {
-		owed = min(owed, c.Most)
+		owed, kept = min(owed, c.Most), min(kept, c.Most)
 	}
 	for _, a := range f.d.Actions {
 		if a.Kind == ActionEnsureSet && a.Role == RoleCanary {
 			least = a.Least
 		}
 	}
-	if max(least, f.o.Spec.Replicas) < owed {
+	if max(least, f.o.Spec.Replicas) < kept {
+		return fmt.Sprintf("I1: a new set that its autoscaler leaves %d pods is left %d in the midst", c.Lifted, least)
+	}
+	if max(least, f.o.Spec.Replicas) < owed && !f.d.Status.Retiring {
 		return fmt.Sprintf("I1: a new set that needs %d pods is left to an autoscaler that leaves it %d", owed, least)
 	}
 	return ""

@@ -55,9 +55,7 @@ func (t *turn) stableLift() int32 {
 	return t.owed()
 }
 
-// canaryLift is the same of the new set. Its pods come before its requests, and its autoscaler, which measures these
-// alone, would take them away again before they are all available, or while somebody thinks about an approval. While
-// the Rollout goes on it only rises. Behind a plain Service the number of pods is the weight.
+// canaryLift is the same of the new set, or of one that serves in its place.
 func (t *turn) canaryLift() int32 {
 	s := t.o.Canary
 	switch {
@@ -67,14 +65,26 @@ func (t *turn) canaryLift() int32 {
 		return t.keptLift(s, t.st.ApprovedAt.Time)
 	case t.kind != kindCanary:
 		return 0
+	case t.o.Spec.Changes() && !t.outOfPlace && (t.st.Retiring || t.st.Phase.Terminal()):
+		return 0 // no Rollout that changes a workload in place would look after it
 	case t.st.Phase == v1alpha1.RolloutSucceeded:
 		return t.keptLift(s, t.endedAt())
+	}
+	return t.risingLift()
+}
+
+// risingLift is the same while the Rollout goes on. The new set's pods come before its requests, and its autoscaler, which
+// measures these alone, would take them away again before they are all available, or while somebody thinks about an
+// approval. It only rises. Behind a plain Service the number of pods is the weight.
+func (t *turn) risingLift() int32 {
+	s := t.o.Canary
+	switch {
 	case t.st.Retiring || t.split() && t.route.Knowledge == Unknown:
 		return s.Lifted
 	case t.split() && t.st.ApprovedWeight < full:
 		return 0
 	}
-	return s.lift(max(t.canaryWant(), s.Lifted), t.floor)
+	return s.lift(max(t.canaryNeed(), s.Lifted), t.floor)
 }
 
 // lift is what the autoscaler of a set of n pods is to leave it at least; 0 for as many as was rendered.

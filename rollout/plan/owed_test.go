@@ -19,9 +19,10 @@ func TestTheStableSetKeepsThePodsThatItsAutoscalerHasAskedFor(t *testing.T) {
 	told := func(replicas, least int32) []Action {
 		return []Action{{Kind: ActionEnsureSet, Role: RoleStable, Replicas: replicas, Least: least}}
 	}
-	canary := func(least int32) []Action {
-		return []Action{{Kind: ActionEnsureSet, Role: RoleCanary, Replicas: 20, Least: least}}
+	pods := func(replicas, least int32) []Action {
+		return []Action{{Kind: ActionEnsureSet, Role: RoleCanary, Replicas: replicas, Least: least}}
 	}
+	canary := func(least int32) []Action { return pods(20, least) }
 	back := func(ended time.Duration, change func(*Observation)) Observation {
 		return ended25(ended).with(func(o *Observation) {
 			o.Stable = lifted(setOf(20, 20), 20)
@@ -51,6 +52,21 @@ func TestTheStableSetKeepsThePodsThatItsAutoscalerHasAskedFor(t *testing.T) {
 			o.Status.History = []v1alpha1.HistoryEntry{{At: *at(-ago), Phase: v1alpha1.RolloutSucceeded}}
 		})
 	}
+	deleting := func(o *Observation) { o.Status.Retiring = true }
+	plain := func(change func(*Observation)) Observation {
+		return inStep(at25, 10*time.Second).with(func(o *Observation) {
+			o.Spec.Router = v1alpha1.RouterService
+			change(o)
+		})
+	}
+	place := func(o Observation, change func(*Observation)) Observation {
+		return o.with(func(o *Observation) {
+			o.Spec, o.Canary = intoPlaceSpec(), lifted(setOf(20, 20), 20)
+			if change != nil {
+				change(o)
+			}
+		})
+	}
 	pausing := func(change func(*Observation)) Observation {
 		o := inStep(at25, 10*time.Second)
 		o.Canary = setOf(2, 2)
@@ -78,9 +94,19 @@ func TestTheStableSetKeepsThePodsThatItsAutoscalerHasAskedFor(t *testing.T) {
 		"it has them while it waits":             {o: pausing(func(o *Observation) { o.Stable, o.Canary = setOf(8, 8), lifted(setOf(20, 20), 20) })},
 		"it keeps those that its requests need":  {o: switched(func(o *Observation) { o.Canary = lifted(setOf(20, 20), 0) }), want: canary(20), load: 20},
 		"it has lost some already":               {o: switched(func(o *Observation) { o.Canary = lifted(setOf(9, 9), 0) }), want: canary(20), load: 20},
-		"no more than its own autoscaler allows": {o: switched(func(o *Observation) { o.Canary = lifted(setOf(15, 15), 0); o.Canary.Most = 15 }), want: []Action{{Kind: ActionEnsureSet, Role: RoleCanary, Replicas: 15, Least: 15}}, load: 20},
+		"no more than its own autoscaler allows": {o: switched(func(o *Observation) { o.Canary = lifted(setOf(15, 15), 0); o.Canary.Most = 15 }), want: pods(15, 15), load: 20},
 		"nothing sizes the new set":              {o: switched(func(o *Observation) { o.Canary = setOf(8, 8) }), load: 20},
 		"while the old set is deleted":           {o: switched(func(o *Observation) { o.Canary, o.Status.Retiring = lifted(setOf(20, 20), 20), true })},
+		"until that is done":                     {o: switched(func(o *Observation) { o.Canary = lifted(setOf(20, 20), 20) }).with(deleting)},
+		"one that came late is left":             {o: switched(func(o *Observation) { o.Canary = lifted(setOf(20, 20), 0) }).with(deleting)},
+		"what waits for proxies is not needed": {o: pausing(func(o *Observation) {
+			o.Stable, o.Canary, o.Traffic.Settled = lifted(setOf(20, 20), 20), lifted(setOf(20, 20), 0), false
+		}), load: 20},
+		"where no weight can be read":            {o: plain(func(o *Observation) { o.Canary, o.Traffic = lifted(setOf(20, 20), 20), Traffic{} })},
+		"where pods are the weight":              {o: plain(func(o *Observation) { o.Canary, o.Traffic.Split = lifted(setOf(2, 2), 20), true }), want: pods(2, 0)},
+		"a workload in place, on its way":        {o: place(promoting(time.Second), nil)},
+		"a workload in place, in the end":        {o: place(promoting(time.Second), deleting), want: canary(0)},
+		"a workload in place that serves":        {o: place(over(time.Minute), nil), want: canary(0)},
 		"it serves alone since a moment ago":     {o: over(time.Minute), due: 4 * time.Minute},
 		"it serves alone since a while":          {o: over(holdOver), want: canary(0)},
 		"while the old set is warm":              {o: promoting(time.Second).with(func(o *Observation) { o.Stable, o.Status.StableLoad = lifted(setOf(9, 9), 20), 20 }), want: told(20, 20), load: 20},
